@@ -1,0 +1,1 @@
+"""Driftline watches machine-learning models in production."""

@@ -1,0 +1,79 @@
+"""What people ask for and what services say about themselves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from driftline.events.base import Event, Millis
+from driftline.events.retraining import Artifact
+
+
+class Deployment(Event, frozen=True, kw_only=True, tag="deployment", tag_field="type"):
+    """What holds for all models under one prefix, fixed when the topics are made. First record of `specs`."""
+
+    clock: Literal["live", "events"]
+    slice: timedelta
+    max_stall: timedelta
+    partitions: int
+    shards: int
+
+
+class SpecRevision(Event, frozen=True, kw_only=True, tag="spec", tag_field="type"):
+    """A resolved monitor spec (`spec.model.MonitorSpec` as plain JSON). Topic `specs`, key `model@revision`."""
+
+    model: str
+    revision: int
+    author: str
+    written_at: Millis
+    spec: dict[str, Any]
+
+
+class Placed(Event, frozen=True, kw_only=True, tag="placed", tag_field="type"):
+    """Where the marks of a spec revision stand in `predictions`: partition -> offset. Topic `specs`."""
+
+    model: str
+    revision: int
+    offsets: dict[int, int]
+
+
+SpecsRecord = Deployment | SpecRevision | Placed
+"""What topic `specs` holds."""
+
+
+class Command(Event, frozen=True, kw_only=True):
+    """Somebody asks control for something. Topic `commands`, key model.
+
+    `register`: make `version` the first champion (`artifact`, `baseline`). `retrain`: ask for an attempt now.
+    `close`: a human closes the manual-intervention alert `fingerprint`.
+    """
+
+    model: str
+    action: Literal["register", "retrain", "close"]
+    author: str
+    written_at: Millis
+    version: str | None = None
+    artifact: Artifact | None = None
+    baseline: str | None = None
+    fingerprint: str | None = None
+    comment: str = ""
+
+
+class CommandResult(Event, frozen=True, kw_only=True):
+    """What came of a command. Topic `command-results`."""
+
+    command: str
+    model: str
+    accepted: bool
+    reason: str
+    at: Millis
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a shard of control has decided. Topic `progress`; read by replay and status."""
+
+    shard: int
+    decision_time: Millis
+    open_attempts: tuple[str, ...]

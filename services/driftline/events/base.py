@@ -1,0 +1,60 @@
+"""What all events share: identity, time, and their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+Millis = int
+"""An instant: milliseconds since 1970-01-01T00:00:00Z. Durations in a spec are timedeltas; instants are these."""
+
+T = TypeVar("T")
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """Base of every event that Driftline writes.
+
+    `id` follows from what the event is about (see `digest_id`), never from a moment of reading, so that a repeat after
+    a crash is recognised. `caused_by` lists the ids that led to it.
+    """
+
+    id: str
+    caused_by: tuple[str, ...] = ()
+
+
+def digest_id(*about: object) -> str:
+    """32 hex digits that follow from `about` alone (SHA-256 of its JSON, shortened to 128 bits)."""
+    return hashlib.sha256(msgspec.json.encode([str(part) for part in about])).hexdigest()[:32]
+
+
+def encode(event: msgspec.Struct) -> bytes:
+    """The event's bytes: compact UTF-8 JSON, fields in the order of the type, so equal events are equal bytes."""
+    return msgspec.json.encode(event)
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """Read an event that Driftline wrote. Raises `msgspec.ValidationError` where `data` is not one."""
+    return msgspec.json.decode(data, type=kind)
+
+
+def to_millis(time: int | datetime) -> Millis:
+    """An event's `time` as epoch milliseconds. A datetime must carry its offset."""
+    if isinstance(time, int):
+        return time
+    if time.tzinfo is None:
+        raise ValueError("a time needs its offset from UTC")
+    delta = time - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
+
+
+def iso(time: Millis) -> str:
+    """`time` for people: 2013-03-01T00:00:00Z."""
+    return datetime.fromtimestamp(time / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+JsonObject = dict[str, Any]

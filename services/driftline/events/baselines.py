@@ -1,0 +1,48 @@
+"""Bins of a model version and the reference counts in them. Topic `baselines`, never changed once written."""
+
+from __future__ import annotations
+
+import msgspec
+
+from driftline.events.base import Event
+
+
+class NumberBins(msgspec.Struct, frozen=True, kw_only=True, tag="number"):
+    """Inner `edges`, strictly increasing: k edges make k+1 bins, value v falls into `searchsorted(edges, v, 'right')`.
+
+    A value under `low` or over `high` (the declared range) falls into its own cell instead, and so does a missing one.
+    """
+
+    edges: tuple[float, ...]
+    low: float | None = None
+    high: float | None = None
+
+
+class CategoryBins(msgspec.Struct, frozen=True, kw_only=True, tag="category"):
+    """One bin a known value; any other value is unseen, and null is missing."""
+
+    values: tuple[str, ...]
+
+
+class Bins(msgspec.Struct, frozen=True, kw_only=True):
+    """How the values of one (model, version) are counted. `score` edges for binary, `prediction` edges for regression."""
+
+    features: dict[str, NumberBins | CategoryBins]
+    labels: tuple[str, ...] = ()
+    positive: str | None = None
+    score: tuple[float, ...] | None = None
+    prediction: NumberBins | None = None
+
+
+class Baseline(Event, frozen=True, kw_only=True):
+    """The bins of (model, version) and how its reference data fell into them. Key `model/version`.
+
+    `counts` has one entry a histogram of the layout (`core.pane.Layout`), e.g. `feature:temp`; `n` is the rows.
+    """
+
+    model: str
+    version: str
+    bins: Bins
+    n: int
+    counts: dict[str, tuple[int, ...]]
+    source: str

@@ -1,0 +1,66 @@
+"""Window reports. Topic `metrics`, key model."""
+
+from __future__ import annotations
+
+import msgspec
+
+from driftline.events.base import Event, Millis
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """`[start, end)` in event time."""
+
+    name: str
+    start: Millis
+    end: Millis
+
+
+class MetricValue(msgspec.Struct, frozen=True, kw_only=True):
+    """One number and how far to trust it.
+
+    `value` is null where it is not defined (no labels, one class). `low` and `high` are the 95 % interval, null where
+    none can be given; `method` says how it was made. `error_bound`: how far `value` can be from the exact figure
+    because it was computed from histograms (0 for exact metrics). `n`: the samples behind it.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    method: str = ""
+    error_bound: float = 0.0
+    baseline: float | None = None
+
+
+class Drift(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a feature (or the score) is from the baseline. PSI in nats; shares are of `n`. Null: not defined."""
+
+    psi: float | None
+    n: int
+    missing: float
+    out_of_range: float
+    unseen: float
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of one segment; `all` is everybody."""
+
+    segment: str
+    n: int
+    labelled: int
+    coverage: float
+    metrics: dict[str, MetricValue]
+    drift: dict[str, Drift]
+
+
+class WindowReport(Event, frozen=True, kw_only=True):
+    """One model version in one window, as known at decision time `revision`."""
+
+    model: str
+    version: str
+    role: str
+    window: Window
+    revision: Millis
+    completeness: float
+    baseline: str
+    segments: tuple[Segment, ...]

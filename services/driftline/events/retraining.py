@@ -1,0 +1,210 @@
+"""The retrain case and what it passes around: requests, candidates, verdicts, cases, models."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from driftline.events.base import Event, Millis
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """`[start, end)` in milliseconds."""
+
+    start: Millis
+    end: Millis
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows: predictions whose *event time* lies in `training` or `holdout`, and which, like their outcome, had
+    arrived before `known_by`. The holdout is later than the training data and ends a label delay before `known_by`.
+    """
+
+    training: Span
+    holdout: Span
+    known_by: Millis
+
+
+class Trigger(StrEnum):
+    """Why a retrain was asked for."""
+
+    RULE = "rule"
+    SCHEDULE = "schedule"
+    COMMAND = "command"
+
+
+class RetrainRequest(Event, frozen=True, kw_only=True):
+    """Attempt `attempt` of case `case`. Topic `retrain-requests`. `spec` names the spec ("flight-delay@2")."""
+
+    case: str
+    model: str
+    champion: str
+    trigger: Trigger
+    attempt: int
+    requested_at: Millis
+    deadline: Millis
+    recipe: Recipe
+    spec: str
+    reason: str
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored model: `uri` of its directory under the artifact store, `sha256` of its manifest."""
+
+    uri: str
+    sha256: str
+    format: str
+    signature: str | None = None
+
+
+class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows that a candidate has learnt from; `digest` is over their ids and labels."""
+
+    n: int
+    span: Span
+    digest: str
+
+
+class Candidate(Event, frozen=True, kw_only=True):
+    """The trainer's answer to a request: a model, or `error`. Topic `candidates`. `id` follows from the request's.
+
+    `baseline` is the id of a `Baseline` event that the trainer stored beside the artifact (`baseline.json`), so that
+    control can publish it before the version is named champion.
+    """
+
+    case: str
+    request: str
+    model: str
+    attempt: int
+    version: str
+    artifact: Artifact | None
+    baseline: str | None
+    trained_on: TrainedOn | None
+    validation: dict[str, float]
+    recipe: Recipe
+    error: str | None = None
+    duration_s: float = 0.0
+    written_at: Millis = 0
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric of both sides on the same rows. `difference` is the candidate's gain: positive is better."""
+
+    name: str
+    champion: float
+    candidate: float
+    difference: float
+    low: float | None
+    high: float | None
+    p_value: float | None = None
+
+
+class Rows(msgspec.Struct, frozen=True, kw_only=True):
+    """The held-out rows, so that anyone can compare again."""
+
+    span: Span
+    n: int
+    blocks: int
+    digest: str
+
+
+class Verdict(Event, frozen=True, kw_only=True):
+    """The gate's judgement of one candidate. Topic `verdicts`. `id` follows from the candidate's."""
+
+    case: str
+    candidate: str
+    model: str
+    version: str
+    champion: str
+    artifact_sha256: str
+    decision: Literal["promote", "refuse"]
+    reason: str
+    rows: Rows | None
+    metrics: tuple[Comparison, ...]
+    method: str
+    written_at: Millis = 0
+
+
+class AttemptState(StrEnum):
+    """An attempt's life.
+
+        requested -> comparing -> promoted | refused
+            |            |
+            +------------+------> failed
+    """
+
+    REQUESTED = "requested"
+    COMPARING = "comparing"
+    PROMOTED = "promoted"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class CaseState(StrEnum):
+    """A case's life. `watching`: a candidate was promoted and the metric is being watched.
+
+        open -> watching -> improved
+          |         |
+          +---------+-> recovered | no-better-candidate | escalated
+    """
+
+    OPEN = "open"
+    WATCHING = "watching"
+    IMPROVED = "improved"
+    RECOVERED = "recovered"
+    NO_BETTER_CANDIDATE = "no-better-candidate"
+    ESCALATED = "escalated"
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt of a case."""
+
+    n: int
+    state: AttemptState
+    request: str
+    requested_at: Millis
+    deadline: Millis
+    trigger: Trigger
+    candidate: str | None = None
+    version: str | None = None
+    verdict: str | None = None
+    reason: str = ""
+
+
+class Case(Event, frozen=True, kw_only=True):
+    """A retrain case at one of its changes. Topic `cases`. `case` names it; `id` names this change."""
+
+    case: str
+    model: str
+    state: CaseState
+    trigger: Trigger
+    rule: str | None
+    attempts: tuple[Attempt, ...]
+    opened_at: Millis
+    at: Millis
+    deadline: Millis | None
+    reason: str
+    metric: str | None = None
+    before: float | None = None
+    after: float | None = None
+
+
+class Champion(msgspec.Struct, frozen=True, kw_only=True):
+    """The version that serves, since when."""
+
+    version: str
+    artifact: Artifact | None
+    baseline: str | None
+    since: Millis
+
+
+class ModelState(Event, frozen=True, kw_only=True):
+    """Which version of a model serves. Topic `models`; control is its only writer."""
+
+    model: str
+    champion: Champion
+    previous: Champion | None
+    reason: str
+    at: Millis
