@@ -1,0 +1,163 @@
+"""From reference values to bins, and from values to bin numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftline.events.baselines import Bins, CategoryBins, NumberBins
+from driftline.events.inputs import Value
+from driftline.spec.model import FeatureSpec, MonitorSpec
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+FEATURE_BINS = 20
+SCORE_QUANTILES = 768
+SCORE_GRID = 256
+MAX_CATEGORIES = 50
+
+
+def quantile_edges(values: FloatArray, bins: int) -> tuple[float, ...]:
+    """Inner edges at the quantiles of the finite `values`: at most `bins - 1`, strictly increasing, ties merged."""
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return ()
+    edges = np.unique(np.quantile(finite, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf"))
+    return tuple(float(edge) for edge in edges if edge > finite.min())
+
+
+def grid_edges(low: float, high: float, bins: int) -> tuple[float, ...]:
+    """Inner edges of `bins` bins of equal width over `[low, high]`."""
+    return tuple(float(edge) for edge in np.unique(np.linspace(low, high, bins + 1)[1:-1]))
+
+
+def signed_log_edges() -> tuple[float, ...]:
+    """The fixed grid for numbers of which nothing is known: +-1e-6 .. +-1e12, one bin a decade, and 0."""
+    decades = [10.0**k for k in range(-6, 13)]
+    return tuple([-d for d in reversed(decades)] + [0.0] + decades)
+
+
+def score_edges(scores: FloatArray | None) -> tuple[float, ...]:
+    """Edges for probabilities: a grid of equal width, mixed with the quantiles of reference `scores` where given.
+
+    The mix keeps the tie mass small where scores crowd, which bounds the error of AUC, and still covers `[0, 1]`.
+    """
+    grid = np.linspace(0, 1, SCORE_GRID + 1)[1:-1]
+    if scores is None or scores.size == 0:
+        return tuple(float(e) for e in np.linspace(0, 1, SCORE_QUANTILES + SCORE_GRID + 1)[1:-1])
+    mixed = np.union1d(grid, np.array(quantile_edges(scores, SCORE_QUANTILES)))
+    return tuple(float(e) for e in mixed if 0 < e < 1)
+
+
+def to_numbers(values: Sequence[Value]) -> FloatArray:
+    """Values of a numeric feature as floats; null becomes NaN, which is how "missing" is written inside arrays."""
+    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+
+
+def category_name(value: Value) -> str | None:
+    """The spelling of a category; null stays null."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def default_bins(spec: MonitorSpec) -> Bins:
+    """Bins of a version that came without reference data: a grid over the declared range, else the signed-log grid."""
+    return _bins(spec, {}, None, None)
+
+
+def bins_from_reference(
+    spec: MonitorSpec, columns: Mapping[str, Sequence[Value]], scores: FloatArray | None, predictions: FloatArray | None
+) -> Bins:
+    """Bins from reference data: quantiles for numbers, the most frequent values for categories.
+
+    `columns` has one sequence a feature; `scores` (binary) and `predictions` (regression) are those of the model on
+    the same rows.
+    """
+    return _bins(spec, columns, scores, predictions)
+
+
+def _bins(
+    spec: MonitorSpec,
+    columns: Mapping[str, Sequence[Value]],
+    scores: FloatArray | None,
+    predictions: FloatArray | None,
+) -> Bins:
+    features: dict[str, NumberBins | CategoryBins] = {}
+    for name, feature in spec.features.items():
+        values = columns.get(name, ())
+        features[name] = _number_bins(feature.range, to_numbers(values)) if feature.type == "number" else _categories(
+            feature, values
+        )
+    output = spec.outputs.get("prediction")
+    return Bins(
+        features=features,
+        labels=spec.labels,
+        positive=spec.positive,
+        score=score_edges(scores) if spec.task == "binary" else None,
+        prediction=None
+        if spec.task == "binary"
+        else _number_bins(output.range if output else None, np.array([]) if predictions is None else predictions),
+    )
+
+
+def _number_bins(declared: tuple[float, float] | None, values: FloatArray) -> NumberBins:
+    low, high = declared if declared is not None else (None, None)
+    inside = values[np.isfinite(values)]
+    if low is not None and high is not None:
+        inside = inside[(inside >= low) & (inside <= high)]
+    if inside.size:
+        edges = quantile_edges(inside, FEATURE_BINS)
+    elif low is not None and high is not None:
+        edges = grid_edges(low, high, FEATURE_BINS)
+    else:
+        edges = signed_log_edges()
+    return NumberBins(edges=edges, low=low, high=high)
+
+
+def _categories(feature: FeatureSpec, values: Sequence[Value]) -> CategoryBins:
+    if feature.allowed is not None:
+        return CategoryBins(values=feature.allowed[:MAX_CATEGORIES])
+    counts: dict[str, int] = {}
+    for value in values:
+        name = category_name(value)
+        if name is not None:
+            counts[name] = counts.get(name, 0) + 1
+    ranked = sorted(counts, key=lambda name: (-counts[name], name))
+    return CategoryBins(values=tuple(ranked[:MAX_CATEGORIES]))
+
+
+def cells_of_numbers(bins: NumberBins, values: FloatArray) -> IntArray:
+    """The cell of each value: `0..k` the bins, then below, above, missing (NaN). Shape as `values`."""
+    regular = len(bins.edges) + 1
+    cells = np.searchsorted(np.array(bins.edges), values, side="right").astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        if bins.low is not None:
+            cells[values < bins.low] = regular
+        if bins.high is not None:
+            cells[values > bins.high] = regular + 1
+    cells[np.isnan(values)] = regular + 2
+    return cells
+
+
+def cells_of_categories(bins: CategoryBins, values: Sequence[Value]) -> IntArray:
+    """The cell of each value: `0..k-1` the known ones, then unseen, missing."""
+    known = {value: cell for cell, value in enumerate(bins.values)}
+    unseen = len(known)
+    known_or = known.get
+    return np.array(
+        [unseen + 1 if v is None else known_or(v if isinstance(v, str) else category_name(v) or "", unseen) for v in values],
+        dtype=np.int64,
+    )
+
+
+def cells_of_scores(edges: Sequence[float], scores: FloatArray) -> IntArray:
+    """The cell of each score: `0..k` the bins, then missing (NaN)."""
+    cells = np.searchsorted(np.array(edges), scores, side="right").astype(np.int64)
+    cells[np.isnan(scores)] = len(edges) + 1
+    return cells

@@ -1,0 +1,138 @@
+"""Panes: mergeable aggregates of one model version over one interval of event time.
+
+A pane is an integer vector over a `Layout` (which cell means what) and a few fixed-point sums. Panes add exactly, in any
+order: that one law carries windows, partitions, late labels and replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftline.events.baselines import Bins, CategoryBins, NumberBins
+
+IntArray = NDArray[np.int64]
+
+SCALE = 1 << 40
+"""Fixed-point sums are integers of 1/SCALE (9e-13): a mean of rounded terms errs by less than 5e-13."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A histogram's place in the vector."""
+
+    start: int
+    size: int
+
+    @property
+    def stop(self) -> int:
+        """One past its last cell."""
+        return self.start + self.size
+
+
+class Layout:
+    """Which cell of a pane's vector counts what. It follows from the bins of (model, version) alone.
+
+    Histograms, in this order:
+
+    * `n`, `labelled`: one cell each: predictions, and those with an outcome
+    * `feature:NAME`: numbers: bins, below, above, missing; categories: values, unseen, missing
+    * binary: `score` (bins, missing), `score|neg`, `score|pos` (the same bins, labelled rows by outcome),
+      `confusion` (row-major `[outcome, prediction]` over `bins.labels`)
+    * regression: `prediction` (as a numeric feature)
+    """
+
+    def __init__(self, bins: Bins) -> None:
+        self.bins = bins
+        sizes: list[tuple[str, int]] = [("n", 1), ("labelled", 1)]
+        sizes += [(f"feature:{name}", histogram_size(b)) for name, b in bins.features.items()]
+        if bins.score is not None:
+            size = len(bins.score) + 2
+            sizes += [("score", size), ("score|neg", size), ("score|pos", size)]
+            sizes += [("confusion", len(bins.labels) ** 2)]
+        if bins.prediction is not None:
+            sizes += [("prediction", histogram_size(bins.prediction))]
+        self.cells: dict[str, Cells] = {}
+        start = 0
+        for name, size in sizes:
+            self.cells[name] = Cells(start, size)
+            start += size
+        self.size = start
+
+
+def histogram_size(bins: NumberBins | CategoryBins) -> int:
+    """Cells that a feature's histogram takes, the special ones included."""
+    return len(bins.edges) + 4 if isinstance(bins, NumberBins) else len(bins.values) + 2
+
+
+@dataclass
+class Pane:
+    """A sparse integer vector and named fixed-point sums. `cells` are sorted and unique, `counts` never 0.
+
+    Sums: binary `log_loss`; regression `absolute_error`, `squared_error`.
+    """
+
+    cells: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
+    counts: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
+    sums: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, cells: IntArray, counts: IntArray, sums: Mapping[str, int]) -> Pane:
+        """A pane from cells in any order, repeats allowed."""
+        unique, where = np.unique(cells, return_inverse=True)
+        total = np.zeros(unique.size, np.int64)
+        np.add.at(total, where, counts)
+        kept = total != 0
+        return cls(unique[kept], total[kept], {name: value for name, value in sorted(sums.items()) if value})
+
+    def __add__(self, other: Pane) -> Pane:
+        sums = dict(self.sums)
+        for name, value in other.sums.items():
+            sums[name] = sums.get(name, 0) + value
+        return Pane.of(np.concatenate([self.cells, other.cells]), np.concatenate([self.counts, other.counts]), sums)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Pane)
+            and np.array_equal(self.cells, other.cells)
+            and np.array_equal(self.counts, other.counts)
+            and self.sums == other.sums
+        )
+
+
+@dataclass(frozen=True)
+class Totals:
+    """A sum of panes, spread out: `vector` has one entry a cell of `layout`."""
+
+    layout: Layout
+    vector: IntArray
+    sums: dict[str, int]
+
+    @classmethod
+    def of(cls, layout: Layout, panes: Iterable[Pane]) -> Totals:
+        """Add up `panes`, which all belong to `layout`."""
+        vector = np.zeros(layout.size, np.int64)
+        sums: dict[str, int] = {}
+        for pane in panes:
+            np.add.at(vector, pane.cells, pane.counts)
+            for name, value in pane.sums.items():
+                sums[name] = sums.get(name, 0) + value
+        return cls(layout, vector, sums)
+
+    def histogram(self, name: str) -> IntArray:
+        """The counts of one histogram of the layout."""
+        cells = self.layout.cells[name]
+        return self.vector[cells.start : cells.stop]
+
+    @property
+    def n(self) -> int:
+        """Predictions."""
+        return int(self.histogram("n")[0])
+
+    @property
+    def labelled(self) -> int:
+        """Predictions that have an outcome."""
+        return int(self.histogram("labelled")[0])

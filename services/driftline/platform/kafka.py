@@ -1,0 +1,123 @@
+"""kafka-python for everything that is not the checkpointed loop: command line, trainer, gate, client, tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError, NoBrokersAvailable
+
+from driftline.errors import DeploymentError, Unreachable
+from driftline.events.admin import Deployment, SpecsRecord
+from driftline.events.base import decode
+from driftline.events.topics import MARK_HEADER, Topic
+from driftline.platform.records import Outgoing, Record, Source
+from driftline.platform.settings import Settings
+
+SEND_TIMEOUT_S = 30.0
+
+
+def producer(settings: Settings, **options: Any) -> KafkaProducer:
+    """A producer that waits for all replicas. Raises `Unreachable`."""
+    try:
+        return KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", **options)
+    except NoBrokersAvailable as error:
+        raise Unreachable(_unreachable(settings)) from error
+
+
+def consumer(settings: Settings, *topics: Topic, group: str | None = None, **options: Any) -> KafkaConsumer:
+    """A consumer from the earliest record, without automatic commits. Raises `Unreachable`."""
+    try:
+        return KafkaConsumer(
+            *(settings.topic(topic) for topic in topics),
+            bootstrap_servers=settings.bootstrap,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            **options,
+        )
+    except NoBrokersAvailable as error:
+        raise Unreachable(_unreachable(settings)) from error
+
+
+def send_all(settings: Settings, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
+    """Write `records` in order and wait for each: (partition, offset) of every one."""
+    placed = []
+    sender = producer(settings)
+    try:
+        for record in records:
+            future = sender.send(
+                settings.topic(record.topic),
+                key=record.key,
+                value=record.value,
+                partition=record.partition,
+                headers=list(record.headers),
+                timestamp_ms=record.timestamp,
+            )
+            metadata = future.get(SEND_TIMEOUT_S)
+            placed.append((metadata.partition, metadata.offset))
+    except KafkaError as error:
+        raise Unreachable(f"Kafka did not take a record for {record.topic}: {error}") from error
+    finally:
+        sender.close(timeout=SEND_TIMEOUT_S)
+    return placed
+
+
+def read_all(settings: Settings, topic: Topic) -> Iterator[Record]:
+    """Every record of a topic from its beginning to the end that it had when reading began."""
+    reader = consumer(settings)
+    try:
+        name = settings.topic(topic)
+        numbers = reader.partitions_for_topic(name)
+        if not numbers:
+            raise DeploymentError(f"topic {name} does not exist; run `driftline topics create`")
+        partitions = [TopicPartition(name, number) for number in sorted(numbers)]
+        reader.assign(partitions)
+        ends = reader.end_offsets(partitions)
+        reader.seek_to_beginning(*partitions)
+        arrivals = dict.fromkeys(partitions, -1)
+        while any(reader.position(p) < ends[p] for p in partitions):
+            for partition, records in reader.poll(timeout_ms=500).items():
+                for record in records:
+                    if record.offset < ends[partition]:
+                        arrivals[partition] = max(arrivals[partition], record.timestamp)
+                        yield from_kafka(topic, record, arrivals[partition])
+    finally:
+        reader.close()
+
+
+def from_kafka(topic: Topic, record: Any, arrival: int) -> Record:
+    """A record of kafka-python or aiokafka as ours."""
+    source = Source(topic, record.partition)
+    headers = tuple((key, value or b"") for key, value in record.headers or ())
+    return Record(source, record.offset, record.timestamp, arrival, record.key, record.value, headers)
+
+
+def read_deployment(settings: Settings) -> Deployment:
+    """The deployment's fixed properties. Raises `DeploymentError` where the topics have not been made."""
+    for record in read_all(settings, Topic.SPECS):
+        if record.value is not None:
+            event = decode(record.value, SpecsRecord)
+            if isinstance(event, Deployment):
+                return event
+    raise DeploymentError(f"{settings.topic(Topic.SPECS)} holds no deployment; run `driftline topics create`")
+
+
+def mark(deployment: Deployment, text: str) -> list[Outgoing]:
+    """The marks that place `text` ("spec m@2", "baseline ID") in every partition of `predictions`.
+
+    With `clock: events` they are stamped 0: the running maximum of their partition places them.
+    """
+    timestamp = 0 if deployment.clock == "events" else None
+    header = ((MARK_HEADER, text.encode()),)
+    return [Outgoing(Topic.PREDICTIONS, None, b"", i, header, timestamp) for i in range(deployment.partitions)]
+
+
+def tick(topic: Topic, partition: int, time: int | None) -> Outgoing:
+    """A mark that only lets time pass. `time` None: the broker's clock."""
+    return Outgoing(topic, None, b"", partition, ((MARK_HEADER, b"tick"),), time)
+
+
+def _unreachable(settings: Settings) -> str:
+    return f"no Kafka answers at {settings.bootstrap}; is it running? `driftline up` starts one on this machine"

@@ -1,0 +1,120 @@
+"""The resolved monitor spec: every default filled in. What a user writes is read by `spec.reader`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+import msgspec
+
+from driftline.events.alerts import Severity
+
+
+class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A declared feature. `range` and `allowed` raise a warning when left, without any rule."""
+
+    type: Literal["number", "category"]
+    range: tuple[float, float] | None = None
+    allowed: tuple[str, ...] | None = None
+    missing: Literal["allowed", "forbidden"] = "forbidden"
+
+
+class OutputSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """The declared range of `score` or `prediction`."""
+
+    range: tuple[float, float]
+
+
+class WindowSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A trailing span in event time, whose ends are multiples of `every` since 1970."""
+
+    span: timedelta
+    every: timedelta
+
+
+class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule. Exactly one of the kinds:
+
+    * range:  `target` is a feature or output; fires on the first value outside its declared range.
+    * metric: `target` is a metric over `window`, judged against `above`/`below`.
+    * drift:  `target` is a measure (`psi`) over `window` for `features` (resolved: names, never "all").
+
+    `clear_above`/`clear_below` (defaults: the firing threshold) must be reached to resolve; `k` of the last `of` windows
+    must breach to fire. A window with fewer than `min_samples` or less than `min_coverage` is not judged.
+    """
+
+    name: str
+    kind: Literal["range", "metric", "drift"]
+    target: str
+    features: tuple[str, ...] = ()
+    window: str | None = None
+    above: float | None = None
+    below: float | None = None
+    clear_above: float | None = None
+    clear_below: float | None = None
+    k: int = 1
+    of: int = 1
+    min_samples: int = 100
+    min_coverage: float = 0.9
+    severity: Severity = Severity.WARNING
+    retrain: bool = False
+
+
+class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How candidates are made. `trainer` is `package.module:function`; `budget` attempts per `budget_per`."""
+
+    trainer: str
+    span: timedelta
+    holdout: timedelta
+    label_delay: timedelta
+    cooldown: timedelta
+    budget: int
+    budget_per: timedelta
+    improve_within: timedelta
+    deadline: timedelta
+    time_limit: timedelta
+    schedule: str | None = None
+
+
+class PromotionSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """When a candidate replaces the champion: the gain in `metric` >= `min_effect` and its lower bound > 0."""
+
+    metric: str
+    min_effect: float
+    confidence: float = 0.95
+
+
+class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """All that Driftline knows about one model. Durations are timedeltas; `pane` divides every span and `every`."""
+
+    model: str
+    task: Literal["binary", "regression"]
+    labels: tuple[str, ...]
+    positive: str | None
+    features: dict[str, FeatureSpec]
+    outputs: dict[str, OutputSpec]
+    horizon: timedelta
+    lateness: timedelta
+    pane: timedelta
+    max_ahead: timedelta
+    windows: dict[str, WindowSpec]
+    metrics: tuple[str, ...]
+    rules: tuple[RuleSpec, ...]
+    retrain: RetrainSpec | None
+    promotion: PromotionSpec
+    retain_raw: timedelta
+
+
+METRICS: dict[str, tuple[str, ...]] = {
+    "binary": ("accuracy", "auc", "log_loss", "f1"),
+    "regression": ("mae", "rmse"),
+}
+"""The metrics of each task. `core.metrics` computes exactly these."""
+
+HIGHER_IS_BETTER = {"accuracy": True, "auc": True, "f1": True, "log_loss": False, "mae": False, "rmse": False}
+DRIFT_MEASURES = ("psi",)
+
+
+def millis(duration: timedelta) -> int:
+    """A duration in whole milliseconds."""
+    return duration // timedelta(milliseconds=1)
