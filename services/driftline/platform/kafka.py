@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError, NoBrokersAvailable
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from driftline.errors import DeploymentError, Unreachable
 from driftline.events.admin import Deployment, SpecsRecord
@@ -22,7 +22,7 @@ def producer(settings: Settings, **options: Any) -> KafkaProducer:
     """A producer that waits for all replicas. Raises `Unreachable`."""
     try:
         return KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", **options)
-    except NoBrokersAvailable as error:
+    except KafkaTimeoutError as error:
         raise Unreachable(_unreachable(settings)) from error
 
 
@@ -37,7 +37,7 @@ def consumer(settings: Settings, *topics: Topic, group: str | None = None, **opt
             auto_offset_reset="earliest",
             **options,
         )
-    except NoBrokersAvailable as error:
+    except KafkaTimeoutError as error:
         raise Unreachable(_unreachable(settings)) from error
 
 
