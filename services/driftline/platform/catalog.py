@@ -1,30 +1,66 @@
-"""A view of what people have declared: the deployment, spec revisions, baselines. Read whole, then refreshed on a miss."""
+"""A view of what people have declared: the deployment, spec revisions, baselines. Read whole, then on to the ends."""
 
 from __future__ import annotations
 
-from driftline.events.admin import Deployment
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from driftline.errors import DeploymentError
+from driftline.events.admin import Deployment, SpecRevision, SpecsRecord
+from driftline.events.base import decode
 from driftline.events.baselines import Baseline
+from driftline.events.topics import Topic
 from driftline.platform.settings import Settings
 from driftline.spec.model import MonitorSpec
+from driftline.spec.plain import from_plain
 
 
 class Catalog:
-    """Topics `specs` and `baselines` in memory. Both only grow, so what was found stays true."""
+    """Topics `specs` and `baselines` in memory. Both only grow, so what was found stays true.
+
+    `specs` is by (model, revision), `baselines` by id.
+    """
 
     deployment: Deployment
-    specs: dict[tuple[str, int], MonitorSpec]
-    baselines: dict[str, Baseline]
-    """By the baseline's id."""
-    baseline_of: dict[tuple[str, str], Baseline]
-    """By (model, version)."""
 
-    def __init__(self, settings: Settings) -> None: ...
+    def __init__(self, settings: Settings) -> None:
+        self.specs: dict[tuple[str, int], MonitorSpec] = {}
+        self.baselines: dict[str, Baseline] = {}
+        self._settings = settings
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        self._specs = TopicPartition(settings.topic(Topic.SPECS), 0)
+        self._baselines = TopicPartition(settings.topic(Topic.BASELINES), 0)
 
     async def start(self) -> None:
         """Read both topics to their ends. Raises `DeploymentError` where there is no deployment record."""
+        await self._consumer.start()
+        self._consumer.assign([self._specs, self._baselines])
+        await self._consumer.seek_to_beginning()
+        await self.refresh()
+        if not hasattr(self, "deployment"):
+            raise DeploymentError(f"{self._specs.topic} holds no deployment; run `driftline topics create`")
 
     async def refresh(self) -> None:
         """Read on to the present ends."""
+        ends = await self._consumer.end_offsets([self._specs, self._baselines])
+        while any([await self._consumer.position(p) < end for p, end in ends.items()]):
+            for partition, records in (await self._consumer.getmany(timeout_ms=200)).items():
+                for record in records:
+                    if record.value:
+                        self._take(partition, record.value)
 
     async def stop(self) -> None:
-        """Close the connections."""
+        """Close the connection."""
+        await self._consumer.stop()
+
+    def _take(self, partition: TopicPartition, value: bytes) -> None:
+        if partition == self._baselines:
+            baseline = decode(value, Baseline)
+            self.baselines.setdefault(baseline.id, baseline)
+            return
+        event = decode(value, SpecsRecord)  # type: ignore[arg-type]  # a union of tagged structs is a type to msgspec
+        if isinstance(event, Deployment):
+            self.deployment = event
+        elif isinstance(event, SpecRevision):
+            self.specs.setdefault((event.model, event.revision), from_plain(event.spec))

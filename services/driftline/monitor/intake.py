@@ -1,0 +1,70 @@
+"""From a record to a valid arrival, or to a dead letter with a named reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from driftline.core.step import ArrivedOutcome, ArrivedPrediction
+from driftline.core.validation import check_outcome, check_prediction
+from driftline.errors import InvalidRecord
+from driftline.events.base import iso
+from driftline.events.inputs import Outcome, Prediction
+from driftline.events.topics import DeadLetterReason, Topic
+from driftline.platform.records import Outgoing, Record
+from driftline.spec.model import MonitorSpec
+
+_DECODE = {
+    Topic.PREDICTIONS: msgspec.json.Decoder(Prediction).decode,
+    Topic.OUTCOMES: msgspec.json.Decoder(Outcome).decode,
+}
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A valid arrival of a model."""
+
+    model: str
+    event: ArrivedPrediction | ArrivedOutcome
+
+
+def take_in(record: Record, specs: dict[str, MonitorSpec], slice_number: int) -> Arrived:
+    """Decode and validate one record under the specs in force. Raises `InvalidRecord`."""
+    content_type = record.header("content-type")
+    if content_type not in (None, "application/json"):
+        raise InvalidRecord(DeadLetterReason.UNKNOWN_CONTENT_TYPE, f"content-type {content_type!r}")
+    event = _decode(record)
+    if record.key != event.id.encode():
+        raise InvalidRecord(DeadLetterReason.KEY_MISMATCH, "the record's key must be the event's id")
+    spec = specs.get(event.model)
+    if spec is None:
+        raise InvalidRecord(DeadLetterReason.UNKNOWN_MODEL, f"no spec of model {event.model!r} is in force here")
+    if isinstance(event, Prediction):
+        return Arrived(event.model, check_prediction(event, spec, slice_number, record.arrival))
+    return Arrived(event.model, check_outcome(event, spec, slice_number, record.arrival, record.offset))
+
+
+def dead_letter(record: Record, why: InvalidRecord) -> Outgoing:
+    """The record as it came, with where it stood and why it could not be used."""
+    source = f"{record.source.topic.value}-{record.source.partition}"
+    headers = {
+        "driftline.reason": why.reason,
+        "driftline.detail": why.detail[:500],
+        "driftline.topic": record.source.topic.value,
+        "driftline.partition": str(record.source.partition),
+        "driftline.offset": str(record.offset),
+        "driftline.row": "0",
+        "driftline.at": iso(record.arrival),
+    }
+    ours = tuple((name, value.encode()) for name, value in headers.items())
+    return Outgoing(Topic.DEAD_LETTERS, source.encode(), record.value, 0, (*record.headers, *ours))
+
+
+def _decode(record: Record) -> Prediction | Outcome:
+    try:
+        return _DECODE[record.source.topic](record.value or b"")
+    except msgspec.ValidationError as error:
+        raise InvalidRecord(DeadLetterReason.NOT_AN_EVENT, str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRecord(DeadLetterReason.NOT_JSON, str(error)) from error

@@ -1,0 +1,218 @@
+"""Hosting: a Faust worker runs the checkpointed loop for the units that its consumer group gives it.
+
+Faust carries lifecycle and signals (a stop within seconds, exit code 1 when a service raises). It moves no records:
+offsets and acknowledgements are the loop's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import faust
+import mode
+import redis.asyncio as redis
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from redis.exceptions import RedisError
+
+from driftline.errors import DriftlineError
+from driftline.events.base import Millis
+from driftline.events.topics import Topic
+from driftline.platform import settings as settings_module
+from driftline.platform.catalog import Catalog
+from driftline.platform.heartbeat import Heartbeat
+from driftline.platform.loop import Loop, Work
+from driftline.platform.records import Source
+from driftline.platform.settings import Settings
+from driftline.platform.store import RedisStore
+from driftline.platform.telemetry import setup_logging
+from driftline.platform.topics import check
+from driftline.spec.model import millis
+
+log = logging.getLogger("driftline.hosting")
+
+SESSION_TIMEOUT_MS = 10_000
+HEARTBEAT_S = 1.0
+
+
+@dataclass
+class UnitProgress:
+    """How far a unit has come: records taken since the worker started, when it last took one, its decision time."""
+
+    events: int = 0
+    last_event: Millis | None = None
+    decision_time: Millis = 0
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a service's work is made from."""
+
+    settings: Settings
+    catalog: Catalog
+    producer: AIOKafkaProducer
+    progress: dict[int, UnitProgress] = field(default_factory=dict)
+
+    def note(self, unit: int, events: int, decision_time: Millis) -> None:
+        """A unit tells that it has taken `events` records and has come to `decision_time`."""
+        known = self.progress.setdefault(unit, UnitProgress())
+        known.events += events
+        known.decision_time = decision_time
+        if events:
+            known.last_event = int(time.time() * 1000)
+
+
+MakeWork = Callable[[Context, int], Work]
+
+
+def run_service(service: str, topics: Sequence[Topic], make_work: MakeWork) -> None:
+    """Run `service` until it is told to stop. A unit is a partition number of `topics`, which all have equally many."""
+    setup_logging()
+    try:
+        settings = settings_module.load()
+        problems = check(settings)
+    except DriftlineError as error:
+        sys.exit(f"driftline {service}: {error}")
+    if problems:
+        sys.exit("\n".join(f"driftline {service}: {problem}" for problem in problems))
+    app = faust.App(
+        settings.group(service),
+        broker=f"kafka://{settings.bootstrap}",
+        web_enabled=False,
+        loghandlers=[],
+        datadir=str(settings.state_dir / "faust"),
+    )
+    app.producer_only = True  # without agents Faust would wait for an assignment for ever
+
+    @app.service  # type: ignore[untyped-decorator]  # faust carries no types
+    class Units(_Units):
+        """The units of this worker."""
+
+        context = (settings, service, tuple(topics), make_work)
+
+    faust.Worker(app, redirect_stdouts=False, loglevel="WARNING", override_logging=False).execute_from_commandline()
+
+
+class _Units(mode.Service):  # type: ignore[misc]  # mode carries no types
+    """Joins the group and keeps one loop running for each unit that it is given."""
+
+    context: tuple[Settings, str, tuple[Topic, ...], MakeWork]
+
+    async def on_start(self) -> None:
+        """Connect; the work itself begins in `_own`."""
+        self._settings, self._service, self._topics, self._make_work = self.context
+        self._catalog = Catalog(self._settings)
+        await self._catalog.start()
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.bootstrap, acks="all", enable_idempotence=True, max_request_size=16 << 20
+        )
+        await self._producer.start()
+        self._redis = redis.Redis.from_url(self._settings.redis_url)
+        self._slot = os.environ.get("DRIFTLINE_SLOT", "0")
+        self._heartbeat = Heartbeat(self._settings, self._service, self._slot)
+        self._context = Context(self._settings, self._catalog, self._producer)
+        self._group = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.bootstrap,
+            group_id=self._settings.group(self._service),
+            group_instance_id=f"{self._service}-{self._slot}",
+            partition_assignment_strategy=[RangePartitionAssignor],  # round robin would part the topics' partitions
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+        )
+        self._running: dict[int, asyncio.Task[None]] = {}
+
+    async def on_stop(self) -> None:
+        """Leave nothing half sent: what was not stored will be read again."""
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await self._group.stop()
+        await self._producer.stop()
+        await self._catalog.stop()
+        await self._redis.aclose()
+
+    @mode.Service.task  # type: ignore[untyped-decorator]  # mode carries no types
+    async def _own(self) -> None:
+        """Follow the group's assignment. Its consumer only decides who owns what: each loop reads by itself."""
+        assigned = asyncio.Event()
+        listener = _Listener(self._group, assigned)
+        self._group.subscribe([self._settings.topic(topic) for topic in self._topics], listener=listener)
+        await self._group.start()
+        while not self.should_stop:
+            if assigned.is_set():
+                assigned.clear()
+                await self._follow(self._units(self._group.assignment()))
+            await self._group.getmany(timeout_ms=200)  # everything is paused: this only keeps the membership alive
+            for task in self._running.values():
+                if task.done():
+                    task.result()  # an error of a unit ends the worker: the supervisor starts it again
+
+    @mode.Service.timer(HEARTBEAT_S)  # type: ignore[untyped-decorator]  # mode carries no types
+    async def _beat(self) -> None:
+        units = [unit for number, unit in self._context.progress.items() if number in self._running]
+        latest = max((unit.last_event for unit in units if unit.last_event is not None), default=None)
+        slowest = min((unit.decision_time for unit in units), default=None)
+        try:
+            await asyncio.to_thread(self._heartbeat.beat, sum(unit.events for unit in units), latest, slowest)
+        except RedisError as error:
+            log.warning("no heartbeat: Redis does not answer (%s)", error)
+
+    def _units(self, assignment: Iterable[TopicPartition]) -> set[int]:
+        found: dict[int, int] = {}
+        for partition in assignment:
+            found[partition.partition] = found.get(partition.partition, 0) + 1
+        return {number for number, topics in found.items() if topics == len(self._topics)}
+
+    async def _follow(self, units: set[int]) -> None:
+        for number in set(self._running) - units:
+            task = self._running.pop(number)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        for number in sorted(units - set(self._running)):
+            self._running[number] = asyncio.create_task(self._loop(number).run())
+        log.info("%s-%s works on %s", self._service, self._slot, sorted(units) or "nothing")
+
+    def _loop(self, number: int) -> Loop:
+        deployment = self._catalog.deployment
+        live = deployment.clock == "live"
+        return Loop(
+            self._settings,
+            RedisStore(self._redis, self._settings.prefix),
+            self._producer,
+            lambda: self._make_work(self._context, number),
+            self._hint,
+            millis(deployment.slice) / 4000 if live else None,
+        )
+
+    async def _hint(self, offsets: Mapping[Source, int]) -> None:
+        mine = self._group.assignment()
+        found = {TopicPartition(self._settings.topic(s.topic), s.partition): offset for s, offset in offsets.items()}
+        try:
+            await self._group.commit({partition: offset for partition, offset in found.items() if partition in mine})
+        except (CommitFailedError, IllegalStateError, KafkaError) as error:
+            log.info("offsets not committed, which only a lag tool would notice: %s", error)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carries no types
+    """Only notes the assignment: aiokafka swallows what is raised here, and holds its heartbeats meanwhile."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, assigned: asyncio.Event) -> None:
+        self._consumer = consumer
+        self._assigned = assigned
+
+    def on_partitions_revoked(self, revoked: Any) -> None:
+        """Nothing to do: the fence keeps a former owner from writing."""
+
+    def on_partitions_assigned(self, assigned: Any) -> None:
+        """Read nothing through this consumer, and let `_own` look at the assignment."""
+        self._consumer.pause(*assigned)
+        self._assigned.set()
