@@ -1,0 +1,275 @@
+"""The monitor's work on one partition, without Kafka: records in, slices and dead letters out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from datetime import timedelta
+from types import SimpleNamespace
+
+import msgspec
+import orjson
+import pytest
+
+from driftline.core.binning import default_bins
+from driftline.core.pane import Layout, Pane, Totals
+from driftline.events.admin import Deployment
+from driftline.events.slices import Slice
+from driftline.events.topics import MARK_HEADER, Topic
+from driftline.monitor.work import MonitorWork
+from driftline.platform.records import Record, Source
+from driftline.spec.model import FeatureSpec, MonitorSpec, OutputSpec, PromotionSpec
+
+P, O = Source(Topic.PREDICTIONS, 0), Source(Topic.OUTCOMES, 0)
+
+
+def spec(**changes) -> MonitorSpec:
+    return MonitorSpec(
+        **{
+            "model": "m",
+            "task": "binary",
+            "labels": ("no", "yes"),
+            "positive": "yes",
+            "features": {"x": FeatureSpec(type="number", range=(0, 10)), "c": FeatureSpec(type="category")},
+            "outputs": {"score": OutputSpec(range=(0, 1))},
+            "horizon": timedelta(hours=1),
+            "lateness": timedelta(0),
+            "pane": timedelta(seconds=10),
+            "max_ahead": timedelta(minutes=5),
+            "windows": {},
+            "metrics": ("accuracy",),
+            "rules": (),
+            "retrain": None,
+            "promotion": PromotionSpec(metric="log_loss", min_effect=0),
+            "retain_raw": timedelta(days=1),
+        }
+        | changes
+    )
+
+
+class Catalog(SimpleNamespace):
+    async def refresh(self):
+        """Everything is already known."""
+
+
+@pytest.fixture
+def catalog():
+    deployment = Deployment(
+        id="d",
+        clock="live",
+        slice=timedelta(seconds=1),
+        max_stall=timedelta(minutes=1),
+        partitions=1,
+        shards=1,
+    )
+    return Catalog(deployment=deployment, specs={("m", 1): spec()}, baselines={})
+
+
+class Log:
+    """A topic partition pair that is written by hand."""
+
+    def __init__(self):
+        self.records = {P: [], O: []}
+        self.mark(P, 0, "spec m@1")
+
+    def add(self, source, time, value, key=None, headers=()):
+        records = self.records[source]
+        arrival = max([time, *(r.arrival for r in records[-1:])])
+        key = key if key is not None else orjson.loads(value)["id"].encode()
+        records.append(Record(source, len(records), time, arrival, key, value, headers))
+
+    def mark(self, source, time, text):
+        self.add(source, time, b"", b"", ((MARK_HEADER, text.encode()),))
+
+    def predict(self, time, name, score=0.7, version="1", **features):
+        event = {
+            "id": name,
+            "model": "m",
+            "version": version,
+            "time": time,
+            "prediction": "yes" if score > 0.5 else "no",
+            "score": score,
+            "features": {"x": 1.0, "c": "a"} | features,
+        }
+        self.add(P, time, orjson.dumps(event))
+
+    def outcome(self, time, name, outcome="yes"):
+        self.add(O, time, orjson.dumps({"id": name, "model": "m", "time": time, "outcome": outcome}))
+
+    def end(self, time):
+        self.mark(P, time, "tick")
+        self.mark(O, time, "tick")
+
+
+def run(log, catalog, batches=(10**9,), restart=False):
+    """Feed the log in batches of the given sizes (then the rest at once); returns slices, dead letters."""
+    work = MonitorWork(catalog, 0, lambda *_: None)
+    stored: dict = {}
+    waiting = {P: deque(), O: deque()}
+    reached = {P: -1, O: -1}
+    position = {P: 0, O: 0}
+    out = []
+    for size in [*batches, 10**9]:
+        for source in (P, O):
+            more = log.records[source][position[source] : position[source] + size]
+            position[source] += len(more)
+            waiting[source].extend(more)
+            reached[source] = max([reached[source], *(r.arrival for r in more)])
+        while (counts := work.cut(waiting, reached)) is not None:
+            taken = {s: [waiting[s].popleft() for _ in range(n)] for s, n in counts.items()}
+            asyncio.run(work.prepare(taken))
+            step = work.step(taken, reached)
+            out += step.outbox
+            for name in step.changes.forget:
+                stored.pop(name, None)
+            for name, fields in step.changes.drop.items():
+                for field in fields:
+                    stored.get(name, {}).pop(field, None)
+            for name, values in step.changes.put.items():
+                stored.setdefault(name, {}).update(values)
+            if restart:
+                work = MonitorWork(catalog, 0, lambda *_: None)
+                asyncio.run(work.start(stored, fresh=False))
+    slices = [o.value for o in out if o.topic is Topic.SLICES and dict(o.headers)["driftline-kind"] == b"slice"]
+    return slices, [o for o in out if o.topic is Topic.DEAD_LETTERS]
+
+
+def totals(slices):
+    layout = Layout(default_bins(spec()))
+    panes = [
+        Pane.of(msgspec.convert(d.cells, list), msgspec.convert(d.counts, list), d.sums)
+        for s in slices
+        for d in msgspec.json.decode(s, type=Slice).panes
+    ]
+    return Totals.of(layout, panes)
+
+
+def busy_log():
+    log = Log()
+    for i in range(200):
+        time = 2000 + i * 40
+        log.predict(time, f"id{i}", score=(i % 97) / 97, x=i % 12)
+        if i % 3 == 0:
+            log.predict(time + 1, f"id{i}", score=(i % 97) / 97, version="2", x=i % 12)
+        if i % 5 == 0:
+            log.outcome(time - 500, f"id{i}", "no")
+        if i % 2 == 0:
+            log.outcome(time + 700, f"id{i}", "yes" if i % 4 else "no")
+        if i % 50 == 7:
+            log.predict(time + 2, f"id{i}", score=(i % 97) / 97, x=i % 12)
+    log.records[O].sort(key=lambda r: r.timestamp)
+    renumbered, arrival = [], -1
+    for offset, record in enumerate(log.records[O]):
+        arrival = max(arrival, record.timestamp)
+        renumbered.append(record._replace(offset=offset, arrival=arrival))
+    log.records[O] = renumbered
+    log.end(60_000)
+    return log
+
+
+@pytest.mark.parametrize("sizes", [(1,) * 500, (3, 50, 7, 11), (100, 1, 1, 40)])
+def test_a_slice_is_the_same_bytes_whatever_the_batches(catalog, sizes):
+    log = busy_log()
+    assert run(log, catalog, sizes) == run(log, catalog)
+
+
+def test_a_slice_is_the_same_bytes_after_a_restart_at_every_step(catalog):
+    log = busy_log()
+    assert run(log, catalog, (5,) * 200, restart=True) == run(log, catalog)
+
+
+def test_every_prediction_and_outcome_is_counted_once(catalog):
+    slices, dead = run(busy_log(), catalog)
+    found = totals(slices)
+    assert found.n == 200 + 67
+    with_outcome = {i for i in range(200) if i % 5 == 0 or i % 2 == 0}
+    assert found.labelled == len(with_outcome) + sum(1 for i in with_outcome if i % 3 == 0)
+    assert dead == []
+
+
+def test_the_same_event_three_times_counts_once_and_is_told(catalog):
+    log = Log()
+    for _ in range(3):
+        log.predict(2000, "a")
+    log.end(5000)
+    slices, _ = run(log, catalog)
+    assert totals(slices).n == 1
+    assert msgspec.json.decode(slices[-1], type=Slice).counters == {"m": {"duplicates": 2}}
+
+
+def test_values_outside_their_range_are_counted_and_told_with_samples(catalog):
+    log = Log()
+    log.predict(2000, "good")
+    log.predict(2001, "bad", x=99.0)
+    log.predict(2002, "worse", x=-500.0)
+    log.end(5000)
+    slices, _ = run(log, catalog)
+    (breach,) = msgspec.json.decode(slices[-1], type=Slice).breaches
+    assert (breach.name, breach.n, breach.worst, breach.samples) == ("x", 2, -500.0, ("bad", "worse"))
+    assert totals(slices).n == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"{", b"not-json"),
+        (b"\xff\xfe", b"not-json"),
+        (b'\xef\xbb\xbf{"id":"a"}', b"not-json"),
+        (b"[" * 5000, b"not-an-event"),
+        (b"", b"not-json"),
+        (b'{"id":"a"}', b"not-an-event"),
+        (b'{"id":"","model":"m","version":"1","time":2000,"prediction":"yes"}', b"not-an-event"),
+        (b'{"id":"a","model":"m","version":"1","time":true,"prediction":"yes"}', b"not-an-event"),
+        (b'{"id":"a","model":"m","version":"1","time":2000,"prediction":"yes","score":NaN}', b"not-json"),
+        (b'{"id":"a","model":"m","version":"1","time":2000,"prediction":"yes","score":1e400}', b"not-an-event"),
+        (b'{"id":"a","model":"x","version":"1","time":2000,"prediction":"yes"}', b"unknown-model"),
+        (b'{"id":"a","model":"m","version":"1","time":2000,"prediction":"maybe"}', b"unknown-label"),
+        (b'{"id":"a","model":"m","version":"1","time":2000,"prediction":"yes","features":{"x":"1"}}', b"wrong-type"),
+        (b'{"id":"b","model":"m","version":"1","time":2000,"prediction":"yes"}', b"key-mismatch"),
+        (b'{"id":"a","model":"m","version":"1","time":-5,"prediction":"yes"}', b"not-an-event"),
+        (b'{"id":"a","model":"m","version":"1","time":999999999,"prediction":"yes"}', b"too-far-ahead"),
+    ],
+)
+def test_a_bad_record_is_a_dead_letter_with_its_place_and_reason_and_its_neighbours_count(catalog, value, reason):
+    log = Log()
+    log.predict(2000, "before")
+    log.add(P, 2000, value, b"a")
+    log.predict(2000, "after")
+    log.end(5000)
+    slices, (letter,) = run(log, catalog)
+    headers = dict(letter.headers)
+    assert headers["driftline.reason"] == reason
+    assert (headers["driftline.topic"], headers["driftline.partition"], headers["driftline.offset"]) == (
+        b"predictions",
+        b"0",
+        b"2",
+    )
+    assert letter.value == value
+    assert totals(slices).n == 2
+
+
+def test_an_event_older_than_the_horizon_is_refused(catalog):
+    log = Log()
+    log.mark(P, 4_000_000, "tick")
+    log.predict(300_000, "old")
+    log.end(5_000_000)
+    _, (letter,) = run(log, catalog)
+    assert dict(letter.headers)["driftline.reason"] == b"too-old"
+
+
+def test_a_spec_holds_from_the_slice_after_its_mark(catalog):
+    catalog.specs["m", 2] = spec(features={"x": FeatureSpec(type="number", range=(0, 0.5))})
+    log = Log()
+    log.predict(2000, "a")
+    log.mark(P, 2100, "spec m@2")
+    log.predict(2200, "b")
+    log.predict(3000, "c")
+    log.end(5000)
+    slices, _ = run(log, catalog)
+    breaches = [b for s in slices for b in msgspec.json.decode(s, type=Slice).breaches]
+    assert [b.samples for b in breaches] == [("c",)]
+
+
+def test_each_slice_names_the_one_before(catalog):
+    slices = [msgspec.json.decode(s, type=Slice) for s in run(busy_log(), catalog)[0]]
+    assert [s.previous for s in slices] == [None, *(s.slice for s in slices[:-1])]
