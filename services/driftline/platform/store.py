@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import redis.asyncio as redis
 from redis.exceptions import WatchError
@@ -58,7 +58,8 @@ class RedisStore:
             async with self._redis.pipeline(transaction=True) as pipe:
                 try:
                     await pipe.watch(self._key(unit, "position"))
-                    names = sorted(str(name, "utf-8") for name in await pipe.smembers(self._key(unit, "names")))
+                    members: set[bytes] = await pipe.smembers(self._key(unit, "names"))  # type: ignore[assignment]  # never decoded
+                    names = sorted(name.decode() for name in members)
                     pipe.multi()  # type: ignore[no-untyped-call]  # redis-py has no types here
                     pipe.get(self._key(unit, "position"))
                     pipe.hgetall(self._key(unit, "outbox"))
@@ -87,10 +88,10 @@ class RedisStore:
                     pipe.hdel(self._key(unit, f"h:{name}"), *fields)
             for name, values in changes.put.items():
                 if values:
-                    pipe.hset(self._key(unit, f"h:{name}"), mapping={**values})
+                    pipe.hset(self._key(unit, f"h:{name}"), mapping=_mapping(values))
                     pipe.sadd(self._key(unit, "names"), name)
             if outbox:
-                pipe.hset(self._key(unit, "outbox"), mapping={**outbox})
+                pipe.hset(self._key(unit, "outbox"), mapping=_mapping(outbox))
             pipe.set(key, position)
             try:
                 await pipe.execute()
@@ -101,6 +102,11 @@ class RedisStore:
         """See `Store.clear`."""
         if fields:
             await self._redis.hdel(self._key(unit, "outbox"), *fields)
+
+
+def _mapping(values: dict[bytes, bytes]) -> Any:
+    """redis-py declares an invariant key type that a dict of bytes does not satisfy."""
+    return values
 
 
 class MemoryStore:
