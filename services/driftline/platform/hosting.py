@@ -83,12 +83,14 @@ def run_service(service: str, topics: Sequence[Topic], make_work: MakeWork) -> N
         sys.exit(f"driftline {service}: {error}")
     if problems:
         sys.exit("\n".join(f"driftline {service}: {problem}" for problem in problems))
+    faust_directory = settings.state_dir / "faust"
+    faust_directory.mkdir(parents=True, exist_ok=True)
     app = faust.App(
         settings.group(service),
         broker=f"kafka://{settings.bootstrap}",
         web_enabled=False,
         loghandlers=[],
-        datadir=str(settings.state_dir / "faust"),
+        datadir=str(faust_directory),
     )
     app.producer_only = True  # without agents Faust would wait for an assignment for ever
 
@@ -98,7 +100,7 @@ def run_service(service: str, topics: Sequence[Topic], make_work: MakeWork) -> N
 
         context = (settings, service, tuple(topics), make_work)
 
-    faust.Worker(app, redirect_stdouts=False, loglevel="WARNING", override_logging=False).execute_from_commandline()
+    faust.Worker(app, redirect_stdouts=False, loglevel="WARNING", override_logging=False, quiet=True).execute_from_commandline()
 
 
 class _Units(mode.Service):  # type: ignore[misc]  # mode carries no types
@@ -178,10 +180,10 @@ class _Units(mode.Service):  # type: ignore[misc]  # mode carries no types
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         for number in sorted(units - set(self._running)):
-            self._running[number] = asyncio.create_task(self._loop(number).run())
+            self._running[number] = asyncio.create_task(self._loop_of(number).run())
         log.info("%s-%s works on %s", self._service, self._slot, sorted(units) or "nothing")
 
-    def _loop(self, number: int) -> Loop:
+    def _loop_of(self, number: int) -> Loop:
         deployment = self._catalog.deployment
         live = deployment.clock == "live"
         return Loop(
