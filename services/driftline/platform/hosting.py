@@ -100,7 +100,9 @@ def run_service(service: str, topics: Sequence[Topic], make_work: MakeWork) -> N
 
         context = (settings, service, tuple(topics), make_work)
 
-    faust.Worker(app, redirect_stdouts=False, loglevel="WARNING", override_logging=False, quiet=True).execute_from_commandline()
+    faust.Worker(
+        app, redirect_stdouts=False, loglevel="WARNING", override_logging=False, quiet=True
+    ).execute_from_commandline()
 
 
 class _Units(mode.Service):  # type: ignore[misc]  # mode carries no types

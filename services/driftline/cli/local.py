@@ -1,0 +1,162 @@
+"""`driftline up`, `down`, `status`, `logs`, `topics`."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from driftline.cli.parameters import Duration
+from driftline.errors import DeploymentError
+from driftline.events.base import iso
+from driftline.platform import settings as settings_module
+from driftline.platform import status as status_module
+from driftline.platform import topics as topics_module
+from driftline.platform.local.stack import WORKERS, LocalStack
+
+DURATION = Duration()
+
+
+def _say(text: str) -> None:
+    click.echo(f"driftline: {text}", err=True)
+
+
+def _stack() -> LocalStack:
+    return LocalStack(settings_module.state_directory(), say=_say)
+
+
+def _deployment_options(command: Any) -> Any:
+    """Options that fix a deployment when its topics are made."""
+    for option in (
+        click.option("--clock", type=click.Choice(["live", "events"]), default="live", show_default=True),
+        click.option("--slice", "slice_length", type=DURATION, default="1s", show_default=True, help="unit of time"),
+        click.option("--partitions", type=click.IntRange(1), default=4, show_default=True, help="of the input topics"),
+        click.option("--shards", type=click.IntRange(1), default=1, show_default=True, help="of control"),
+        click.option("--retention", type=DURATION, default="14d", show_default=True, help="of the raw topics"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_deployment_options
+@click.option("--servers-only", is_flag=True, help="Kafka and Redis, no workers, no topics.")
+@click.option("--foreground", is_flag=True, help="Stay until Ctrl-C, then stop everything.")
+def up(servers_only: bool, foreground: bool, **deployment: Any) -> None:
+    """Start Kafka, Redis and the workers on this machine, each unless it is configured elsewhere.
+
+    \b
+    driftline up
+    driftline up --foreground
+    DRIFTLINE_BOOTSTRAP=broker:9092 driftline up      use a running Kafka
+    """
+    stack = _stack()
+    addresses = stack.start()
+    try:
+        if not servers_only:
+            topics_module.create(settings_module.load(), **deployment)
+            stack.start_workers()
+        click.echo(f"Kafka {addresses.bootstrap}   Redis {addresses.redis_url}   state {stack.state}")
+        if foreground:
+            _say("running; Ctrl-C stops everything")
+            while stack.running():
+                time.sleep(0.5)
+    except KeyboardInterrupt:
+        _say("stopping")
+        stack.stop()
+    except BaseException:
+        stack.stop()
+        raise
+
+
+@click.command()
+def down() -> None:
+    """Stop everything that `driftline up` started."""
+    _stack().stop()
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def status(as_json: bool) -> None:
+    """Say for each worker whether it makes progress, not merely whether it runs.
+
+    \b
+    driftline status
+    driftline status --json | jq '.workers[] | select(.progress != "ok")'
+    """
+    found = status_module.read(settings_module.load(), _stack().processes())
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    table = Table("worker", "process", "progress", "lag", "records", "last record", "decision time", box=None)
+    for worker in found.workers:
+        table.add_row(
+            f"{worker.service}-{worker.slot}" if worker.slot else worker.service,
+            f"{worker.process} {worker.pid or ''}".strip(),
+            worker.progress,
+            "" if worker.lag is None else str(worker.lag),
+            "" if worker.events is None else str(worker.events),
+            "" if worker.last_event is None else iso(worker.last_event),
+            "" if worker.decision_time is None else iso(worker.decision_time),
+        )
+    Console().print(table)
+    for problem in found.problems:
+        click.echo(problem)
+
+
+@click.command()
+@click.argument("name", required=False, type=click.Choice(["kafka", "redis", *WORKERS]))
+@click.option("-f", "--follow", is_flag=True, help="Go on printing as lines come.")
+@click.option("-n", "--lines", type=click.IntRange(1), default=50, show_default=True)
+def logs(name: str | None, follow: bool, lines: int) -> None:
+    """Print the end of the logs of one process, or of all.
+
+    \b
+    driftline logs monitor -f
+    """
+    stack = _stack()
+    names = [name] if name else ["kafka", "redis", *WORKERS]
+    files = [str(path) for each in names if (path := stack.log_file(each)).exists()]
+    if not files:
+        raise DeploymentError(f"no logs under {stack.state}; has anything been started? `driftline up`")
+    arguments = ["tail", "-n", str(lines), *(["-F"] if follow else []), *files]
+    try:
+        subprocess.run(arguments, check=False)
+    except KeyboardInterrupt:
+        return
+
+
+@click.group()
+def topics() -> None:
+    """Make and check the topics."""
+
+
+@topics.command()
+@_deployment_options
+@click.option("--replication", type=click.IntRange(1), default=1, show_default=True)
+def create(replication: int, **deployment: Any) -> None:
+    """Make the topics that are missing, with their partitions, retention and clock.
+
+    \b
+    driftline topics create --partitions 12 --replication 3
+    DRIFTLINE_PREFIX=replay. driftline topics create --clock events --slice 15m
+    """
+    made = topics_module.create(settings_module.load(), replication=replication, **deployment)
+    click.echo(f"{len(made)} topics made" if made else "all topics are there")
+
+
+@topics.command("check")
+def check_topics() -> None:
+    """Say what is wrong with the topics and how to mend it."""
+    problems = topics_module.check(settings_module.load())
+    if problems:
+        raise DeploymentError("\n".join(problems))
+    click.echo("all topics are as they should be")
+
+
+commands = [up, down, status, logs, topics]

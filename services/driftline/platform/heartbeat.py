@@ -1,0 +1,77 @@
+"""Heartbeats: what each worker says of its own progress, in Redis, gone a minute after it stops saying it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+import redis
+
+from driftline.events.base import Millis
+from driftline.platform.settings import Settings
+
+TTL_S = 60
+
+
+@dataclass(frozen=True)
+class Beat:
+    """One worker as it last described itself. Times are wall time but for `decision_time`."""
+
+    service: str
+    slot: str
+    pid: int
+    at: Millis
+    events: int
+    last_event: Millis | None
+    decision_time: Millis | None
+    note: str
+
+
+class Heartbeat:
+    """Writes one worker's heartbeat."""
+
+    def __init__(self, settings: Settings, service: str, slot: str) -> None:
+        self._redis = redis.Redis.from_url(settings.redis_url)
+        self._key = f"{settings.prefix}heartbeat:{service}:{slot}"
+
+    def beat(self, events: int, last_event: Millis | None, decision_time: Millis | None = None, note: str = "") -> None:
+        """Say it once. Raises redis errors: a caller decides whether they matter."""
+        fields: dict[str, str | int] = {
+            "pid": os.getpid(),
+            "at": int(time.time() * 1000),
+            "events": events,
+            "note": note,
+        }
+        if last_event is not None:
+            fields["last_event"] = last_event
+        if decision_time is not None:
+            fields["decision_time"] = decision_time
+        with self._redis.pipeline() as pipe:
+            pipe.delete(self._key)
+            pipe.hset(self._key, mapping={**fields})
+            pipe.expire(self._key, TTL_S)
+            pipe.execute()
+
+
+def read_heartbeats(settings: Settings) -> list[Beat]:
+    """The heartbeats of all workers of this deployment, by service and slot."""
+    client = redis.Redis.from_url(settings.redis_url, decode_responses=True)
+    beats = []
+    for key in sorted(client.scan_iter(f"{settings.prefix}heartbeat:*")):
+        found: dict[str, str] = client.hgetall(key)  # type: ignore[assignment]  # the client is synchronous
+        if found:
+            service, slot = key.rsplit(":", 2)[-2:]
+            beats.append(
+                Beat(
+                    service=service,
+                    slot=slot,
+                    pid=int(found["pid"]),
+                    at=int(found["at"]),
+                    events=int(found["events"]),
+                    last_event=int(found["last_event"]) if "last_event" in found else None,
+                    decision_time=int(found["decision_time"]) if "decision_time" in found else None,
+                    note=found["note"],
+                )
+            )
+    return beats
