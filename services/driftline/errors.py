@@ -1,11 +1,11 @@
 """Everything that Driftline raises on purpose.
 
-    DriftlineError                a sentence that says what happened and what to do; the command line prints it and exits 1
-    ├── SpecError                 a monitor spec has mistakes (all of them, each with its line)
-    ├── DeploymentError           topics, settings or servers are not as a service needs them
-    ├── Unreachable               Kafka or Redis does not answer
-    ├── ArtifactError             an artifact is missing, damaged, or holds what must not be loaded
-    └── InvalidRecord             one record (or row) cannot be used: becomes a dead letter, never an outage
+DriftlineError                a sentence that says what happened and what to do; the command line prints it and exits 1
+├── SpecError                 a monitor spec has mistakes (all of them, each with its line)
+├── DeploymentError           topics, settings or servers are not as a service needs them
+├── Unreachable               Kafka or Redis does not answer
+├── ArtifactError             an artifact is missing, damaged, or holds what must not be loaded
+└── InvalidRecord             one record (or row) cannot be used: becomes a dead letter, never an outage
 """
 
 from __future__ import annotations

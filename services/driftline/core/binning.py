@@ -91,8 +91,10 @@ def _bins(
     features: dict[str, NumberBins | CategoryBins] = {}
     for name, feature in spec.features.items():
         values = columns.get(name, ())
-        features[name] = _number_bins(feature.range, to_numbers(values)) if feature.type == "number" else _categories(
-            feature, values
+        features[name] = (
+            _number_bins(feature.range, to_numbers(values))
+            if feature.type == "number"
+            else _categories(feature, values)
         )
     output = spec.outputs.get("prediction")
     return Bins(
@@ -151,7 +153,10 @@ def cells_of_categories(bins: CategoryBins, values: Sequence[Value]) -> IntArray
     unseen = len(known)
     known_or = known.get
     return np.array(
-        [unseen + 1 if v is None else known_or(v if isinstance(v, str) else category_name(v) or "", unseen) for v in values],
+        [
+            unseen + 1 if v is None else known_or(v if isinstance(v, str) else category_name(v) or "", unseen)
+            for v in values
+        ],
         dtype=np.int64,
     )
 

@@ -1,7 +1,7 @@
 """Panes: mergeable aggregates of one model version over one interval of event time.
 
-A pane is an integer vector over a `Layout` (which cell means what) and a few fixed-point sums. Panes add exactly, in any
-order: that one law carries windows, partitions, late labels and replay.
+A pane is an integer vector over a `Layout` (which cell means what) and a few fixed-point sums. Panes add exactly, in
+any order: that one law carries windows, partitions, late labels and replay.
 """
 
 from __future__ import annotations

@@ -130,9 +130,9 @@ class Verdict(Event, frozen=True, kw_only=True):
 class AttemptState(StrEnum):
     """An attempt's life.
 
-        requested -> comparing -> promoted | refused
-            |            |
-            +------------+------> failed
+    requested -> comparing -> promoted | refused
+        |            |
+        +------------+------> failed
     """
 
     REQUESTED = "requested"
@@ -145,9 +145,9 @@ class AttemptState(StrEnum):
 class CaseState(StrEnum):
     """A case's life. `watching`: a candidate was promoted and the metric is being watched.
 
-        open -> watching -> improved
-          |         |
-          +---------+-> recovered | no-better-candidate | escalated
+    open -> watching -> improved
+      |         |
+      +---------+-> recovered | no-better-candidate | escalated
     """
 
     OPEN = "open"

@@ -90,13 +90,13 @@ MARK_HEADER = "driftline-mark"
 class DeadLetterReason(StrEnum):
     """Why a record could not be used."""
 
-    NOT_JSON = "not-json"                    # not UTF-8 JSON at all
-    NOT_AN_EVENT = "not-an-event"            # JSON, but a known field is missing or has the wrong type
-    UNKNOWN_MODEL = "unknown-model"          # no spec of this model is in force in the partition
-    UNKNOWN_LABEL = "unknown-label"          # a prediction or outcome that is none of the declared labels
-    WRONG_TYPE = "wrong-type"                # a declared feature, score or value of another type than declared
-    TOO_OLD = "too-old"                      # its event time lies further back than the horizon
-    TOO_FAR_AHEAD = "too-far-ahead"          # its event time lies further ahead of its arrival than max_ahead
-    KEY_MISMATCH = "key-mismatch"            # the record's key is not the event's id: it may stand in a wrong partition
-    UNKNOWN_MARK = "unknown-mark"            # a mark that names nothing known
+    NOT_JSON = "not-json"  # not UTF-8 JSON at all
+    NOT_AN_EVENT = "not-an-event"  # JSON, but a known field is missing or has the wrong type
+    UNKNOWN_MODEL = "unknown-model"  # no spec of this model is in force in the partition
+    UNKNOWN_LABEL = "unknown-label"  # a prediction or outcome that is none of the declared labels
+    WRONG_TYPE = "wrong-type"  # a declared feature, score or value of another type than declared
+    TOO_OLD = "too-old"  # its event time lies further back than the horizon
+    TOO_FAR_AHEAD = "too-far-ahead"  # its event time lies further ahead of its arrival than max_ahead
+    KEY_MISMATCH = "key-mismatch"  # the record's key is not the event's id: it may stand in a wrong partition
+    UNKNOWN_MARK = "unknown-mark"  # a mark that names nothing known
     UNKNOWN_CONTENT_TYPE = "unknown-content-type"

@@ -105,7 +105,8 @@ def _lags(settings: Settings) -> dict[str, int]:
         for service, topics in READS.items():
             if not topics:
                 continue
-            committed = admin.list_group_offsets(settings.group(service))
+            group = settings.group(service)
+            committed = admin.list_group_offsets(group).get(group, {})
             partitions = [
                 TopicPartition(settings.topic(topic), number)
                 for topic in topics

@@ -1,0 +1,55 @@
+"""Which windows are due, when they are reported again, and when they are final.
+
+A window `[end - span, end)` ends at a multiple of its `every` since 1970. It is first reported at decision time
+`end + lateness`, again whenever its coverage has grown by five points, and for the last time at `end + horizon`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from driftline.events.base import Millis
+from driftline.spec.model import MonitorSpec, WindowSpec, millis
+
+RESTATE_AT = 0.05
+
+
+class Open(msgspec.Struct, kw_only=True):
+    """A window of one model version that has been reported and may be again. `told`: the coverage last reported."""
+
+    window: str
+    end: Millis
+    version: str
+    role: str
+    n: int
+    labelled: int
+    told: float
+
+    @property
+    def coverage(self) -> float:
+        """The share of predictions that have an outcome by now."""
+        return self.labelled / self.n if self.n else 0.0
+
+    def contains(self, pane_start: Millis, span: Millis) -> bool:
+        """Whether a pane belongs to this window."""
+        return self.end - span <= pane_start < self.end
+
+    def grown(self) -> bool:
+        """Whether coverage has grown by five points since the last report."""
+        return self.coverage - self.told >= RESTATE_AT
+
+
+def first_end(window: WindowSpec, first_pane_start: Millis) -> Millis:
+    """The first end of a window that can hold anything."""
+    every = millis(window.every)
+    return first_pane_start // every * every + every
+
+
+def due_at(spec: MonitorSpec, end: Millis) -> Millis:
+    """The decision time of a window's first report."""
+    return end + millis(spec.lateness)
+
+
+def final_at(spec: MonitorSpec, end: Millis) -> Millis:
+    """The decision time of a window's last report; never before the first."""
+    return end + max(millis(spec.horizon), millis(spec.lateness))
