@@ -1,0 +1,218 @@
+"""The life of alerts: pure transitions, each with the event that tells of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from driftline.core.rules import BREACHES, Reading, Reason, threshold
+from driftline.events.alerts import Alert, AlertKind, AlertState, Evidence, FeatureEffect, Severity
+from driftline.events.base import Millis, digest_id, iso
+from driftline.events.reports import Window, WindowReport
+from driftline.events.slices import Breach
+from driftline.spec.model import RuleSpec
+
+QUIET_MS = 3_600_000
+"""A range alert resolves after an hour of decision time without another value outside the range."""
+
+
+class Change(StrEnum):
+    """Reasons of changes that follow from no judgement."""
+
+    OUT_OF_RANGE = "out-of-range"
+    QUIET = "back-in-range"
+    VERSION_REPLACED = "version-replaced"
+    RULE_REMOVED = "rule-removed"
+    NOT_IMPROVED = "not-improved-in-time"
+    CLOSED_BY_HUMAN = "closed-by-a-human"
+    PENDING = "not-yet-often-enough"
+
+
+class Standing(msgspec.Struct, kw_only=True):
+    """One fingerprint as it stands. `breaches`: the last `of` judged windows, True where they breached.
+
+    `last`: the event last published of this episode, on which the next one builds.
+    """
+
+    state: AlertState = AlertState.INACTIVE
+    episode: int = 0
+    breaches: list[bool] = []
+    judged: Millis = -1
+    last: Alert | None = None
+    quiet_since: Millis = 0
+
+
+def fingerprint(model: str, version: str, segment: str, rule: str) -> str:
+    """The identity of an alert over all its episodes."""
+    return digest_id("alert", model, version, segment, rule)
+
+
+def observe(
+    standing: Standing, rule: RuleSpec, reading: Reading, reason: Reason, report: WindowReport, at: Millis
+) -> Alert | None:
+    """Take in the judgement of one more window; returns the event if the alert's state changes.
+
+    `pending` while fewer than `k` of the last `of` windows breach, `firing` from then on, `resolved` at the first
+    window that is clear. A window is judged once: the caller does not come again with the same one.
+    """
+    breach = reason in BREACHES
+    standing.breaches = [*standing.breaches, breach][-rule.of :]
+    standing.judged = report.window.end
+    often = sum(standing.breaches) >= rule.k
+    match standing.state:
+        case AlertState.INACTIVE | AlertState.RESOLVED if breach:
+            standing.episode += 1
+            target, why = (AlertState.FIRING, reason.value) if often else (AlertState.PENDING, Change.PENDING.value)
+            started = at
+        case AlertState.PENDING if breach and often:
+            target, why, started = AlertState.FIRING, reason.value, _since(standing, at)
+        case AlertState.PENDING if not any(standing.breaches):
+            target, why, started = AlertState.RESOLVED, reason.value, _since(standing, at)
+        case AlertState.FIRING if reason is Reason.CLEARED:
+            standing.breaches = []
+            target, why, started = AlertState.RESOLVED, reason.value, _since(standing, at)
+        case _:
+            return None
+    standing.state = target
+    standing.last = _metric_alert(standing, rule, reading, why, report, started, at)
+    return standing.last
+
+
+def observe_breach(standing: Standing, rule: RuleSpec, breach: Breach, at: Millis, cause: str) -> Alert | None:
+    """Values outside their range: the first opens an episode and fires at once, the rest are counted into it."""
+    standing.quiet_since = at
+    if standing.state is AlertState.FIRING:
+        assert standing.last is not None, "a firing alert has been published"
+        standing.last = msgspec.structs.replace(standing.last, n=standing.last.n + breach.n)
+        return None
+    standing.episode += 1
+    standing.state = AlertState.FIRING
+    low, high = breach.low, breach.high
+    name = fingerprint(breach.model, breach.version, "all", rule.name)
+    standing.last = Alert(
+        id=digest_id(name, standing.episode, AlertState.FIRING),
+        caused_by=(cause, *breach.samples),
+        fingerprint=name,
+        episode=standing.episode,
+        model=breach.model,
+        version=breach.version,
+        segment="all",
+        rule=rule.name,
+        kind=AlertKind.RANGE,
+        severity=rule.severity,
+        state=AlertState.FIRING,
+        reason=Change.OUT_OF_RANGE,
+        since=at,
+        at=at,
+        value=breach.worst,
+        low=low,
+        high=high,
+        threshold=high if high is not None and breach.worst > high else low,
+        n=breach.n,
+        evidence=Evidence(samples=breach.samples),
+        summary=f"{breach.name} of {breach.model} version {breach.version} left its range [{low}, {high}]: "
+        f"{breach.worst:g}, in {breach.n} prediction{'s' if breach.n > 1 else ''} so far.",
+    )
+    return standing.last
+
+
+def resolve(standing: Standing, change: Change, at: Millis, comment: str = "") -> Alert | None:
+    """End the episode for a reason that is no judgement; None where none is under way."""
+    if standing.state not in (AlertState.PENDING, AlertState.FIRING):
+        return None
+    assert standing.last is not None, "an open episode has been published"
+    standing.state = AlertState.RESOLVED
+    standing.breaches = []
+    last = standing.last
+    standing.last = msgspec.structs.replace(
+        last,
+        id=digest_id(last.fingerprint, last.episode, AlertState.RESOLVED),
+        caused_by=(last.id,),
+        state=AlertState.RESOLVED,
+        reason=change.value,
+        at=at,
+        summary=f"{last.rule} on {last.model} version {last.version} is over: {change.value.replace('-', ' ')}"
+        + (f" ({comment})." if comment else "."),
+    )
+    return standing.last
+
+
+def manual_intervention(
+    model: str, version: str, case: str, opened_by: str, tried: tuple[str, ...], at: Millis
+) -> Alert:
+    """Call a human: a case did not end well within the agreed time."""
+    name = fingerprint(model, version, "all", f"manual-intervention:{case}")
+    return Alert(
+        id=digest_id(name, 1, AlertState.FIRING),
+        caused_by=(case,),
+        fingerprint=name,
+        episode=1,
+        model=model,
+        version=version,
+        segment="all",
+        rule=opened_by,
+        kind=AlertKind.MANUAL_INTERVENTION,
+        severity=Severity.CRITICAL,
+        state=AlertState.FIRING,
+        reason=Change.NOT_IMPROVED,
+        since=at,
+        at=at,
+        evidence=Evidence(tried=tried),
+        summary=f"{model} has not become better in the agreed time after {opened_by}: a human is needed. "
+        f"Tried: {'; '.join(tried) or 'nothing'}.",
+    )
+
+
+def _since(standing: Standing, at: Millis) -> Millis:
+    return standing.last.since if standing.last else at
+
+
+def _metric_alert(
+    standing: Standing, rule: RuleSpec, reading: Reading, reason: str, report: WindowReport, since: Millis, at: Millis
+) -> Alert:
+    name = fingerprint(report.model, report.version, "all", rule.name)
+    drift = report.segments[0].drift
+    ranked = sorted((d.psi, f) for f, d in drift.items() if d.psi is not None)[::-1]
+    return Alert(
+        id=digest_id(name, standing.episode, standing.state),
+        caused_by=(report.id,),
+        fingerprint=name,
+        episode=standing.episode,
+        model=report.model,
+        version=report.version,
+        segment="all",
+        rule=rule.name,
+        kind=AlertKind(rule.kind),
+        severity=rule.severity,
+        state=standing.state,
+        reason=reason,
+        since=since,
+        at=at,
+        value=reading.value,
+        low=reading.low,
+        high=reading.high,
+        threshold=threshold(rule),
+        n=reading.n,
+        coverage=reading.coverage,
+        window=report.window,
+        evidence=Evidence(
+            baseline=report.baseline,
+            report=report.id,
+            features=tuple(FeatureEffect(feature=f, psi=p) for p, f in ranked[:5]),
+        ),
+        summary=_sentence(standing.state, rule, reading, report.window, report),
+    )
+
+
+def _sentence(state: AlertState, rule: RuleSpec, reading: Reading, window: Window, report: WindowReport) -> str:
+    limit = threshold(rule)
+    side = "above" if rule.above is not None else "below"
+    value = "undefined" if reading.value is None else f"{reading.value:.4g}"
+    interval = "" if reading.low is None or reading.high is None else f" (95 % {reading.low:.4g} to {reading.high:.4g})"
+    where = f"in the {window.name} up to {iso(window.end)}, n = {reading.n}"
+    who = f"{reading.name} of {report.model} version {report.version}"
+    if state is AlertState.RESOLVED:
+        return f"{who} is {value}{interval} {where}: no longer {side} {limit:g}."
+    often = f", {rule.k} of {rule.of} windows needed" if rule.of > 1 else ""
+    return f"{who} is {value}{interval} {where}: {side} the threshold {limit:g}{often}."

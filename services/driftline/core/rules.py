@@ -1,0 +1,82 @@
+"""From a reading to a judgement with a named reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from driftline.core.reports import ALL
+from driftline.events.reports import WindowReport
+from driftline.spec.model import RuleSpec
+
+
+class Reason(StrEnum):
+    """Why a reading does or does not breach a rule."""
+
+    BREACH_CERTAIN = "breach-certain"  # the interval's near bound is past the threshold too
+    BREACH_UNCERTAIN = "breach-uncertain"  # the value is past the threshold, the bound is not, or there is none
+    CLEARED = "cleared"  # past the clear threshold, on the good side
+    WITHIN = "within"  # neither in breach nor clear
+    TOO_FEW_SAMPLES = "too-few-samples"
+    TOO_LITTLE_COVERAGE = "too-little-coverage"
+    UNDEFINED = "undefined"  # the figure does not exist for these samples
+
+
+BREACHES = (Reason.BREACH_CERTAIN, Reason.BREACH_UNCERTAIN)
+UNJUDGED = (Reason.TOO_FEW_SAMPLES, Reason.TOO_LITTLE_COVERAGE, Reason.UNDEFINED)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One figure of one window. `coverage` is None where outcomes play no part (drift). `name` says which figure."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    coverage: float | None
+
+
+def read(rule: RuleSpec, report: WindowReport) -> list[Reading]:
+    """The figures of a report that a rule is about: one metric, or one drift figure a feature."""
+    everybody = next(segment for segment in report.segments if segment.segment == ALL)
+    if rule.kind == "metric":
+        metric = everybody.metrics[rule.target]
+        return [Reading(rule.target, metric.value, metric.low, metric.high, metric.n, everybody.coverage)]
+    drifts = ((name, everybody.drift[name]) for name in rule.features if name in everybody.drift)
+    return [Reading(f"{rule.target}({name})", drift.psi, None, None, drift.n, None) for name, drift in drifts]
+
+
+def worst(rule: RuleSpec, readings: Sequence[Reading]) -> Reading:
+    """The reading that is furthest on the bad side; one that has no value counts as the best."""
+    sign = 1.0 if rule.above is not None else -1.0
+    return max(readings, key=lambda r: (r.value is not None, sign * (r.value or 0.0)))
+
+
+def judge(rule: RuleSpec, reading: Reading) -> Reason:
+    """Why `reading` does or does not breach `rule`. Pure: the same reading always gets the same reason."""
+    if reading.n < rule.min_samples:
+        return Reason.TOO_FEW_SAMPLES
+    if reading.coverage is not None and reading.coverage < rule.min_coverage:
+        return Reason.TOO_LITTLE_COVERAGE
+    if reading.value is None:
+        return Reason.UNDEFINED
+    if rule.above is not None:
+        if reading.value > rule.above:
+            certain = reading.low is not None and reading.low > rule.above
+            return Reason.BREACH_CERTAIN if certain else Reason.BREACH_UNCERTAIN
+        clear = rule.above if rule.clear_below is None else rule.clear_below
+        return Reason.CLEARED if reading.value <= clear else Reason.WITHIN
+    assert rule.below is not None, "the spec reader allows no rule without a threshold"
+    if reading.value < rule.below:
+        certain = reading.high is not None and reading.high < rule.below
+        return Reason.BREACH_CERTAIN if certain else Reason.BREACH_UNCERTAIN
+    clear = rule.below if rule.clear_above is None else rule.clear_above
+    return Reason.CLEARED if reading.value >= clear else Reason.WITHIN
+
+
+def threshold(rule: RuleSpec) -> float | None:
+    """The firing threshold."""
+    return rule.above if rule.above is not None else rule.below
