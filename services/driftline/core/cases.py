@@ -32,7 +32,6 @@ class Skipped(StrEnum):
     ATTEMPT_RUNNING = "an-attempt-is-running"
     COOLDOWN = "cooldown"
     BUDGET = "budget"
-    WATCHING = "the-new-champion-is-being-watched"
     NO_RETRAIN = "the-spec-declares-no-retrain"
 
 
@@ -181,7 +180,8 @@ def metric_is_back(book: CaseBook, at: Millis, value: float | None, caused_by: t
     case = book.open
     if case is None or case.trigger is not Trigger.RULE or _running(book) is not None:
         return None
-    state = CaseState.IMPROVED if case.state is CaseState.WATCHING else CaseState.RECOVERED
+    promoted = any(attempt.state is AttemptState.PROMOTED for attempt in case.attempts)
+    state = CaseState.IMPROVED if promoted else CaseState.RECOVERED
     return _change(book, case, at, "metric-is-back", caused_by, state=state, after=value)
 
 

@@ -15,7 +15,9 @@ RESTATE_AT = 0.05
 
 
 class Open(msgspec.Struct, kw_only=True):
-    """A window of one model version that has been reported and may be again. `told`: the coverage last reported."""
+    """A window of one model version that has been reported and may be again. `told`: the coverage last reported;
+    `changed`: something has come since.
+    """
 
     window: str
     end: Millis
@@ -24,6 +26,7 @@ class Open(msgspec.Struct, kw_only=True):
     n: int
     labelled: int
     told: float
+    changed: bool = False
 
     @property
     def coverage(self) -> float:

@@ -95,7 +95,8 @@ class MonitorWork:
             self._run(predictions, outcomes, result)
         self._state.finished = min(reached[source] for source in self.sources) // self._slice_ms - 1
         note = ReadUpTo(partition=self._number, slice=self._state.finished)
-        result.outbox.append(Outgoing(Topic.SLICES, None, encode(note), self._number, (("driftline-kind", b"upto"),)))
+        headers = (("driftline-kind", b"upto"), ("driftline-slice", str(note.slice).encode()))
+        result.outbox.append(Outgoing(Topic.SLICES, None, encode(note), self._number, headers))
         self._collect_changes(result.changes)
         self._note(self._number, sum(map(len, taken.values())), (self._state.finished + 1) * self._slice_ms)
         return result
@@ -209,7 +210,11 @@ class MonitorWork:
                     counters=counters.get(shard, {}),
                     marks=tuple(named.get(shard, ())),
                 )
-                headers = (("driftline-kind", b"slice"), ("driftline-shard", str(shard).encode()))
+                headers = (
+                    ("driftline-kind", b"slice"),
+                    ("driftline-slice", str(number).encode()),
+                    ("driftline-shard", str(shard).encode()),
+                )
                 yield Outgoing(Topic.SLICES, None, encode(record), self._number, headers)
             if touched:
                 self._state.previous = number

@@ -1,0 +1,115 @@
+"""What control remembers of one model, and how it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+
+from driftline.core.alerts import Standing
+from driftline.core.cases import CaseBook
+from driftline.core.pane import IntArray, Pane
+from driftline.core.windows import Open
+from driftline.events.base import Millis
+from driftline.events.retraining import Candidate, ModelState
+
+Series = tuple[str, str]
+"""(version, role)"""
+
+
+class Book(msgspec.Struct, kw_only=True):
+    """One model, but for its panes.
+
+    `revision`: the spec in force. `marked`: by revision, the partitions that have shown its mark.
+    `coming`: (first slice, revision) of a spec that all partitions have shown. `cursor`: the next end of each window.
+    `latest`: by window, the promotion metric of the champion as last reported. `scheduled`: the schedule is settled up
+    to here.
+    """
+
+    model: str
+    revision: int = 0
+    marked: dict[int, list[int]] = {}
+    coming: list[tuple[int, int]] = []
+    champion: ModelState | None = None
+    candidate: Candidate | None = None
+    standings: dict[str, Standing] = {}
+    cases: CaseBook = msgspec.field(default_factory=CaseBook)
+    cursor: dict[str, Millis] = {}
+    open: list[Open] = []
+    bins: dict[str, str] = {}
+    counters: dict[str, int] = {}
+    latest: dict[str, float] = {}
+    scheduled: Millis | None = None
+
+
+class _StoredPane(msgspec.Struct, array_like=True):
+    cells: bytes
+    counts: bytes
+    sums: dict[str, str]
+
+
+class Panes:
+    """The panes of one model by (version, role), and which of them have changed since they were last stored."""
+
+    def __init__(self) -> None:
+        self.series: dict[Series, dict[int, Pane]] = {}
+        self._changed: set[tuple[Series, int]] = set()
+
+    def add(self, series: Series, number: int, pane: Pane) -> None:
+        """Add to a pane, which is begun if it is not there."""
+        panes = self.series.setdefault(series, {})
+        known = panes.get(number)
+        panes[number] = pane if known is None else known + pane
+        self._changed.add((series, number))
+
+    def between(self, series: Series, first: int, last: int) -> list[Pane]:
+        """The panes `first <= number < last` in time order."""
+        panes = self.series.get(series, {})
+        if last - first > len(panes):
+            return [panes[number] for number in sorted(panes) if first <= number < last]
+        return [panes[number] for number in range(first, last) if number in panes]
+
+    def prune(self, before: int) -> None:
+        """Forget panes with a number below `before`."""
+        for series, panes in self.series.items():
+            for number in [number for number in panes if number < before]:
+                del panes[number]
+                self._changed.add((series, number))
+        self.series = {series: panes for series, panes in self.series.items() if panes}
+
+    def take_changes(self) -> tuple[dict[bytes, bytes], list[bytes]]:
+        """Fields to put and to drop since the last call."""
+        put, drop = {}, []
+        for series, number in sorted(self._changed):
+            name = "\0".join((*series, str(number))).encode()
+            pane = self.series.get(series, {}).get(number)
+            if pane is None:
+                drop.append(name)
+            else:
+                put[name] = _encode(pane)
+        self._changed.clear()
+        return put, drop
+
+    def restore(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take back stored fields."""
+        for name, value in fields:
+            version, role, number = name.decode().rsplit("\0", 2)
+            self.series.setdefault((version, role), {})[int(number)] = _decode(value)
+
+
+def _encode(pane: Pane) -> bytes:
+    # sums may need more than 64 bits, which msgpack has no number for
+    sums = {name: str(value) for name, value in pane.sums.items()}
+    return msgspec.msgpack.encode(_StoredPane(pane.cells.tobytes(), pane.counts.tobytes(), sums))
+
+
+def _decode(data: bytes) -> Pane:
+    stored = msgspec.msgpack.decode(data, type=_StoredPane)
+    return Pane(
+        _integers(stored.cells), _integers(stored.counts), {name: int(value) for name, value in stored.sums.items()}
+    )
+
+
+def _integers(data: bytes) -> IntArray:
+    return np.frombuffer(data, dtype=np.int64)

@@ -1,0 +1,55 @@
+"""From events to records: where each goes, under which key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from driftline.events.admin import CommandResult, Deployment
+from driftline.events.alerts import Alert
+from driftline.events.base import Event, Millis, encode
+from driftline.events.cloudevents import headers
+from driftline.events.reports import WindowReport
+from driftline.events.retraining import Case, ModelState, RetrainRequest
+from driftline.events.topics import Topic
+from driftline.platform.kafka import mark
+from driftline.platform.records import Outgoing
+
+_TOPIC: dict[type[Event], Topic] = {
+    WindowReport: Topic.METRICS,
+    Alert: Topic.ALERTS,
+    RetrainRequest: Topic.RETRAIN_REQUESTS,
+    Case: Topic.CASES,
+    ModelState: Topic.MODELS,
+    CommandResult: Topic.COMMAND_RESULTS,
+}
+OUTPUTS = tuple(_TOPIC.values())
+
+
+@dataclass
+class Out:
+    """The records of one step. `published`: ids that stand in the topics already (after a start without state)."""
+
+    deployment: Deployment
+    shard: int
+    published: set[str]
+    records: list[Outgoing] = field(default_factory=list)
+
+    def event(self, event: Event, at: Millis) -> None:
+        """Write an event, unless it has been written before."""
+        if event.id in self.published:
+            return
+        topic = _TOPIC[type(event)]
+        key = event.fingerprint if isinstance(event, Alert) else str(getattr(event, "model", ""))
+        # a replayed log reads in replayed time; a live one has the broker's
+        timestamp = at if self.deployment.clock == "events" else None
+        self.records.append(
+            Outgoing(topic, key.encode(), encode(event), self.shard, headers(event, "driftline/control"), timestamp)
+        )
+
+    def champion(self, state: ModelState) -> None:
+        """Name a new champion: the marks of its baseline stand in every partition before anybody can learn of it."""
+        if state.id in self.published:
+            return
+        if state.champion.baseline is not None:
+            self.records += mark(self.deployment, f"baseline {state.champion.baseline}")
+        self.event(state, state.at)
