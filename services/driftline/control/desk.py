@@ -65,11 +65,11 @@ class Desk:
             if name not in self.book.cursor:
                 self.book.cursor[name] = first_end(window, start)
         for known in self.book.open:
-            window = self.spec.windows.get(known.window)
+            declared = self.spec.windows.get(known.window)
             if (
-                window is not None
+                declared is not None
                 and (known.version, known.role) == (delta.version, delta.role)
-                and known.contains(start, millis(window.span))
+                and known.contains(start, millis(declared.span))
             ):
                 known.n += int(counts[cells == 0].sum())
                 known.labelled += int(counts[cells == 1].sum())

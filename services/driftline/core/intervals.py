@@ -28,7 +28,8 @@ def metrics_of_window(
     """Every metric of a window with its 95 % interval; `panes` in time order.
 
     From ten panes with labels on: block bootstrap (Kuensch, Annals of Statistics 17, 1989, here with adjoining blocks
-    of whole panes), percentile interval, its seed following from `seed_parts`: a replay gives the same interval. Below: a closed form for accuracy (Wilson) and AUC (Hanley and McNeil), none for the others.
+    of whole panes), percentile interval, seeded by `seed_parts` so that a replay gives the same interval. Below: a
+    closed form for accuracy (Wilson) and AUC (Hanley and McNeil), none for the others.
     """
     totals = Totals.of(layout, panes)
     points = {name: compute(totals, name) for name in names}

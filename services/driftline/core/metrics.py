@@ -119,7 +119,8 @@ def _many_mae(layout: Layout, counts: FloatArray, sums: Mapping[str, FloatArray]
 
 def _many_rmse(layout: Layout, counts: FloatArray, sums: Mapping[str, FloatArray]) -> FloatArray:
     mean: FloatArray = _ratio(sums["squared_error"], _part(layout, counts, "labelled")[:, 0])
-    return np.asarray(mean**0.5)
+    root: FloatArray = np.sqrt(mean)
+    return root
 
 
 def _part(layout: Layout, counts: FloatArray, name: str) -> FloatArray:

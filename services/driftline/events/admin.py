@@ -43,6 +43,12 @@ SpecsRecord = Deployment | SpecRevision | Placed
 """What topic `specs` holds."""
 
 
+def decode_specs_record(data: bytes) -> SpecsRecord:
+    """Read a record of topic `specs`. Raises `msgspec.ValidationError` where it is none."""
+    record: SpecsRecord = msgspec.json.decode(data, type=SpecsRecord)
+    return record
+
+
 class Command(Event, frozen=True, kw_only=True):
     """Somebody asks control for something. Topic `commands`, key model.
 

@@ -25,7 +25,7 @@ class CategoryBins(msgspec.Struct, frozen=True, kw_only=True, tag="category"):
 
 
 class Bins(msgspec.Struct, frozen=True, kw_only=True):
-    """How the values of one (model, version) are counted. `score` edges for binary, `prediction` edges for regression."""
+    """How the values of one (model, version) are counted: `score` edges for binary, `prediction` for regression."""
 
     features: dict[str, NumberBins | CategoryBins]
     labels: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -15,7 +16,7 @@ from driftline.events.topics import DeadLetterReason, Topic
 from driftline.platform.records import Outgoing, Record
 from driftline.spec.model import MonitorSpec
 
-_DECODE = {
+_DECODE: dict[Topic, Callable[[bytes], Prediction | Outcome]] = {
     Topic.PREDICTIONS: msgspec.json.Decoder(Prediction).decode,
     Topic.OUTCOMES: msgspec.json.Decoder(Outcome).decode,
 }

@@ -50,7 +50,8 @@ class MonitorWork:
         self.name = f"monitor:{number}"
         self._predictions = Source(Topic.PREDICTIONS, number)
         self._outcomes = Source(Topic.OUTCOMES, number)
-        self.sources = self.ticked = (self._predictions, self._outcomes)
+        self.sources: tuple[Source, ...] = (self._predictions, self._outcomes)
+        self.ticked = self.sources
         self._number = number
         self._catalog = catalog
         self._note = note

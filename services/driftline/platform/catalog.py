@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from driftline.errors import DeploymentError
-from driftline.events.admin import Deployment, SpecRevision, SpecsRecord
+from driftline.events.admin import Deployment, SpecRevision, decode_specs_record
 from driftline.events.base import decode
 from driftline.events.baselines import Baseline
 from driftline.events.topics import Topic
@@ -59,7 +59,7 @@ class Catalog:
             baseline = decode(value, Baseline)
             self.baselines.setdefault(baseline.id, baseline)
             return
-        event = decode(value, SpecsRecord)  # type: ignore[arg-type]  # a union of tagged structs is a type to msgspec
+        event = decode_specs_record(value)
         if isinstance(event, Deployment):
             self.deployment = event
         elif isinstance(event, SpecRevision):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 
@@ -37,7 +38,7 @@ class Heartbeat:
 
     def beat(self, events: int, last_event: Millis | None, decision_time: Millis | None = None, note: str = "") -> None:
         """Say it once. Raises redis errors: a caller decides whether they matter."""
-        fields: dict[str, str | int] = {
+        fields: dict[Any, Any] = {
             "pid": os.getpid(),
             "at": int(time.time() * 1000),
             "events": events,
@@ -49,7 +50,7 @@ class Heartbeat:
             fields["decision_time"] = decision_time
         with self._redis.pipeline() as pipe:
             pipe.delete(self._key)
-            pipe.hset(self._key, mapping={**fields})
+            pipe.hset(self._key, mapping=fields)
             pipe.expire(self._key, TTL_S)
             pipe.execute()
 

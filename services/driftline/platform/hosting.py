@@ -94,7 +94,7 @@ def run_service(service: str, topics: Sequence[Topic], make_work: MakeWork) -> N
     )
     app.producer_only = True  # without agents Faust would wait for an assignment for ever
 
-    @app.service  # type: ignore[untyped-decorator]  # faust carries no types
+    @app.service
     class Units(_Units):
         """The units of this worker."""
 
@@ -144,7 +144,7 @@ class _Units(mode.Service):  # type: ignore[misc]  # mode carries no types
         await self._catalog.stop()
         await self._redis.aclose()
 
-    @mode.Service.task  # type: ignore[untyped-decorator]  # mode carries no types
+    @mode.Service.task
     async def _own(self) -> None:
         """Follow the group's assignment. Its consumer only decides who owns what: each loop reads by itself."""
         assigned = asyncio.Event()
@@ -160,7 +160,7 @@ class _Units(mode.Service):  # type: ignore[misc]  # mode carries no types
                 if task.done():
                     task.result()  # an error of a unit ends the worker: the supervisor starts it again
 
-    @mode.Service.timer(HEARTBEAT_S)  # type: ignore[untyped-decorator]  # mode carries no types
+    @mode.Service.timer(HEARTBEAT_S)
     async def _beat(self) -> None:
         units = [unit for number, unit in self._context.progress.items() if number in self._running]
         latest = max((unit.last_event for unit in units if unit.last_event is not None), default=None)

@@ -9,8 +9,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
 
 from driftline.errors import DeploymentError, Unreachable
-from driftline.events.admin import Deployment, SpecsRecord
-from driftline.events.base import decode
+from driftline.events.admin import Deployment, decode_specs_record
 from driftline.events.topics import MARK_HEADER, Topic
 from driftline.platform.records import Outgoing, Record, Source
 from driftline.platform.settings import Settings
@@ -98,7 +97,7 @@ def read_deployment(settings: Settings) -> Deployment:
     """The deployment's fixed properties. Raises `DeploymentError` where the topics have not been made."""
     for record in read_all(settings, Topic.SPECS):
         if record.value is not None:
-            event = decode(record.value, SpecsRecord)
+            event = decode_specs_record(record.value)
             if isinstance(event, Deployment):
                 return event
     raise DeploymentError(f"{settings.topic(Topic.SPECS)} holds no deployment; run `driftline topics create`")

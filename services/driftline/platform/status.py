@@ -59,7 +59,8 @@ def read(settings: Settings, processes: Sequence[Mapping[str, Any]]) -> Status:
     for service in services:
         of_service = [beat for beat in beats if beat.service == service]
         process = by_name.get(service)
-        workers += [_worker(service, beat, process, lags.get(service)) for beat in of_service or [None]]
+        shown: list[Beat | None] = [*of_service] or [None]
+        workers += [_worker(service, beat, process, lags.get(service)) for beat in shown]
     problems = [
         f"{worker.service}: {worker.progress}; see `driftline logs {worker.service}`"
         for worker in workers

@@ -58,8 +58,8 @@ def create(
                 _declare(settings, wanted)
             if present != wanted:
                 raise DeploymentError(
-                    f"the topics under {settings.prefix!r} were made with {_describe(present)}, not {_describe(wanted)}; "
-                    "this is fixed with the topics: use another DRIFTLINE_PREFIX for another deployment"
+                    f"the topics under {settings.prefix!r} were made with {_describe(present)}, not {_describe(wanted)}"
+                    "; this is fixed with the topics: use another DRIFTLINE_PREFIX for another deployment"
                 )
         made = []
         for topic, rule in TOPICS.items():
@@ -149,8 +149,8 @@ def _fixed(topic: Topic, rule: TopicRule, deployment: Deployment) -> dict[str, s
 
 def _wrong_settings(name: str, fixed: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     return [
-        f"topic {name} has {key}={found.get(key)}, it must be {value}; run `kafka-configs.sh --alter --entity-type topics "
-        f"--entity-name {name} --add-config {key}={value}`"
+        f"topic {name} has {key}={found.get(key)}, it must be {value}; run `kafka-configs.sh --alter "
+        f"--entity-type topics --entity-name {name} --add-config {key}={value}`"
         for key, value in fixed.items()
         if found.get(key) != value
     ]

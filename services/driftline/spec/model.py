@@ -39,8 +39,8 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     * metric: `target` is a metric over `window`, judged against `above`/`below`.
     * drift:  `target` is a measure (`psi`) over `window` for `features` (resolved: names, never "all").
 
-    `clear_above`/`clear_below` (defaults: the firing threshold) must be reached to resolve; `k` of the last `of` windows
-    must breach to fire. A window with fewer than `min_samples` or less than `min_coverage` is not judged.
+    `clear_above`/`clear_below` (defaults: the firing threshold) must be reached to resolve; `k` of the last `of`
+    windows must breach to fire. A window with fewer than `min_samples` or less than `min_coverage` is not judged.
     """
 
     name: str

@@ -35,7 +35,7 @@ def java() -> Path:
 
 
 def class_path(say: Say) -> str:
-    """Kafka's class path: `$KAFKA_HOME/libs`, else the jars in the cache, fetched and checked when they are not there."""
+    """Kafka's class path: `$KAFKA_HOME/libs`, else the jars in the cache, fetched first if need be, and checked."""
     if home := os.environ.get("KAFKA_HOME"):
         libs = Path(home) / "libs"
         if not libs.is_dir():
