@@ -1,0 +1,97 @@
+"""Publishing predictions and outcomes: checked before they leave, never slower than stated, counted."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import msgspec
+import orjson
+
+from driftline.errors import InvalidRecord
+from driftline.events.base import Millis
+from driftline.events.inputs import Outcome, Prediction
+from driftline.events.topics import DeadLetterReason, Topic
+from driftline.platform import settings as settings_module
+from driftline.platform.outlet import Delivery, Outlet
+from driftline.platform.settings import Settings
+
+E = TypeVar("E", Prediction, Outcome)
+
+TIMEOUT_S = 0.1
+MAX_WAITING = 20_000
+FLUSH_S = 30.0
+
+
+class _Publisher(Generic[E]):
+    """What `Predictions` and `Outcomes` share. A context manager; safe to use from several threads."""
+
+    _topic: ClassVar[Topic]
+    _decode: ClassVar[msgspec.json.Decoder[Any]]
+
+    def __init__(
+        self, settings: Settings | None = None, *, timeout_s: float = TIMEOUT_S, max_waiting: int = MAX_WAITING
+    ) -> None:
+        self._outlet = Outlet(settings or settings_module.load(), self._topic, timeout_s, max_waiting)
+
+    def send(self, event: E, *, timestamp: Millis | None = None) -> bool:
+        """Hand `event` over; False: it could not be sent within `timeout_s` and was counted as unsent.
+
+        numpy scalars are taken for the numbers they are, NaN for a missing value. `timestamp` (epoch milliseconds) is
+        the record's own, for replays under `clock: events`; otherwise the broker writes it. Raises `InvalidRecord`,
+        naming the field, where the monitor would refuse the event.
+        """
+        value = self._encode(event)
+        return self._outlet.offer(event.id.encode(), value, timestamp) is None
+
+    def flush(self, timeout_s: float = FLUSH_S) -> Delivery:
+        """Wait until everything sent is acknowledged or has failed, at most `timeout_s`."""
+        return self._outlet.wait(timeout_s)
+
+    @property
+    def delivery(self) -> Delivery:
+        """What has become of the events so far."""
+        return self._outlet.delivery()
+
+    def close(self, timeout_s: float = FLUSH_S) -> Delivery:
+        """`flush`, then disconnect: what is not acknowledged by then counts as failed, and is logged."""
+        return self._outlet.close(timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _encode(self, event: E) -> bytes:
+        """The event's JSON, read back by the very decoder that the monitor uses."""
+        name = type(event).__name__.lower()
+        try:
+            data = orjson.dumps(msgspec.structs.asdict(event), default=_plain, option=orjson.OPT_SERIALIZE_NUMPY)
+            self._decode.decode(data)
+        except (msgspec.ValidationError, TypeError) as error:
+            raise InvalidRecord(
+                DeadLetterReason.NOT_AN_EVENT, f"{name} {event.id!r} of model {event.model!r}: {error}"
+            ) from error
+        return data
+
+
+class Predictions(_Publisher[Prediction]):
+    """Publishes predictions. `with Predictions() as predictions: predictions.send(Prediction(...))`."""
+
+    _topic = Topic.PREDICTIONS
+    _decode = msgspec.json.Decoder(Prediction)
+
+
+class Outcomes(_Publisher[Outcome]):
+    """Publishes outcomes: what came true for a prediction, by the prediction's `id`."""
+
+    _topic = Topic.OUTCOMES
+    _decode = msgspec.json.Decoder(Outcome)
+
+
+def _plain(value: object) -> object:
+    """What orjson does not know by itself: datetimes of other classes, as pandas has them."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{value!r} is no JSON value")
