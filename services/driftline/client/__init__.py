@@ -1,0 +1,23 @@
+"""What applications import: publish predictions and outcomes, read alerts, follow a champion, replay history."""
+
+from driftline.client.alerts import Alerts
+from driftline.client.publishing import Outcomes, Predictions
+from driftline.client.replay import Replay, Stretch, Wait, WaitReason
+from driftline.events.alerts import Alert, AlertState
+from driftline.events.inputs import Outcome, Prediction
+from driftline.platform.outlet import Delivery
+
+__all__ = [
+    "Alert",
+    "AlertState",
+    "Alerts",
+    "Delivery",
+    "Outcome",
+    "Outcomes",
+    "Prediction",
+    "Predictions",
+    "Replay",
+    "Stretch",
+    "Wait",
+    "WaitReason",
+]

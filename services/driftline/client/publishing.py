@@ -10,7 +10,7 @@ import orjson
 
 from driftline.errors import InvalidRecord
 from driftline.events.base import Millis
-from driftline.events.inputs import Outcome, Prediction
+from driftline.events.inputs import Outcome, Prediction, Value
 from driftline.events.topics import DeadLetterReason, Topic
 from driftline.platform import settings as settings_module
 from driftline.platform.outlet import Delivery, Outlet
@@ -70,8 +70,9 @@ class _Publisher(Generic[E]):
             data = orjson.dumps(msgspec.structs.asdict(event), default=_plain, option=orjson.OPT_SERIALIZE_NUMPY)
             self._decode.decode(data)
         except (msgspec.ValidationError, TypeError) as error:
+            why = _wrong_value(event) or str(error)
             raise InvalidRecord(
-                DeadLetterReason.NOT_AN_EVENT, f"{name} {event.id!r} of model {event.model!r}: {error}"
+                DeadLetterReason.NOT_AN_EVENT, f"{name} {event.id!r} of model {event.model!r}: {why}"
             ) from error
         return data
 
@@ -88,6 +89,19 @@ class Outcomes(_Publisher[Outcome]):
 
     _topic = Topic.OUTCOMES
     _decode = msgspec.json.Decoder(Outcome)
+
+
+def _wrong_value(event: Prediction | Outcome) -> str | None:
+    """The first feature or attribute that is no number, text, truth value or None: the decoder does not name it."""
+    if isinstance(event, Outcome):
+        return None
+    for field in ("features", "attributes"):
+        for name, value in getattr(event, field).items():
+            try:
+                msgspec.json.decode(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), type=Value)
+            except (msgspec.ValidationError, TypeError):
+                return f"{field}[{name!r}] is {value!r}, no number, text, truth value or None"
+    return None
 
 
 def _plain(value: object) -> object:

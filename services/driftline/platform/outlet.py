@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from driftline.errors import Unreachable
 from driftline.events.base import Millis
@@ -21,27 +21,28 @@ from driftline.platform.settings import Settings
 
 log = logging.getLogger("driftline.client")
 
-CONNECT_TIMEOUT_MS = 5_000
+CONNECT_MS = 5_000
 RETRY_S = 1.0
+GIVE_UP_S = 2.0
 REPORT_EVERY_S = 10.0
-LINGER_MS = 5  # an application's own pace fills batches; more would only delay the first prediction
-BATCH_BYTES = 1 << 17  # 16 kB, the library's default, costs half of the throughput
+LINGER_MS = 5  # fills batches at high rates, and delays a lone prediction no more than that
+BATCH_BYTES = 1 << 17  # the library's default of 16 kB costs a third of the throughput
+TAKE = 500
 
 
-class Unsent(StrEnum):
-    """Why a record was not even handed to the producer."""
+class Lost(StrEnum):
+    """Why a record was not delivered, where it is not an error that Kafka or its client names."""
 
-    NO_CONNECTION = "no-connection"  # Kafka has not answered yet, or no longer knows the topic
-    BUFFER_FULL = "buffer-full"  # as many records wait for their acknowledgement as may
-    TOO_LARGE = "too-large"  # one record is larger than a request may be
-    CLOSED = "closed"  # after close()
+    BUFFER_FULL = "buffer-full"  # not taken: as many records as may wait for their acknowledgement
+    CLOSED = "closed"  # not taken: after close()
+    NO_CONNECTION = "no-connection"  # taken, but Kafka was not reached before close()
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What became of the records so far: sent = acknowledged + failed + waiting; `unsent` were never handed over.
+    """What became of the records so far: `sent` = acknowledged + failed + waiting; `unsent` were not even taken.
 
-    `reasons` counts the unsent by `Unsent` and the failed by the broker's or client's error.
+    `reasons` counts the failed and unsent by `Lost` or by the name of Kafka's error.
     """
 
     sent: int
@@ -57,59 +58,63 @@ class Delivery:
         return not (self.failed or self.waiting or self.unsent)
 
 
-class Outlet:
-    """One topic's way out. Connects in the background, so that an application starts without Kafka.
+class _Item(NamedTuple):
+    key: bytes
+    value: bytes
+    timestamp: Millis | None
 
-    `offer` waits at most `timeout_s`: half of it for a connection or for room among `max_waiting` records, half of it
-    for the topic's metadata. After one wait in vain it does not wait again until Kafka has answered something.
+
+class Outlet:
+    """One topic's way out: a bounded queue, and a thread that connects and sends.
+
+    Nothing of Kafka runs in the caller's thread, so an application starts and predicts without a broker. `offer` waits
+    only for room among `max_waiting` unacknowledged records, at most `timeout_s`; after one wait in vain it does not
+    wait again until Kafka has answered something.
     """
 
     def __init__(self, settings: Settings, topic: Topic, timeout_s: float, max_waiting: int) -> None:
         self._settings = settings
         self._topic = settings.topic(topic)
-        self._half_s = timeout_s / 2
+        self._timeout_s = timeout_s
         self._max_waiting = max_waiting
-        self._changed = threading.Condition()
-        self._producer: KafkaProducer | None = None
-        self._closed = False
-        self._in_vain = False
+        lock = threading.Lock()
+        self._work = threading.Condition(lock)
+        self._room = threading.Condition(lock)
+        self._queue: deque[_Item] = deque()
+        self._closed = self._given_up = self._in_vain = False
         self._sent = self._acknowledged = self._failed = self._unsent = 0
         self._reasons: Counter[str] = Counter()
+        self._missing_said = False
         self._next_report = 0.0
-        self._connecting = threading.Thread(target=self._connect, name=f"connect {self._topic}", daemon=True)
-        self._connecting.start()
+        self._thread = threading.Thread(target=self._run, name=f"send {self._topic}", daemon=True)
+        self._thread.start()
 
-    def offer(self, key: bytes, value: bytes, timestamp: Millis | None) -> Unsent | None:
-        """Hand one record over; None: it is on its way, else why it is not."""
-        why = self._enter()
-        if why is None:
-            try:
-                future = self._open_producer().send(self._topic, key=key, value=value, timestamp_ms=timestamp)
-            except MessageSizeTooLargeError:
-                why = Unsent.TOO_LARGE
-            except KafkaTimeoutError:
-                why = Unsent.NO_CONNECTION
-            except KafkaError as error:
-                if not self._closed:
-                    raise Unreachable(f"Kafka did not take a record for {self._topic}: {error}") from error
-                why = Unsent.CLOSED
-            else:
-                future.add_both(self._answered)
+    def offer(self, key: bytes, value: bytes, timestamp: Millis | None) -> Lost | None:
+        """Take one record; None: it is on its way, else why it is not."""
+        with self._room:
+            if self._is_full() and not self._closed:
+                roomy = not self._in_vain and self._room.wait_for(lambda: not self._is_full(), self._timeout_s)
+                self._in_vain = not roomy
+            if not self._closed and not self._is_full():
+                self._queue.append(_Item(key, value, timestamp))
+                self._sent += 1
+                self._work.notify()
                 return None
-            with self._changed:
-                self._sent -= 1
-        self._refused(why)
+            why = Lost.CLOSED if self._closed else Lost.BUFFER_FULL
+            self._unsent += 1
+            self._reasons[why.value] += 1
+        self._report()
         return why
 
     def wait(self, timeout_s: float) -> Delivery:
         """Wait until no record waits for its acknowledgement, at most `timeout_s`."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting() == 0, timeout_s)
+        with self._room:
+            self._room.wait_for(lambda: self._waiting() == 0, timeout_s)
         return self.delivery()
 
     def delivery(self) -> Delivery:
         """The counts at this moment."""
-        with self._changed:
+        with self._room:
             return Delivery(
                 self._sent,
                 self._acknowledged,
@@ -120,121 +125,109 @@ class Outlet:
             )
 
     def close(self, timeout_s: float) -> Delivery:
-        """Wait for acknowledgements, give up on the rest (they count as failed), disconnect."""
-        with self._changed:
+        """Take nothing more, wait for acknowledgements at most `timeout_s`, give up on the rest, disconnect."""
+        with self._room:
             self._closed = True
-            self._changed.notify_all()
-        self._connecting.join()
         self.wait(timeout_s)
-        if self._producer is not None:
-            if self._waiting():
-                # close() of the library raises instead of giving up while records wait
-                self._producer._sender.force_close()
-                self.wait(CONNECT_TIMEOUT_MS / 1000)
-            self._producer.close(timeout=RETRY_S)
-            self._producer = None
-        self._report(time.monotonic(), always=True)
+        with self._work:
+            self._given_up = True
+            self._fail(len(self._queue), Lost.NO_CONNECTION.value)
+            self._queue.clear()
+            self._work.notify()
+        self._thread.join(GIVE_UP_S)  # it may hang in a connection attempt: then it ends by itself, a little later
+        self._report(always=True)
         return self.delivery()
 
-    def _enter(self) -> Unsent | None:
-        """Wait for a connection and for room, and take a place."""
-        deadline = time.monotonic() + self._half_s
-        with self._changed:
-            while (why := self._obstacle()) is not None:
-                left = deadline - time.monotonic()
-                if why is Unsent.CLOSED or self._in_vain or left <= 0:
-                    self._in_vain = True
-                    return why
-                self._changed.wait(left)
-            self._sent += 1
-            return None
-
-    def _obstacle(self) -> Unsent | None:
-        if self._closed:
-            return Unsent.CLOSED
-        if self._producer is None:
-            return Unsent.NO_CONNECTION
-        return Unsent.BUFFER_FULL if self._waiting() >= self._max_waiting else None
-
-    def _open_producer(self) -> KafkaProducer:
-        assert self._producer is not None, "_enter has waited for it"
-        return self._producer
+    def _is_full(self) -> bool:
+        return self._waiting() >= self._max_waiting
 
     def _waiting(self) -> int:
         return self._sent - self._acknowledged - self._failed
 
-    def _answered(self, answer: Any) -> None:
-        """Called by the producer's thread with a record's metadata, or with the error that ended it."""
-        with self._changed:
-            if isinstance(answer, BaseException):
-                self._failed += 1
-                self._reasons[type(answer).__name__] += 1
-            else:
-                self._acknowledged += 1
-            self._in_vain = False
-            self._changed.notify_all()
-        if isinstance(answer, BaseException):
-            self._report(time.monotonic())
+    def _run(self) -> None:
+        """The sending thread."""
+        made = self._connect()
+        if made is None:
+            return
+        while items := self._take():
+            for item in items:
+                self._hand_over(made, item)
+        if self._waiting():
+            made._sender.force_close()  # the library's close() raises, instead of giving up, while records wait
+            self.wait(GIVE_UP_S)
+        made.close(timeout=GIVE_UP_S)
 
-    def _refused(self, why: Unsent) -> None:
-        with self._changed:
-            self._unsent += 1
-            self._reasons[why.value] += 1
-        self._report(time.monotonic())
-
-    def _report(self, now: float, always: bool = False) -> None:
-        """One log line for what was lost, not more often than every `REPORT_EVERY_S`."""
-        with self._changed:
-            lost = self._unsent + self._failed
-            due = bool(lost) and (always or now >= self._next_report)
-            if due:
-                self._next_report = now + REPORT_EVERY_S
-            why = ", ".join(f"{reason} {n}" for reason, n in sorted(self._reasons.items()))
-        if due:
-            log.warning("%s: %d of %d records were not delivered so far (%s)", self._topic, lost, self._offered(), why)
-
-    def _offered(self) -> int:
-        return self._sent + self._unsent
-
-    def _connect(self) -> None:
-        """Until it works: connect and learn the topic's partitions, so that the first `offer` need not."""
+    def _connect(self) -> KafkaProducer | None:
         said = False
-        while not self._closed:
+        while not self._given_up:
             try:
-                made = producer(
+                return producer(
                     self._settings,
-                    max_block_ms=max(1, int(self._half_s * 1000)),
-                    bootstrap_timeout_ms=CONNECT_TIMEOUT_MS,
+                    max_block_ms=int(RETRY_S * 1000),
+                    bootstrap_timeout_ms=CONNECT_MS,
                     linger_ms=LINGER_MS,
                     batch_size=BATCH_BYTES,
                     allow_auto_create_topics=False,
                 )
             except (Unreachable, KafkaError) as error:
                 if not said:
-                    log.warning("%s: not connected yet, what is sent meanwhile is lost (%s)", self._topic, error)
+                    log.warning("%s: %s; up to %d records wait for it", self._topic, error, self._max_waiting)
                 said = True
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closed, RETRY_S)
-                continue
-            self._learn(made)
-            with self._changed:
-                self._producer = made
-                self._in_vain = False
-                self._changed.notify_all()
-            return
+                with self._work:
+                    self._work.wait_for(lambda: self._given_up, RETRY_S)
+        return None
 
-    def _learn(self, made: KafkaProducer) -> None:
-        """Wait for the topic's metadata, which `send` would otherwise wait for within a caller's time."""
-        said = False
-        while not self._closed:
+    def _take(self) -> list[_Item]:
+        """The next records; none: it is over."""
+        with self._work:
+            self._work.wait_for(lambda: self._queue or self._given_up)
+            return [self._queue.popleft() for _ in range(min(len(self._queue), TAKE))]
+
+    def _hand_over(self, made: KafkaProducer, item: _Item) -> None:
+        """Send one record; while the topic's metadata does not come, again and again."""
+        why = Lost.NO_CONNECTION.value
+        while not self._given_up:
             try:
-                made.partitions_for(self._topic)
-                return
+                future = made.send(self._topic, key=item.key, value=item.value, timestamp_ms=item.timestamp)
             except KafkaTimeoutError:
+                if not self._missing_said:
+                    log.warning("Kafka tells nothing of topic %s; run `driftline topics create`", self._topic)
+                    self._missing_said = True
                 continue
             except KafkaError as error:
-                if not said:
-                    log.warning("topic %s cannot be used (%s); run `driftline topics create`", self._topic, error)
-                said = True
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed, RETRY_S)
+                why = type(error).__name__
+                break
+            future.add_both(self._answered)
+            return
+        with self._room:
+            self._fail(1, why)
+        self._report()
+
+    def _answered(self, answer: Any) -> None:
+        """Called by the library with a record's metadata, or with the error that ended it."""
+        failed = isinstance(answer, BaseException)
+        with self._room:
+            if failed:
+                self._fail(1, type(answer).__name__)
+            else:
+                self._acknowledged += 1
+                self._in_vain = False
+                self._room.notify_all()
+        if failed:
+            self._report()
+
+    def _fail(self, count: int, why: str) -> None:
+        """Count what was taken and is lost. The lock is held."""
+        if count:
+            self._failed += count
+            self._reasons[why] += count
+            self._room.notify_all()
+
+    def _report(self, always: bool = False) -> None:
+        """One log line for what was lost, not more often than every `REPORT_EVERY_S`."""
+        counts, now = self.delivery(), time.monotonic()
+        lost = counts.unsent + counts.failed
+        if lost and (always or now >= self._next_report):
+            self._next_report = now + REPORT_EVERY_S
+            why = ", ".join(f"{n} {reason}" for reason, n in counts.reasons.items())
+            log.warning("%s: %d of %d records are lost so far: %s", self._topic, lost, counts.sent + counts.unsent, why)
