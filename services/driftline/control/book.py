@@ -13,6 +13,7 @@ from driftline.core.pane import IntArray, Pane
 from driftline.core.windows import Open
 from driftline.events.base import Millis
 from driftline.events.retraining import Candidate, ModelState
+from driftline.events.slices import Slice
 
 Series = tuple[str, str]
 """(version, role)"""
@@ -23,8 +24,8 @@ class Book(msgspec.Struct, kw_only=True):
 
     `revision`: the spec in force. `marked`: by revision, the partitions that have shown its mark.
     `coming`: (first slice, revision) of a spec that all partitions have shown. `cursor`: the next end of each window.
-    `latest`: by window, the promotion metric of the champion as last reported. `scheduled`: the schedule is settled up
-    to here.
+    `latest`: the end of the last longest window that tells the champion's promotion metric, and the figure.
+    `scheduled`: the schedule is settled up to here.
     """
 
     model: str
@@ -39,8 +40,27 @@ class Book(msgspec.Struct, kw_only=True):
     open: list[Open] = []
     bins: dict[str, str] = {}
     counters: dict[str, int] = {}
-    latest: dict[str, float] = {}
+    latest: tuple[Millis, float] | None = None
     scheduled: Millis | None = None
+
+    def count(self, what: str, n: int) -> None:
+        """Add to a counter of the model."""
+        self.counters[what] = self.counters.get(what, 0) + n
+
+    def mark(self, revision: int, arrived: Slice, partitions: int) -> None:
+        """Note that a partition has shown the mark of a spec: it comes into force when all of them have.
+
+        The first revision of all is in force from the slice after its first mark: from there on there are panes to add
+        up, and no older rules to judge them by.
+        """
+        seen = self.marked.setdefault(revision, [])
+        if arrived.partition in seen:
+            return
+        seen.append(arrived.partition)
+        first_of_all = not self.revision and not self.coming
+        known = self.revision == revision or revision in (coming for _, coming in self.coming)
+        if first_of_all or (len(seen) == partitions and not known):
+            self.coming.append((arrived.slice + 1, revision))
 
 
 class _StoredPane(msgspec.Struct, array_like=True):

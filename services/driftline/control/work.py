@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -18,7 +18,7 @@ from driftline.core.cases import running_request
 from driftline.core.pane import Layout
 from driftline.errors import DeploymentError
 from driftline.events.admin import Command, Progress
-from driftline.events.base import Event, Millis, decode, encode
+from driftline.events.base import Millis, decode, encode
 from driftline.events.baselines import Baseline
 from driftline.events.partitioning import partition_of
 from driftline.events.retraining import Candidate, Verdict
@@ -33,7 +33,7 @@ from driftline.spec.model import MonitorSpec, millis
 log = logging.getLogger("driftline.control")
 
 Input = Command | Candidate | Verdict
-INPUTS: dict[Topic, type[Event]] = {
+INPUTS: dict[Topic, type[Input]] = {
     Topic.COMMANDS: Command,
     Topic.CANDIDATES: Candidate,
     Topic.VERDICTS: Verdict,
@@ -85,6 +85,7 @@ class ControlWork:
         self._published: set[str] = set()
         self._target = -1
         self._layouts: dict[str, Layout] = {}
+        self._stored: dict[str, bytes] = {}
 
     async def start(self, stored: Hashes, fresh: bool) -> None:
         """Without state, what was published before is recognised by its id: only what is missing is written."""
@@ -94,6 +95,7 @@ class ControlWork:
         self._state = msgspec.json.decode(stored["shard"][b"state"], type=_State)
         for data in stored.get("books", {}).values():
             book = msgspec.json.decode(data, type=Book)
+            self._stored[book.model] = data
             desk = self._desk(book)
             desk.panes.restore(stored.get(f"panes:{book.model}", {}).items())
 
@@ -117,7 +119,7 @@ class ControlWork:
 
     async def prepare(self, taken: Mapping[Source, Sequence[Record]]) -> None:
         """Bins and specs are written before slices name them: an unseen one asks for a new look."""
-        slices = [arrived for by in self._arrivals(taken).values() for arrived in by.slices.values()]
+        slices = [arrived for _, arrived in self._slices_in(taken)]
         named = {delta.bins for arrived in slices for delta in arrived.panes}
         marks = {mark for arrived in slices for mark in arrived.marks}
         unseen = [n for n in named if not n.startswith("default:") and n not in self._catalog.baselines]
@@ -150,13 +152,8 @@ class ControlWork:
     def _arrivals(self, taken: Mapping[Source, Sequence[Record]]) -> dict[int, _Arrivals]:
         """What has been taken, by slice; repeats of slices that are in the books are left out."""
         found: dict[int, _Arrivals] = {}
-        for source in self._slices:
-            for record in taken[source]:
-                number = _number(record)
-                mine = _kind(record) == "slice" and record.header("driftline-shard") == str(self._number)
-                if mine and number > self._state.applied:
-                    arrived = decode(record.value or b"", Slice)
-                    found.setdefault(number, _Arrivals()).slices.setdefault(source.partition, arrived)
+        for number, arrived in self._slices_in(taken):
+            found.setdefault(number, _Arrivals()).slices.setdefault(arrived.partition, arrived)
         for source in self.ticked:
             for record in taken[source]:
                 event = self._read_input(source, record)
@@ -165,14 +162,27 @@ class ControlWork:
                     found.setdefault(number, _Arrivals()).inputs.append(event)
         return found
 
+    def _slices_in(self, taken: Mapping[Source, Sequence[Record]]) -> Iterator[tuple[int, Slice]]:
+        for source in self._slices:
+            for record in taken[source]:
+                number = _number(record)
+                mine = _kind(record) == "slice" and record.header("driftline-shard") == str(self._number)
+                if mine and number > self._state.applied:
+                    yield number, decode(record.value or b"", Slice)
+
     def _read_input(self, source: Source, record: Record) -> Input | None:
         if record.header(MARK_HEADER) is not None:
             return None
+        kind = INPUTS[source.topic]
         try:
-            return msgspec.json.decode(record.value or b"", type=INPUTS[source.topic])  # type: ignore[return-value]  # by topic
+            event: Input = msgspec.json.decode(record.value or b"", type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.error("%s-%d at %d is no %s: %s", *source, record.offset, INPUTS[source.topic].__name__, error)
+            log.error("%s-%d at %d is no %s: %s", *source, record.offset, kind.__name__, error)
             return None
+        if partition_of(event.model, self._catalog.deployment.shards) != self._number:
+            log.error("%s-%d at %d speaks of %s, which is another shard's", *source, record.offset, event.model)
+            return None
+        return event
 
     def _next(self, arrivals: Mapping[int, _Arrivals]) -> int | None:
         """The next slice up to the target in which something comes or falls due."""
@@ -186,7 +196,7 @@ class ControlWork:
     def _apply(self, number: int, arrivals: _Arrivals, out: Out) -> None:
         """One slice: specs that come into force, partitions by number, inputs, then what is due at its end."""
         at = (number + 1) * self._slice_ms
-        for desk in self._desks.values():
+        for _, desk in sorted(self._desks.items()):
             for first, revision in [c for c in desk.book.coming if c[0] <= number]:
                 desk.book.coming.remove((first, revision))
                 desk.use_spec(self._spec(desk.book.model, revision), revision, at, out)
@@ -212,29 +222,27 @@ class ControlWork:
         for model, counters in arrived.counters.items():
             for what, n in counters.items():
                 if model:
-                    self._desk_of(model).count(what, n)
+                    self._desk_of(model).book.count(what, n)
                 else:
                     self._state.bad[what] = self._state.bad.get(what, 0) + n
         for mark in arrived.marks:
             model, revision = _revision(mark)
-            book = self._desk_of(model).book
-            seen = book.marked.setdefault(revision, [])
-            if arrived.partition not in seen:
-                seen.append(arrived.partition)
-                if len(seen) == self._catalog.deployment.partitions:
-                    book.coming.append((arrived.slice + 1, revision))
+            self._desk_of(model).book.mark(revision, arrived, self._catalog.deployment.partitions)
 
     def _changes(self) -> Changes:
         changes = Changes(put={"shard": {b"state": encode(self._state)}})
         books = {}
-        for model, desk in self._desks.items():
-            books[model.encode()] = encode(desk.book)
+        for model, desk in sorted(self._desks.items()):
+            data = encode(desk.book)
+            if self._stored.get(model) != data:
+                self._stored[model] = books[model.encode()] = data
             put, drop = desk.panes.take_changes()
             if put:
                 changes.put[f"panes:{model}"] = put
             if drop:
                 changes.drop[f"panes:{model}"] = drop
-        changes.put["books"] = books
+        if books:
+            changes.put["books"] = books
         return changes
 
     def _desk_of(self, model: str) -> Desk:

@@ -117,7 +117,9 @@ def observe_breach(standing: Standing, rule: RuleSpec, breach: Breach, at: Milli
     return standing.last
 
 
-def resolve(standing: Standing, change: Change, at: Millis, comment: str = "") -> Alert | None:
+def resolve(
+    standing: Standing, change: Change, at: Millis, caused_by: tuple[str, ...] = (), comment: str = ""
+) -> Alert | None:
     """End the episode for a reason that is no judgement; None where none is under way."""
     if standing.state not in (AlertState.PENDING, AlertState.FIRING):
         return None
@@ -128,7 +130,7 @@ def resolve(standing: Standing, change: Change, at: Millis, comment: str = "") -
     standing.last = msgspec.structs.replace(
         last,
         id=digest_id(last.fingerprint, last.episode, AlertState.RESOLVED),
-        caused_by=(last.id,),
+        caused_by=(last.id, *caused_by),
         state=AlertState.RESOLVED,
         reason=change.value,
         at=at,

@@ -33,6 +33,20 @@ class Skipped(StrEnum):
     COOLDOWN = "cooldown"
     BUDGET = "budget"
     NO_RETRAIN = "the-spec-declares-no-retrain"
+    NO_CHAMPION = "no-champion-is-registered"
+
+
+class Why(StrEnum):
+    """Why a case or an attempt changed, where neither a trainer nor a gate said so."""
+
+    METRIC_IS_BACK = "metric-is-back"
+    NOT_WORSE = "metric-is-not-worse-than-before"
+    WORSE = "metric-is-worse-than-before"
+    NOTHING_TO_COMPARE_WITH = "no-figure-from-before"
+    NO_FIGURE_IN_TIME = "no-figure-in-time"
+    NOT_IMPROVED = "not-improved-in-time"
+    DEADLINE_PASSED = "deadline-passed"
+    NO_ARTIFACT = "no-artifact"
 
 
 class CaseBook(msgspec.Struct, kw_only=True):
@@ -77,7 +91,7 @@ def trigger(
             attempts=(),
             opened_at=at,
             at=at,
-            deadline=at + millis(retrain.improve_within) if why is Trigger.RULE else None,
+            deadline=at + millis(retrain.improve_within),
             reason="opened",
             metric=metric,
             before=before,
@@ -136,8 +150,9 @@ def take_candidate(book: CaseBook, candidate: Candidate, at: Millis) -> Case | N
         return None
     if attempt.state is not AttemptState.REQUESTED:
         return None
-    if candidate.error is not None:
-        return _end_attempt(book, AttemptState.FAILED, candidate.error, at, (candidate.id,), candidate=candidate.id)
+    error = candidate.error if candidate.artifact is not None or candidate.error else Why.NO_ARTIFACT.value
+    if error is not None:
+        return _end_attempt(book, AttemptState.FAILED, error, at, (candidate.id,), candidate=candidate.id)
     fields = {"state": AttemptState.COMPARING, "candidate": candidate.id, "version": candidate.version}
     return _set_attempt(book, at, f"attempt-{attempt.n}-comparing", (candidate.id,), fields)
 
@@ -148,7 +163,9 @@ def take_verdict(book: CaseBook, verdict: Verdict, at: Millis) -> Case | None:
     The caller checks that the verdict is about the artifact that the candidate named.
     """
     attempt = _running(book)
-    if attempt is None or attempt.state is not AttemptState.COMPARING or attempt.candidate != verdict.candidate:
+    if book.open is None or attempt is None or attempt.state is not AttemptState.COMPARING:
+        return None
+    if (verdict.case, verdict.candidate) != (book.open.case, attempt.candidate):
         return None
     promoted = verdict.decision == "promote"
     state = AttemptState.PROMOTED if promoted else AttemptState.REFUSED
@@ -156,14 +173,21 @@ def take_verdict(book: CaseBook, verdict: Verdict, at: Millis) -> Case | None:
 
 
 def pass_time(book: CaseBook, at: Millis) -> list[Case]:
-    """What falls due by decision time alone: the attempt's deadline, then the case's."""
+    """What falls due by decision time alone: the attempt's deadline, then the case's.
+
+    A running attempt is awaited before its case ends. A case opened by a rule escalates; another one, which raises no
+    alarm, ends because no figure came that could show an improvement.
+    """
     changes = []
     attempt = _running(book)
     if attempt is not None and at > attempt.deadline:
-        changes.append(_end_attempt(book, AttemptState.FAILED, "deadline-passed", at, (attempt.request,)))
+        changes.append(_end_attempt(book, AttemptState.FAILED, Why.DEADLINE_PASSED, at, (attempt.request,)))
     case = book.open
     if case is not None and case.deadline is not None and at > case.deadline and _running(book) is None:
-        changes.append(_change(book, case, at, "not-improved-in-time", (case.case,), state=CaseState.ESCALATED))
+        by_rule = case.trigger is Trigger.RULE
+        state = CaseState.ESCALATED if by_rule else CaseState.NO_BETTER_CANDIDATE
+        reason = Why.NOT_IMPROVED if by_rule else Why.NO_FIGURE_IN_TIME
+        changes.append(_change(book, case, at, reason, (case.case,), state=state))
     return changes
 
 
@@ -180,21 +204,32 @@ def metric_is_back(book: CaseBook, at: Millis, value: float | None, caused_by: t
     case = book.open
     if case is None or case.trigger is not Trigger.RULE or _running(book) is not None:
         return None
-    promoted = any(attempt.state is AttemptState.PROMOTED for attempt in case.attempts)
-    state = CaseState.IMPROVED if promoted else CaseState.RECOVERED
-    return _change(book, case, at, "metric-is-back", caused_by, state=state, after=value)
+    state = CaseState.IMPROVED if _promoted(case) else CaseState.RECOVERED
+    return _change(book, case, at, Why.METRIC_IS_BACK, caused_by, state=state, after=value)
+
+
+def note_before(book: CaseBook, value: float) -> None:
+    """A figure of the champion while none is known from before: the first one until a candidate replaces it counts."""
+    case = book.open
+    if case is None or case.trigger is Trigger.RULE or case.before is not None or _promoted(case):
+        return
+    book.open = msgspec.structs.replace(case, before=value)
 
 
 def compare_after(
-    book: CaseBook, at: Millis, value: float | None, higher_is_better: bool, caused_by: tuple[str, ...]
+    book: CaseBook, at: Millis, value: float, higher_is_better: bool, caused_by: tuple[str, ...]
 ) -> Case | None:
     """The first full window of a champion that a scheduled or commanded case promoted."""
     case = book.open
-    if case is None or case.trigger is Trigger.RULE or case.state is not CaseState.WATCHING or value is None:
+    if case is None or case.trigger is Trigger.RULE or case.state is not CaseState.WATCHING:
         return None
-    worse = case.before is not None and (value < case.before if higher_is_better else value > case.before)
-    state = CaseState.NO_BETTER_CANDIDATE if worse else CaseState.IMPROVED
-    reason = "metric-is-worse-than-before" if worse else "metric-is-not-worse-than-before"
+    if case.before is None:
+        reason = Why.NOTHING_TO_COMPARE_WITH
+    elif value < case.before if higher_is_better else value > case.before:
+        reason = Why.WORSE
+    else:
+        reason = Why.NOT_WORSE
+    state = CaseState.IMPROVED if reason is Why.NOT_WORSE else CaseState.NO_BETTER_CANDIDATE
     return _change(book, case, at, reason, caused_by, state=state, after=value)
 
 
@@ -213,6 +248,10 @@ def _hindrance(book: CaseBook, retrain: RetrainSpec, why: Trigger, at: Millis) -
     if len(_recent(book, retrain, at)) >= retrain.budget:
         return Skipped.BUDGET
     return None
+
+
+def _promoted(case: Case) -> bool:
+    return any(attempt.state is AttemptState.PROMOTED for attempt in case.attempts)
 
 
 def _recent(book: CaseBook, retrain: RetrainSpec, at: Millis) -> list[Millis]:
@@ -241,13 +280,11 @@ def _end_attempt(
     book: CaseBook, state: AttemptState, reason: str, at: Millis, caused_by: tuple[str, ...], **fields: str
 ) -> Case:
     assert book.open is not None, "an attempt belongs to an open case"
-    case_state = book.open.state
-    if state is AttemptState.PROMOTED:
+    if state is AttemptState.PROMOTED or _promoted(book.open):
         case_state = CaseState.WATCHING
-    elif book.open.trigger is not Trigger.RULE:
-        # a refusal is a normal end of a case that no alarm opened, unless an earlier attempt is being watched
-        watched = any(a.state is AttemptState.PROMOTED for a in book.open.attempts)
-        case_state = CaseState.WATCHING if watched else CaseState.NO_BETTER_CANDIDATE
+    else:
+        # without an alarm, a refusal or a failure is a normal end
+        case_state = CaseState.OPEN if book.open.trigger is Trigger.RULE else CaseState.NO_BETTER_CANDIDATE
     number = book.open.attempts[-1].n
     fields = {"state": state, "reason": reason, **fields}
     return _set_attempt(book, at, f"attempt-{number}-{state}", caused_by, fields, case_state)

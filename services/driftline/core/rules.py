@@ -43,16 +43,22 @@ def read(rule: RuleSpec, report: WindowReport) -> list[Reading]:
     """The figures of a report that a rule is about: one metric, or one drift figure a feature."""
     everybody = next(segment for segment in report.segments if segment.segment == ALL)
     if rule.kind == "metric":
-        metric = everybody.metrics[rule.target]
+        metric = everybody.metrics.get(rule.target)
+        if metric is None:
+            return []
         return [Reading(rule.target, metric.value, metric.low, metric.high, metric.n, everybody.coverage)]
     drifts = ((name, everybody.drift[name]) for name in rule.features if name in everybody.drift)
     return [Reading(f"{rule.target}({name})", drift.psi, None, None, drift.n, None) for name, drift in drifts]
 
 
-def worst(rule: RuleSpec, readings: Sequence[Reading]) -> Reading:
-    """The reading that is furthest on the bad side; one that has no value counts as the best."""
+def judge_worst(rule: RuleSpec, readings: Sequence[Reading]) -> tuple[Reading, Reason] | None:
+    """The reading furthest on the bad side of those that can be judged, and its judgement; None where none can.
+
+    One with too few samples never hides another's breach, and clear means that the worst is clear.
+    """
+    judged = [(reading, reason) for reading in readings if (reason := judge(rule, reading)) not in UNJUDGED]
     sign = 1.0 if rule.above is not None else -1.0
-    return max(readings, key=lambda r: (r.value is not None, sign * (r.value or 0.0)))
+    return max(judged, key=lambda pair: sign * (pair[0].value or 0.0), default=None)
 
 
 def judge(rule: RuleSpec, reading: Reading) -> Reason:

@@ -1,0 +1,132 @@
+"""One model's panes and windows: what has been counted, which reports are due, and the reports themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from driftline.control.book import Book, Panes, Series
+from driftline.core.pane import Layout, Pane
+from driftline.core.reports import report
+from driftline.core.windows import Open, due_at, final_at, first_end
+from driftline.events.base import Millis
+from driftline.events.baselines import Baseline
+from driftline.events.reports import Window, WindowReport
+from driftline.events.slices import PaneDelta
+from driftline.spec.model import MonitorSpec, WindowSpec, millis
+
+LayoutOf = Callable[[str], tuple[Layout, Baseline | None]]
+
+
+class Calendar:
+    """Adds panes up and says which windows are to be reported. Its memory is in `book` and `panes`."""
+
+    def __init__(self, book: Book, panes: Panes, layout_of: LayoutOf) -> None:
+        self.panes = panes
+        self._book = book
+        self._layout_of = layout_of
+        self._grown: set[tuple[Millis, str]] = set()
+        self._known = {_key(known): known for known in book.open}
+
+    def take_pane(self, spec: MonitorSpec, delta: PaneDelta) -> None:
+        """Add what a slice changed to its pane, and to the counts of windows that have been reported already."""
+        cells, counts, sums = np.array(delta.cells, np.int64), np.array(delta.counts, np.int64), delta.sums
+        if self._book.bins.setdefault(delta.version, delta.bins) != delta.bins:
+            # counted in other bins by a partition that saw the version before its baseline: only the predictions add
+            # up, so that coverage shows what is missing from the metrics
+            counts, cells, sums = counts[cells == 0], cells[cells == 0], {}
+            self._book.count("foreign_bins", int(counts.sum()))
+        self.panes.add((delta.version, delta.role), delta.pane, Pane.of(cells, counts, sums))
+        start = delta.pane * millis(spec.pane)
+        predicted, labelled = int(counts[cells == 0].sum()), int(counts[cells == 1].sum())
+        for name, window in spec.windows.items():
+            cursor = self._book.cursor.setdefault(name, first_end(window, start))
+            for end in _ends(window, start, cursor):
+                known = self._open(name, end, (delta.version, delta.role))
+                known.n += predicted
+                known.labelled += labelled
+                known.changed = True
+                if known.grown():
+                    self._grown.add((end, name))
+
+    def due(self, spec: MonitorSpec) -> list[Millis]:
+        """The instants at which reports fall due, as far as they are known now."""
+        first = [due_at(spec, end) for name, end in self._book.cursor.items() if name in spec.windows]
+        return first + [final_at(spec, known.end) for known in self._book.open]
+
+    def reports(self, spec: MonitorSpec, at: Millis) -> Iterator[WindowReport]:
+        """The reports due by `at`: windows told again, in order, then windows told for the first time, in order."""
+        final = {(known.end, known.window) for known in self._book.open if final_at(spec, known.end) <= at}
+        grown = {(end, name) for end, name in self._grown if due_at(spec, end) <= at}
+        for end, name in sorted(final | grown):
+            yield from self._restate(spec, name, end, at, final=(end, name) in final)
+        self._grown.clear()
+        if final:
+            self._book.open = [known for known in self._book.open if (known.end, known.window) not in final]
+            self._known = {_key(known): known for known in self._book.open}
+        while True:
+            cursors = [(end, name) for name, end in self._book.cursor.items() if name in spec.windows]
+            end, name = min(cursors, default=(at, ""))
+            if not name or due_at(spec, end) > at:
+                break
+            self._book.cursor[name] = end + millis(spec.windows[name].every)
+            for series in sorted(self.panes.series):
+                yield from self._first(spec, name, end, series, at)
+        self._prune(spec, at)
+
+    def _first(self, spec: MonitorSpec, name: str, end: Millis, series: Series, at: Millis) -> Iterator[WindowReport]:
+        told = self._report(spec, name, end, series, at)
+        if told is not None:
+            everybody, known = told.segments[0], self._open(name, end, series)
+            known.n, known.labelled, known.told = everybody.n, everybody.labelled, everybody.coverage
+            yield told
+
+    def _restate(self, spec: MonitorSpec, name: str, end: Millis, at: Millis, *, final: bool) -> Iterator[WindowReport]:
+        for known in self._book.open:
+            if (known.window, known.end) != (name, end) or name not in spec.windows:
+                continue
+            if known.changed and (final or known.grown()):
+                told = self._report(spec, name, end, (known.version, known.role), at)
+                known.told, known.changed = known.coverage, False
+                if told is not None:
+                    yield told
+
+    def _report(self, spec: MonitorSpec, name: str, end: Millis, series: Series, at: Millis) -> WindowReport | None:
+        """What is known of a window now; None where it holds no prediction."""
+        start, pane_ms = end - millis(spec.windows[name].span), millis(spec.pane)
+        panes = self.panes.between(series, start // pane_ms, end // pane_ms)
+        if not panes:
+            return None
+        version, role = series
+        bins_id = self._book.bins[version]
+        layout, baseline = self._layout_of(bins_id)
+        window = Window(name=name, start=start, end=end)
+        told = report(spec, version, role, window, at, bins_id, layout, panes, baseline)
+        return told if told.segments[0].n else None
+
+    def _open(self, name: str, end: Millis, series: Series) -> Open:
+        """The entry of a window that has been told of; a version that comes late to a window gets one then."""
+        known = self._known.get((name, end, *series))
+        if known is None:
+            known = Open(window=name, end=end, version=series[0], role=series[1], n=0, labelled=0, told=0.0)
+            self._known[_key(known)] = known
+            self._book.open.append(known)
+        return known
+
+    def _prune(self, spec: MonitorSpec, at: Millis) -> None:
+        """Forget panes that no window, told for the first time or again, can reach any more."""
+        longest = max((millis(window.span) for window in spec.windows.values()), default=0)
+        needed = at - longest - max(millis(spec.horizon), millis(spec.lateness)) - millis(spec.lateness)
+        ends = [end - millis(spec.windows[n].span) for n, end in self._book.cursor.items() if n in spec.windows]
+        self.panes.prune(min([needed, *ends]) // millis(spec.pane))
+
+
+def _key(known: Open) -> tuple[str, Millis, str, str]:
+    return known.window, known.end, known.version, known.role
+
+
+def _ends(window: WindowSpec, start: Millis, before: Millis) -> range:
+    """The ends below `before` of the windows that hold a pane which starts at `start`."""
+    every = millis(window.every)
+    return range(start // every * every + every, min(before, start + millis(window.span) + 1), every)
