@@ -26,15 +26,17 @@ def producer(settings: Settings, **options: Any) -> KafkaProducer:
 
 
 def consumer(settings: Settings, *topics: Topic, group: str | None = None, **options: Any) -> KafkaConsumer:
-    """A consumer from the earliest record, without automatic commits. Raises `Unreachable`."""
+    """A consumer from the earliest record unless `options` say otherwise. It never commits by itself.
+
+    Raises `Unreachable`.
+    """
     try:
         return KafkaConsumer(
             *(settings.topic(topic) for topic in topics),
             bootstrap_servers=settings.bootstrap,
             group_id=group,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            **options,
+            **{"auto_offset_reset": "earliest", **options},
         )
     except KafkaTimeoutError as error:
         raise Unreachable(_unreachable(settings)) from error
