@@ -1,0 +1,152 @@
+"""The life of alerts, one window a word."""
+
+from __future__ import annotations
+
+import pytest
+from tests.timeline.stories import DAY, HOUR, alert_life, reading, report, rule
+
+from driftline.core import alerts
+from driftline.core.alerts import Change, Standing
+from driftline.core.rules import judge
+from driftline.events.alerts import AlertKind, AlertState, Severity
+from driftline.events.slices import Breach
+from driftline.spec.model import RuleSpec
+
+
+@pytest.mark.parametrize(
+    ("of", "windows", "life"),
+    [
+        ("auc below 0.64", ".70 .60 .60 .70", ". firing . resolved"),
+        ("auc below 0.64 clear 0.66", ".60 .65 .65 .66", "firing . . resolved"),
+        ("auc below 0.64 clear 0.66", ".60 .65 .60 .65", "firing . . ."),
+        ("auc below 0.64 for 2 of 3", ".60 .60", "pending firing"),
+        ("auc below 0.64 for 2 of 3", ".60 .70 .60", "pending . firing"),
+        ("auc below 0.64 for 2 of 3", ".60 .70 .70 .70", "pending . . resolved"),
+        ("auc below 0.64 for 2 of 3", ".60 .70 .70 .60", "pending . . ."),
+        ("auc below 0.64 for 3 of 3", ".60 .60 .70 .60 .60 .60", "pending . . . . firing"),
+        ("auc below 0.64 for 2 of 2", ".60 .60 .70 .60 .60", "pending firing resolved pending firing"),
+        ("log_loss above 0.5 clear 0.4", ".6 .45 .39 .6", "firing . resolved firing"),
+    ],
+)
+def test_an_alert_lives_as_its_rule_says(of, windows, life):
+    assert alert_life(rule(of), windows)[0] == life
+
+
+def test_each_episode_is_numbered_and_every_event_has_its_own_id():
+    _, events = alert_life(rule("auc below 0.64 for 2 of 2"), ".60 .60 .70 .60 .60 .70")
+    assert [e.episode for e in events] == [1, 1, 1, 2, 2, 2]
+    assert len({e.id for e in events}) == 6
+    assert len({e.fingerprint for e in events}) == 1
+
+
+def test_the_same_windows_give_the_same_events():
+    of = rule("auc below 0.64 for 2 of 3")
+    assert alert_life(of, ".60 .60 .70")[1] == alert_life(of, ".60 .60 .70")[1]
+
+
+def test_an_episode_keeps_its_beginning():
+    _, events = alert_life(rule("auc below 0.64 for 2 of 2"), ".70 .60 .60 .60 .70")
+    assert [(e.state.value, e.since // DAY, e.at // DAY) for e in events] == [
+        ("pending", 2, 2),
+        ("firing", 2, 3),
+        ("resolved", 2, 5),
+    ]
+
+
+def test_an_alert_carries_its_evidence_and_reason():
+    (alert,) = alert_life(rule("auc below 0.64", severity=Severity.CRITICAL), ".60~.02/500@.95")[1]
+    assert (alert.value, alert.low, alert.high, alert.threshold) == (0.60, 0.58, 0.62, 0.64)
+    assert (alert.n, alert.coverage, alert.reason) == (500, 0.95, "breach-certain")
+    assert (alert.severity, alert.kind, alert.caused_by) == (Severity.CRITICAL, AlertKind.METRIC, (report(0).id,))
+    assert alert.window == report(0).window
+
+
+def test_a_summary_is_one_plain_sentence():
+    _, (fires, ends) = alert_life(rule("auc below 0.64"), ".60~.02 .70")
+    assert fires.summary == (
+        "auc of m version 1 is 0.6 (95 % 0.58 to 0.62) in the day up to 1970-01-02T00:00:00Z, n = 1000: "
+        "below the threshold 0.64."
+    )
+    assert ends.summary == (
+        "auc of m version 1 is 0.7 in the day up to 1970-01-03T00:00:00Z, n = 1000: no longer below 0.64."
+    )
+
+
+def test_a_pending_alert_says_that_it_waits_for_more_windows():
+    (alert,) = alert_life(rule("auc below 0.64 for 2 of 3"), ".60")[1]
+    assert (alert.reason, alert.summary.endswith("2 of 3 windows needed.")) == (Change.PENDING, True)
+
+
+def firing(of=None):
+    of = of or rule("auc below 0.64")
+    standing, seen = Standing(), reading(".60")
+    alert = alerts.observe(standing, of, seen, judge(of, seen), report(0), DAY)
+    return standing, alert
+
+
+def test_a_replaced_version_ends_its_alert_and_names_what_replaced_it():
+    standing, fired = firing()
+    ended = alerts.resolve(standing, Change.VERSION_REPLACED, 2 * DAY, ("models-event",))
+    assert (ended.state, ended.reason, ended.at) == (AlertState.RESOLVED, "version-replaced", 2 * DAY)
+    assert ended.caused_by == (fired.id, "models-event")
+    assert (ended.since, ended.value) == (fired.since, fired.value)
+
+
+def test_what_is_over_cannot_end_again():
+    standing, _ = firing()
+    alerts.resolve(standing, Change.VERSION_REPLACED, 2 * DAY)
+    assert alerts.resolve(standing, Change.VERSION_REPLACED, 3 * DAY) is None
+    assert alerts.resolve(Standing(), Change.QUIET, DAY) is None
+
+
+def breach(worst=150.0, n=1, samples=("p1",)):
+    return Breach(model="m", version="1", name="temp", n=n, low=-60.0, high=130.0, worst=worst, samples=samples)
+
+
+RANGE = RuleSpec(name="range:temp", kind="range", target="temp")
+
+
+def test_the_first_value_outside_its_range_fires_at_once():
+    alert = alerts.observe_breach(Standing(), RANGE, breach(), HOUR, "slice/0/1")
+    assert (alert.state, alert.kind, alert.severity) == (AlertState.FIRING, AlertKind.RANGE, Severity.WARNING)
+    assert (alert.value, alert.threshold, alert.reason) == (150.0, 130.0, "out-of-range")
+    assert alert.caused_by == ("slice/0/1", "p1")
+    assert alert.evidence.samples == ("p1",)
+    assert alert.summary == "temp of m version 1 left its range [-60.0, 130.0]: 150, in 1 prediction so far."
+
+
+def test_a_value_under_its_range_names_the_lower_bound():
+    assert alerts.observe_breach(Standing(), RANGE, breach(-70.0), HOUR, "c").threshold == -60.0
+
+
+def test_further_breaches_belong_to_the_same_episode_and_are_counted():
+    standing = Standing()
+    alerts.observe_breach(standing, RANGE, breach(n=2), HOUR, "a")
+    assert alerts.observe_breach(standing, RANGE, breach(n=3), 2 * HOUR, "b") is None
+    ended = alerts.resolve(standing, Change.QUIET, 3 * HOUR)
+    assert (ended.episode, ended.n, ended.since, ended.reason) == (1, 5, HOUR, "back-in-range")
+    again = alerts.observe_breach(standing, RANGE, breach(), 9 * HOUR, "c")
+    assert (again.episode, again.n) == (2, 1)
+
+
+def test_quiet_is_counted_from_the_last_breach():
+    standing = Standing()
+    alerts.observe_breach(standing, RANGE, breach(), HOUR, "a")
+    alerts.observe_breach(standing, RANGE, breach(), 5 * HOUR, "b")
+    assert standing.quiet_since == 5 * HOUR
+
+
+def test_a_call_for_a_human_lists_what_was_tried():
+    alert = alerts.manual_intervention("m", "1", "case", "auc-low", ("attempt 1 (rule): refused", "attempt 2"), DAY)
+    assert (alert.kind, alert.severity, alert.state) == (
+        AlertKind.MANUAL_INTERVENTION,
+        Severity.CRITICAL,
+        AlertState.FIRING,
+    )
+    assert alert.evidence.tried == ("attempt 1 (rule): refused", "attempt 2")
+    assert "a human is needed" in alert.summary
+
+
+def test_fingerprints_tell_models_versions_and_rules_apart():
+    names = [("m", "1", "all", "r"), ("n", "1", "all", "r"), ("m", "2", "all", "r"), ("m", "1", "all", "s")]
+    assert len({alerts.fingerprint(*name) for name in names}) == 4
