@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import re
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sklearn.dummy import DummyClassifier
 
-from driftline.client import Alerts, AlertState, Outcome, Outcomes, Prediction, Predictions, Replay, Wait, WaitReason
+from driftline.client import (
+    Alerts,
+    AlertState,
+    Answer,
+    Champion,
+    Outcome,
+    Outcomes,
+    Prediction,
+    Predictions,
+    Replay,
+    Wait,
+    WaitReason,
+)
 from driftline.client.lockstep import KafkaCluster
 from driftline.errors import DeploymentError, DriftlineError
+from driftline.events import retraining
 from driftline.events.admin import Progress
 from driftline.events.alerts import Alert, AlertKind, Severity
 from driftline.events.base import encode
 from driftline.events.partitioning import partition_of
-from driftline.events.retraining import Candidate, Recipe, Span, Verdict
+from driftline.events.retraining import Candidate, ModelState, Recipe, Span, Verdict
 from driftline.events.topics import MARK_HEADER, Topic
-from driftline.platform import topics
+from driftline.platform import artifacts, topics
 from driftline.platform.kafka import read_all, read_deployment, send_all
 from driftline.platform.records import Outgoing, Record
 from driftline.platform.settings import Settings
@@ -185,6 +201,20 @@ def test_the_guide_s_alerts_block_runs_as_it_stands(deployment, monkeypatch, cap
     assert "firing warning the AUC is low" in capsys.readouterr().out
 
 
+def test_the_champion_is_followed_to_a_promoted_version_and_a_damaged_one_never_serves(deployment, monkeypatch, capsys):
+    promote(deployment, "1", late=0.9)
+    monkeypatch.setattr("driftline.platform.settings.load", lambda: deployment)
+    exec(compile(blocks()[2], str(GUIDE), "exec"), {})
+    assert capsys.readouterr().out == "1 late 0.9\n"
+    with Champion("flight-delay", deployment, follow=True) as champion:
+        promote(deployment, "2", late=0.1)
+        wait_until(lambda: champion.version == "2")
+        assert champion.predict([{}]) == [Answer("2", "on-time", 0.1)]
+        promote(deployment, "3", late=0.5, damaged=True)
+        wait_until(lambda: champion.problem is not None)
+        assert champion.predict([{}]) == [Answer("2", "on-time", 0.1)]
+
+
 def test_the_guide_s_replay_block_runs_as_it_stands(replayed, monkeypatch, capsys):
     ticking = KafkaCluster.tick
 
@@ -197,6 +227,33 @@ def test_the_guide_s_replay_block_runs_as_it_stands(replayed, monkeypatch, capsy
     exec(compile(blocks()[3], str(GUIDE), "exec"), {})
     assert capsys.readouterr().out == "2 ()\n" * 7
     assert len(data(replayed, Topic.OUTCOMES)) == 7
+
+
+def promote(settings: Settings, version: str, late: float, damaged: bool = False) -> None:
+    """Name a version of flight-delay champion that gives every flight the probability `late`."""
+    n = round(late * 10)
+    estimator = DummyClassifier().fit([[0]] * 10, ["late"] * n + ["on-time"] * (10 - n))
+    manifest = artifacts.Manifest(
+        model="flight-delay",
+        version=version,
+        task="binary",
+        labels=("on-time", "late"),
+        positive="late",
+        features={"distance": "number"},
+    )
+    artifact = artifacts.store(settings, manifest, estimator)
+    if damaged:
+        (settings.artifact_dir / artifact.uri / artifacts.MODEL).write_bytes(b"half a file")
+    serves = retraining.Champion(version=version, artifact=artifact, baseline=None, since=0)
+    state = ModelState(id=version, model="flight-delay", champion=serves, previous=None, reason="promoted", at=0)
+    send_all(settings, [Outgoing(Topic.MODELS, b"flight-delay", encode(state))])
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen within 20 s"
+        time.sleep(0.02)
 
 
 def blocks() -> list[str]:

@@ -1,6 +1,7 @@
 """What applications import: publish predictions and outcomes, read alerts, follow a champion, replay history."""
 
 from driftline.client.alerts import Alerts
+from driftline.client.champion import Answer, Champion
 from driftline.client.publishing import Outcomes, Predictions
 from driftline.client.replay import Replay, Stretch, Wait, WaitReason
 from driftline.events.alerts import Alert, AlertState
@@ -11,6 +12,8 @@ __all__ = [
     "Alert",
     "AlertState",
     "Alerts",
+    "Answer",
+    "Champion",
     "Delivery",
     "Outcome",
     "Outcomes",

@@ -1,0 +1,174 @@
+"""Following the champion of a model: loaded, checked, and swapped in place when a new one is promoted."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from driftline.errors import ArtifactError, DeploymentError, Unreachable
+from driftline.events.base import decode
+from driftline.events.inputs import Label, Value
+from driftline.events.retraining import Artifact, ModelState
+from driftline.events.topics import Topic
+from driftline.platform import artifacts
+from driftline.platform import settings as settings_module
+from driftline.platform.following import Tail
+from driftline.platform.settings import Settings
+
+log = logging.getLogger("driftline.client")
+
+POLL_S = 0.5
+RETRY_S = 30.0
+"""How soon the follower tries a broken artifact again: it may still be on its way to this machine."""
+
+Row = Mapping[str, Value]
+"""Features of one prediction by name."""
+
+
+class Scorer(Protocol):
+    """A loaded artifact."""
+
+    def answers(self, rows: Sequence[Row]) -> Sequence[tuple[Label, float | None]]:
+        """For each row the prediction, and the probability of the positive class (binary) or None (regression)."""
+
+
+Load = Callable[[Settings, Artifact], Scorer]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What version `version` says about one row; `score` is the probability of the positive class, if there is one."""
+
+    version: str
+    prediction: Label
+    score: float | None
+
+
+@dataclass(frozen=True)
+class _Served:
+    version: str
+    artifact: Artifact
+    scorer: Scorer
+
+
+class Champion:
+    """The champion of `model`, ready to predict: `Champion("flight-delay").predict(rows)`.
+
+    With `follow`, a background thread swaps it within a second of a promotion; without, `refresh` does. A new champion
+    whose artifact cannot be loaded, or whose checksums do not match, never replaces the one that serves: `problem` and
+    the log say what is wrong, and it is tried again. Raises `DeploymentError` where the model has no champion yet,
+    `ArtifactError` where the first one cannot be loaded, `Unreachable`.
+    """
+
+    def __init__(
+        self, model: str, settings: Settings | None = None, *, follow: bool = False, load: Load = artifacts.load
+    ) -> None:
+        self._model = model
+        self._settings = settings or settings_module.load()
+        self._load = load
+        self._wanted: ModelState | None = None
+        self._served: _Served | None = None
+        self._problem: str | None = None
+        self._changing = threading.Lock()
+        self._stop = threading.Event()
+        self._follower: threading.Thread | None = None
+        self._tail = Tail(self._settings, Topic.MODELS)
+        try:
+            self.refresh()
+            self._serving()
+        except BaseException:
+            self._tail.close()
+            raise
+        if follow:
+            self._follower = threading.Thread(target=self._follow, name=f"follow {model}", daemon=True)
+            self._follower.start()
+
+    @property
+    def version(self) -> str:
+        """The version that `predict` uses at this moment. Each `Answer` names the one that gave it."""
+        return self._serving().version
+
+    @property
+    def problem(self) -> str | None:
+        """Why a newer champion is not served, if one is not."""
+        return self._problem
+
+    def predict(self, rows: Sequence[Row]) -> list[Answer]:
+        """One answer a row, all of one version. A feature that a row lacks counts as missing."""
+        served = self._serving()
+        return [Answer(served.version, label, score) for label, score in served.scorer.answers(rows)]
+
+    def refresh(self) -> bool:
+        """Read `models` to its present end; True: another version serves now."""
+        with self._changing:
+            for record in self._tail.catch_up():
+                self._take(record.value)
+            return self._swap()
+
+    def close(self) -> None:
+        """Stop following; `predict` goes on with the version that serves."""
+        self._stop.set()
+        if self._follower is not None:
+            self._follower.join()
+        self._tail.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _serving(self) -> _Served:
+        served = self._served
+        if served is not None:
+            return served
+        if self._problem is not None:
+            raise ArtifactError(self._problem)
+        raise DeploymentError(
+            f"model {self._model!r} has no champion yet; bring in the first with `driftline models register`"
+        )
+
+    def _follow(self) -> None:
+        tried = time.monotonic()
+        while not self._stop.is_set():
+            try:
+                with self._changing:
+                    records = self._tail.poll(POLL_S)
+                    for record in records:
+                        self._take(record.value)
+                    if records or (self._problem and time.monotonic() - tried > RETRY_S):
+                        tried = time.monotonic()
+                        self._swap()
+            except Unreachable as error:
+                log.warning("model %s: promotions are not seen (%s)", self._model, error)
+                self._stop.wait(RETRY_S)
+
+    def _take(self, value: bytes | None) -> None:
+        if value:
+            state = decode(value, ModelState)
+            if state.model == self._model:
+                self._wanted = state
+
+    def _swap(self) -> bool:
+        """Serve what is wanted, if it is another one and can be loaded."""
+        if self._wanted is None:
+            return False
+        version, artifact, served = self._wanted.champion.version, self._wanted.champion.artifact, self._served
+        if served is not None and (served.version, served.artifact) == (version, artifact):
+            self._problem = None
+            return False
+        try:
+            if artifact is None:
+                raise ArtifactError("it was registered without an artifact")
+            scorer = self._load(self._settings, artifact)
+        except ArtifactError as error:
+            self._problem = f"version {version} of model {self._model!r} cannot be served: {error}"
+            log.error("%s; %s", self._problem, f"version {served.version} goes on serving" if served else "none serves")
+            return False
+        log.info("model %s: version %s serves now", self._model, version)
+        self._served, self._problem = _Served(version, artifact, scorer), None
+        return True

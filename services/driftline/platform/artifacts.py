@@ -1,0 +1,175 @@
+"""The artifact store: models as directories whose every byte a manifest vouches for, loaded without running code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+import msgspec
+
+from driftline.errors import ArtifactError
+from driftline.events.base import decode, encode
+from driftline.events.baselines import Baseline
+from driftline.events.inputs import Label, Value
+from driftline.events.retraining import Artifact
+from driftline.platform.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "skops"
+MANIFEST, MODEL, BASELINE = "manifest.json", "model.skops", "baseline.json"
+TRUSTED = frozenset(
+    {
+        # trees of numbers, which skops does not know to be harmless; anything else that it does not know is refused
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.tree._tree.Tree",
+    }
+)
+"""What an artifact may hold beyond the types that skops trusts by itself. Fixed here, never taken from a file."""
+
+Row = Mapping[str, Value]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What an artifact is. `features`: name -> type, in the order of the model's columns; `files`: name -> sha256."""
+
+    model: str
+    version: str
+    task: Literal["binary", "regression"]
+    labels: tuple[str, ...]
+    positive: str | None
+    features: dict[str, Literal["number", "category"]]
+    format: str = FORMAT
+    files: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A loaded artifact: a scikit-learn estimator and what its manifest says."""
+
+    manifest: Manifest
+    estimator: Any
+    baseline: Baseline | None
+
+    def frame(self, rows: Sequence[Row]) -> pd.DataFrame:
+        """The rows as the estimator takes them: the manifest's columns, numbers as float64 with NaN, text with None."""
+        import pandas as pd
+
+        columns = {}
+        for name, type_ in self.manifest.features.items():
+            values = [row.get(name) for row in rows]
+            if type_ == "number":
+                columns[name] = pd.Series(values, dtype="float64")
+            else:
+                columns[name] = pd.Series([None if v is None else str(v) for v in values], dtype=object)
+        return pd.DataFrame(columns)
+
+    def answers(self, rows: Sequence[Row]) -> list[tuple[Label, float | None]]:
+        """For each row the prediction, and the probability of the positive class (binary) or None (regression)."""
+        if not rows:
+            return []
+        frame = self.frame(rows)
+        if self.manifest.task == "regression":
+            return [(float(value), None) for value in self.estimator.predict(frame)]
+        classes = [str(name) for name in self.estimator.classes_]
+        shares = self.estimator.predict_proba(frame)
+        scores = shares[:, classes.index(str(self.manifest.positive))]
+        chosen = shares.argmax(axis=1)
+        return [(classes[i], float(score)) for i, score in zip(chosen, scores, strict=True)]
+
+
+def store(settings: Settings, manifest: Manifest, estimator: Any, baseline: Baseline | None = None) -> Artifact:
+    """Write an artifact under `<model>/<version>/<digest>`: complete or not at all, and never over another one."""
+    skops_io = _skops()
+    settings.artifact_dir.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".writing-", dir=settings.artifact_dir))
+    try:
+        (work / MODEL).write_bytes(skops_io.dumps(estimator))
+        if baseline is not None:
+            (work / BASELINE).write_bytes(encode(baseline))
+        files = {path.name: _sha256(path.read_bytes()) for path in sorted(work.iterdir())}
+        data = encode(msgspec.structs.replace(manifest, files=files))
+        (work / MANIFEST).write_bytes(data)
+        digest = _sha256(data)
+        uri = f"{quote(manifest.model, safe='')}/{quote(manifest.version, safe='')}/{digest[:16]}"
+        place = settings.artifact_dir / uri
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            work.chmod(0o755)
+            os.replace(work, place)
+        return Artifact(uri=uri, sha256=digest, format=FORMAT)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def load(settings: Settings, artifact: Artifact) -> StoredModel:
+    """Check every checksum from `artifact.sha256` on, then load. Raises `ArtifactError`."""
+    place = _inside(settings.artifact_dir, artifact.uri)
+    data = _read(place / MANIFEST)
+    if _sha256(data) != artifact.sha256:
+        raise ArtifactError(f"{place / MANIFEST} is not what was promoted: its sha256 is not {artifact.sha256}")
+    try:
+        manifest = decode(data, Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{place / MANIFEST} is no manifest: {error}") from error
+    if manifest.format != FORMAT or MODEL not in manifest.files:
+        raise ArtifactError(f"{place} is of format {manifest.format!r}; only {FORMAT!r} can be loaded")
+    files = {name: _verified(_inside(place, name), digest) for name, digest in manifest.files.items()}
+    baseline = decode(files[BASELINE], Baseline) if BASELINE in files else None
+    return StoredModel(manifest, _load_estimator(files[MODEL], place), baseline)
+
+
+def _load_estimator(data: bytes, place: Path) -> Any:
+    skops_io = _skops()
+    try:
+        unknown = skops_io.get_untrusted_types(data=data)
+        refused = sorted(set(unknown) - TRUSTED)
+        if refused:
+            raise ArtifactError(f"{place / MODEL} holds types that are not allowed: {', '.join(refused)}")
+        return skops_io.loads(data, trusted=unknown)
+    except (zipfile.BadZipFile, ImportError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{place / MODEL} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _verified(path: Path, digest: str) -> bytes:
+    data = _read(path)
+    if _sha256(data) != digest:
+        raise ArtifactError(f"{path} does not match the checksum in its manifest")
+    return data
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _inside(directory: Path, name: str) -> Path:
+    """`directory / name`, which must not lead out of it."""
+    path = (directory / name).resolve()
+    if not path.is_relative_to(directory.resolve()) or path == directory.resolve():
+        raise ArtifactError(f"{name!r} leads out of {directory}")
+    return path
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _skops() -> Any:
+    """skops, an extra: only those who store or serve models need it."""
+    try:
+        from skops import io
+    except ImportError as error:
+        raise ArtifactError("models need scikit-learn and skops: pip install 'driftline[sklearn]'") from error
+    return io
