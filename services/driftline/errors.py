@@ -37,7 +37,7 @@ class ArtifactError(DriftlineError):
     """An artifact cannot be trusted or read."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: Python itself sets __traceback__ on an exception that passes a context manager
 class InvalidRecord(DriftlineError):
     """Why one record or row cannot be used. `reason` is a fixed word, `detail` is for people."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -128,6 +129,15 @@ def test_an_event_that_the_monitor_would_refuse_is_refused_at_once_and_names_its
         with pytest.raises(InvalidRecord, match=named):
             predictions.send(prediction(**changes))
         assert predictions.delivery.sent == 0
+
+
+def test_a_refused_event_passes_through_a_context_manager_as_itself(broker):
+    @contextlib.contextmanager
+    def context():
+        yield
+
+    with Predictions(SETTINGS) as predictions, pytest.raises(InvalidRecord), context():
+        predictions.send(prediction(id=""))
 
 
 def test_every_event_is_acknowledged_failed_waiting_or_unsent(broker):

@@ -58,9 +58,9 @@ class KafkaCluster:
         self._unmatched: set[str] = set()
         self._news = Tail(settings, Topic.PROGRESS, Topic.CANDIDATES, Topic.VERDICTS)
         try:
-            self._sender = BulkSender(settings)
             for record in self._news.catch_up():
                 self._take(record)
+            self._sender = BulkSender(settings)
         except BaseException:
             self._news.close()
             raise
