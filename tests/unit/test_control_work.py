@@ -87,7 +87,7 @@ def test_a_window_waits_for_its_lateness():
 
 def test_late_labels_restate_a_window_when_coverage_has_grown_by_five_points():
     log = begun().slice(0, 1, delta(1, right=10, open_=90))
-    log.slice(0, 5, delta(1, right=4, labels_only=True)).slice(0, 6, delta(1, right=1, labels_only=True)).until(7)
+    log.slice(0, 5, delta(1, right=4, labels_only=True)).slice(0, 6, delta(1, right=1, labels_only=True)).until(20)
     found = [(r.revision // QUARTER, r.segments[0].labelled) for r in reports(play(log))]
     assert found == [(4, 10), (7, 15)]
 
@@ -106,6 +106,13 @@ def test_a_version_that_comes_late_to_a_window_is_told_of_at_its_horizon():
     log = begun().slice(0, 1, delta(1, right=10)).slice(0, 6, delta(2, open_=10, version="s", role="shadow")).until(20)
     found = [(r.version, r.role, r.revision // HOUR, r.segments[0].n) for r in reports(play(log))]
     assert found == [("1", "champion", 1, 10), ("s", "shadow", 3, 10)]
+
+
+def test_a_window_that_shows_up_late_is_not_told_before_its_lateness():
+    late = spec(lateness=timedelta(hours=1))
+    log = begun().slice(0, 5, delta(5, right=1)).slice(0, 6, delta(2, right=1)).until(20)
+    found = [(r.window.end // HOUR, r.revision // QUARTER) for r in reports(play(log, catalog(late)))]
+    assert found == [(1, 12), (2, 12)]
 
 
 def test_champion_and_shadow_are_reported_apart():
@@ -150,10 +157,32 @@ def test_a_later_spec_holds_from_the_slice_after_its_last_mark():
 def test_a_rule_that_a_new_spec_does_not_have_ends_its_alert():
     log = hours(begun(), 0, 1, right=20, wrong=30)
     log.slice(0, 8, marks=["spec m@2"]).slice(1, 8, marks=["spec m@2"]).until(12)
-    assert changes(play(log, catalog(spec(), spec(rules=())))) == [
-        "accuracy-low firing breach-certain",
-        "accuracy-low resolved rule-removed",
-    ]
+    shard = play(log, catalog(spec(), spec(rules=())))
+    assert changes(shard) == ["accuracy-low firing breach-certain", "accuracy-low resolved rule-removed"]
+    assert shard.events(Topic.ALERTS, Alert)[1].at == 10 * QUARTER
+
+
+def test_models_are_decided_in_one_order_whatever_the_store_gives_back():
+    def of_b(delta):
+        return msgspec.structs.replace(delta, model="b")
+
+    declared = catalog(spec(), spec(rules=()))
+    declared.specs |= {("b", 1): spec(model="b"), ("b", 2): spec(model="b", rules=())}
+    log = ShardLog()
+    for partition in (0, 1):
+        log.slice(partition, 0, marks=["spec b@1", "spec m@1"])
+    log.slice(0, 1, delta(1, wrong=50), of_b(delta(1, wrong=50))).until(5)
+    for partition in (0, 1):
+        log.slice(partition, 6, marks=["spec m@2", "spec b@2"])
+    log.until(9)
+    unbroken, killed = play(log, declared), Shard(log, declared)
+    for source in SOURCES:
+        killed.fetch(source, 3)
+    killed.go_on()
+    killed.restart()
+    killed.run()
+    assert len(unbroken.events(Topic.ALERTS)) == 4
+    assert killed.outbox == unbroken.outbox
 
 
 def test_a_spec_that_was_written_after_the_service_began_is_looked_up():
@@ -407,6 +436,21 @@ def test_a_scheduled_case_is_settled_by_the_first_full_window_of_the_promoted_ve
         0.96,
     )
     assert ended.at == 6 * HOUR
+
+
+def test_a_figure_of_the_replaced_champion_is_not_held_against_the_next_candidate():
+    better = candidate()
+    log = worse_then(better, verdict(better)).say(14, command("retrain")).until(16)
+    shard = play(log)
+    last = shard.events(Topic.CASES, Case)[-1]
+    assert (last.attempts[-1].trigger, shard.work._desks["m"].book.latest) == ("command", None)
+
+
+def test_an_older_window_that_is_told_again_is_not_the_latest_figure():
+    log = begun().slice(0, 1, delta(1, open_=200)).slice(0, 5, delta(5, right=180, wrong=20))
+    log.slice(0, 9, delta(1, right=50, wrong=150, labels_only=True)).say(10, command("retrain")).until(12)
+    (case,) = play(log, catalog(spec(rules=()))).events(Topic.CASES, Case)
+    assert case.before == 0.9
 
 
 def test_a_figure_with_few_labels_settles_no_case():
