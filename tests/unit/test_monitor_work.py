@@ -20,7 +20,7 @@ from driftline.monitor.work import MonitorWork
 from driftline.platform.records import Record, Source
 from driftline.spec.model import FeatureSpec, MonitorSpec, OutputSpec, PromotionSpec
 
-P, O = Source(Topic.PREDICTIONS, 0), Source(Topic.OUTCOMES, 0)
+P, OUT = Source(Topic.PREDICTIONS, 0), Source(Topic.OUTCOMES, 0)
 
 
 def spec(**changes) -> MonitorSpec:
@@ -69,7 +69,7 @@ class Log:
     """A topic partition pair that is written by hand."""
 
     def __init__(self):
-        self.records = {P: [], O: []}
+        self.records = {P: [], OUT: []}
         self.mark(P, 0, "spec m@1")
 
     def add(self, source, time, value, key=None, headers=()):
@@ -94,23 +94,23 @@ class Log:
         self.add(P, time, orjson.dumps(event))
 
     def outcome(self, time, name, outcome="yes"):
-        self.add(O, time, orjson.dumps({"id": name, "model": "m", "time": time, "outcome": outcome}))
+        self.add(OUT, time, orjson.dumps({"id": name, "model": "m", "time": time, "outcome": outcome}))
 
     def end(self, time):
         self.mark(P, time, "tick")
-        self.mark(O, time, "tick")
+        self.mark(OUT, time, "tick")
 
 
 def run(log, catalog, batches=(10**9,), restart=False):
     """Feed the log in batches of the given sizes (then the rest at once); returns slices, dead letters."""
     work = MonitorWork(catalog, 0, lambda *_: None)
     stored: dict = {}
-    waiting = {P: deque(), O: deque()}
-    reached = {P: -1, O: -1}
-    position = {P: 0, O: 0}
+    waiting = {P: deque(), OUT: deque()}
+    reached = {P: -1, OUT: -1}
+    position = {P: 0, OUT: 0}
     out = []
     for size in [*batches, 10**9]:
-        for source in (P, O):
+        for source in (P, OUT):
             more = log.records[source][position[source] : position[source] + size]
             position[source] += len(more)
             waiting[source].extend(more)
@@ -157,12 +157,12 @@ def busy_log():
             log.outcome(time + 700, f"id{i}", "yes" if i % 4 else "no")
         if i % 50 == 7:
             log.predict(time + 2, f"id{i}", score=(i % 97) / 97, x=i % 12)
-    log.records[O].sort(key=lambda r: r.timestamp)
+    log.records[OUT].sort(key=lambda r: r.timestamp)
     renumbered, arrival = [], -1
-    for offset, record in enumerate(log.records[O]):
+    for offset, record in enumerate(log.records[OUT]):
         arrival = max(arrival, record.timestamp)
         renumbered.append(record._replace(offset=offset, arrival=arrival))
-    log.records[O] = renumbered
+    log.records[OUT] = renumbered
     log.end(60_000)
     return log
 

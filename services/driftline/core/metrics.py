@@ -34,19 +34,19 @@ def _accuracy(totals: Totals) -> MetricValue:
 
 
 def _f1(totals: Totals) -> MetricValue:
-    metric = river_metrics.F1(pos_val=str(totals.layout.bins.positive))  # type: ignore[no-untyped-call]  # as above
-    return _from_confusion(totals, metric)
+    return _from_confusion(totals, river_metrics.F1())  # type: ignore[no-untyped-call]  # as above
 
 
 def _from_confusion(totals: Totals, metric: river_metrics.base.ClassificationMetric) -> MetricValue:
     if not totals.labelled:
         return MetricValue(value=None)
-    labels = totals.layout.bins.labels
+    labels, positive = totals.layout.bins.labels, totals.layout.bins.positive
     matrix = totals.histogram("confusion").reshape(len(labels), len(labels))
     for row, actual in enumerate(labels):
         for column, predicted in enumerate(labels):
             if matrix[row, column]:
-                metric.update(actual, predicted, w=int(matrix[row, column]))
+                # as booleans: River 0.26 counts a `pos_val` that is a string in other cells than it reads
+                metric.update(actual == positive, predicted == positive, w=int(matrix[row, column]))
     return MetricValue(value=float(metric.get()), n=totals.labelled)
 
 
@@ -134,7 +134,8 @@ def _confusions(layout: Layout, counts: FloatArray) -> FloatArray:
 
 
 def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+    found: FloatArray = np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+    return found
 
 
 _POINT: dict[str, Callable[[Totals], MetricValue]] = {

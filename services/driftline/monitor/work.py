@@ -51,7 +51,7 @@ class MonitorWork:
         self._predictions = Source(Topic.PREDICTIONS, number)
         self._outcomes = Source(Topic.OUTCOMES, number)
         self.sources: tuple[Source, ...] = (self._predictions, self._outcomes)
-        self.ticked = self.sources
+        self.ticked: tuple[Source, ...] = self.sources
         self._number = number
         self._catalog = catalog
         self._note = note

@@ -105,7 +105,7 @@ def run_service(service: str, topics: Sequence[Topic], make_work: MakeWork) -> N
     ).execute_from_commandline()
 
 
-class _Units(mode.Service):  # type: ignore[misc]  # mode carries no types
+class _Units(mode.Service):
     """Joins the group and keeps one loop running for each unit that it is given."""
 
     context: tuple[Settings, str, tuple[Topic, ...], MakeWork]

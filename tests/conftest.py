@@ -1,0 +1,55 @@
+"""A real Kafka and a real Redis for the tests that need them, started once, in a state directory of their own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+
+from driftline.platform import topics
+from driftline.platform.local.stack import LocalStack
+from driftline.platform.settings import LocalServers, Settings
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory):
+    """Addresses of Kafka and Redis: those of the environment, else servers of this test run's own."""
+    bootstrap, redis_url = os.environ.get("DRIFTLINE_BOOTSTRAP"), os.environ.get("DRIFTLINE_REDIS_URL")
+    if bootstrap and redis_url:
+        yield LocalServers(bootstrap=bootstrap, redis_url=redis_url)
+        return
+    stack = LocalStack(tmp_path_factory.mktemp("servers"))
+    try:
+        yield stack.start()
+    finally:
+        stack.stop()
+
+
+@pytest.fixture
+def redis_url(servers: LocalServers) -> str:
+    """A Redis that answers."""
+    return servers.redis_url
+
+
+@pytest.fixture
+def fresh_settings(servers: LocalServers, tmp_path: Path) -> Settings:
+    """A deployment of the test's own, whose topics have not been made."""
+    return Settings(
+        bootstrap=servers.bootstrap,
+        redis_url=servers.redis_url,
+        prefix=f"test{os.getpid()}-{next(_numbers)}.",
+        state_dir=tmp_path,
+        archive_dir=tmp_path / "archive",
+        artifact_dir=tmp_path / "artifacts",
+    )
+
+
+@pytest.fixture
+def deployment(fresh_settings: Settings) -> Settings:
+    """A deployment with its topics, clock live."""
+    topics.create(fresh_settings)
+    return fresh_settings
