@@ -1,0 +1,68 @@
+"""`driftline apply` and `driftline spec`."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+import click
+import msgspec
+
+from driftline.errors import DriftlineError
+from driftline.platform import settings as settings_module
+from driftline.platform.declare import apply_spec, latest_spec
+from driftline.spec.plain import to_plain
+from driftline.spec.reader import read_spec
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def apply(file: Path, as_json: bool) -> None:
+    """Put a monitor spec into force; an unchanged one is left alone.
+
+    \b
+    driftline apply monitor.yaml
+    """
+    spec = read_spec(file)
+    revision, new = apply_spec(settings_module.load(), spec, getpass.getuser())
+    if as_json:
+        click.echo(msgspec.json.encode({"model": spec.model, "revision": revision, "new": new}))
+    else:
+        click.echo(f"{spec.model}@{revision} {'is in force' if new else 'is in force already: nothing has changed'}")
+
+
+@click.group("spec")
+def spec_group() -> None:
+    """Look at monitor specs."""
+
+
+@spec_group.command("check")
+@click.argument("file", type=FILE)
+def check_spec(file: Path) -> None:
+    """Say everything that is wrong with a spec, without touching anything."""
+    click.echo(f"{file}: {read_spec(file).model} is fine")
+
+
+@spec_group.command("show")
+@click.argument("what")
+def show_spec(what: str) -> None:
+    """Print a spec with every default filled in: of a FILE, or the newest one of a MODEL.
+
+    \b
+    driftline spec show monitor.yaml
+    driftline spec show flight-delay
+    """
+    if Path(what).exists():
+        spec = read_spec(Path(what))
+    else:
+        known = latest_spec(settings_module.load(), what)
+        if known is None:
+            raise DriftlineError(f"there is neither a file nor an applied spec named {what}")
+        spec = known[1]
+    click.echo(msgspec.json.format(msgspec.json.encode(to_plain(spec)), indent=2))
+
+
+commands: list[click.Command] = [apply, spec_group]

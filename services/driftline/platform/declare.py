@@ -1,0 +1,118 @@
+"""Declaring things to a deployment: specs, baselines, commands. What the command line does, for programs."""
+
+from __future__ import annotations
+
+import time
+
+from driftline.errors import DriftlineError, Unreachable
+from driftline.events.admin import (
+    Command,
+    CommandResult,
+    Deployment,
+    Placed,
+    SpecRevision,
+    decode_specs_record,
+)
+from driftline.events.base import decode, digest_id, encode
+from driftline.events.baselines import Baseline
+from driftline.events.cloudevents import headers
+from driftline.events.partitioning import partition_of
+from driftline.events.topics import Topic
+from driftline.platform.following import Tail
+from driftline.platform.kafka import mark, read_all, read_deployment, send_all
+from driftline.platform.records import Outgoing
+from driftline.platform.settings import Settings
+from driftline.spec.model import MonitorSpec, millis
+from driftline.spec.plain import from_plain, to_plain
+
+SOURCE = "driftline/command-line"
+
+
+def latest_spec(settings: Settings, model: str) -> tuple[int, MonitorSpec] | None:
+    """The newest revision of a model's spec, if there is any."""
+    newest = None
+    for record in read_all(settings, Topic.SPECS):
+        event = decode_specs_record(record.value) if record.value else None
+        if isinstance(event, SpecRevision) and event.model == model and (newest is None or event.revision > newest[0]):
+            newest = (event.revision, from_plain(event.spec))
+    return newest
+
+
+def apply_spec(settings: Settings, spec: MonitorSpec, author: str) -> tuple[int, bool]:
+    """Put a spec into force: (revision, whether it is new). An unchanged spec is left as it is.
+
+    Writes the revision, then its marks, then where they were placed. With `clock: live` it returns when the spec is in
+    force, so that predictions sent afterwards are counted. Raises `DriftlineError` where the pane length would change:
+    panes of one model must add up.
+    """
+    deployment = read_deployment(settings)
+    known = latest_spec(settings, spec.model)
+    if known is not None and known[1] == spec:
+        return known[0], False
+    if known is not None and known[1].pane != spec.pane:
+        raise DriftlineError(f"`pane` of {spec.model} cannot change: its panes would no longer add up")
+    revision = 1 if known is None else known[0] + 1
+    event = SpecRevision(
+        id=digest_id("spec", spec.model, revision),
+        model=spec.model,
+        revision=revision,
+        author=author,
+        written_at=_now(),
+        spec=to_plain(spec),
+    )
+    key = f"{spec.model}@{revision}".encode()
+    send_all(settings, [Outgoing(Topic.SPECS, key, encode(event), 0, headers(event, SOURCE))])
+    offsets = dict(send_all(settings, mark(deployment, f"spec {spec.model}@{revision}")))
+    placed = Placed(
+        id=digest_id("placed", spec.model, revision),
+        caused_by=(event.id,),
+        model=spec.model,
+        revision=revision,
+        offsets=offsets,
+    )
+    send_all(settings, [Outgoing(Topic.SPECS, key, encode(placed), 0, headers(placed, SOURCE))])
+    if deployment.clock == "live":
+        _wait_for_next_slice(deployment)
+    return revision, True
+
+
+def declare_baseline(settings: Settings, deployment: Deployment, baseline: Baseline) -> None:
+    """Write a baseline, then its marks: predictions that follow them in the log are counted in its bins."""
+    key = f"{baseline.model}/{baseline.version}".encode()
+    send_all(settings, [Outgoing(Topic.BASELINES, key, encode(baseline), 0, headers(baseline, SOURCE))])
+    send_all(settings, mark(deployment, f"baseline {baseline.id}"))
+
+
+def send_command(settings: Settings, deployment: Deployment, command: Command) -> None:
+    """Ask control for something."""
+    shard = partition_of(command.model, deployment.shards)
+    # as with every record that is not the replay's own: the running maximum places it
+    timestamp = 0 if deployment.clock == "events" else None
+    record = Outgoing(
+        Topic.COMMANDS, command.model.encode(), encode(command), shard, headers(command, SOURCE), timestamp
+    )
+    send_all(settings, [record])
+
+
+def wait_for_result(settings: Settings, command: str, timeout_s: float) -> CommandResult:
+    """What came of a command. Raises `Unreachable` where control does not answer in time."""
+    deadline = time.monotonic() + timeout_s
+    tail = Tail(settings, Topic.COMMAND_RESULTS, begin="earliest")
+    try:
+        while time.monotonic() < deadline:
+            for record in tail.poll(0.5):
+                result = decode(record.value, CommandResult) if record.value else None
+                if result is not None and result.command == command:
+                    return result
+    finally:
+        tail.close()
+    raise Unreachable(f"control did not answer within {timeout_s:g} s; see `driftline status`")
+
+
+def _wait_for_next_slice(deployment: Deployment) -> None:
+    """The broker's clock stamped the marks a moment ago: one slice from now theirs has ended."""
+    time.sleep(millis(deployment.slice) / 1000)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,260 @@
+"""Reading a monitor spec: all mistakes at once, each with its line and the nearest valid word."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cronsim import CronSim, CronSimError
+
+from driftline.errors import SpecError
+from driftline.spec.durations import parse_duration
+from driftline.spec.model import (
+    METRICS,
+    FeatureSpec,
+    MonitorSpec,
+    OutputSpec,
+    PromotionSpec,
+    RetrainSpec,
+    WindowSpec,
+    millis,
+)
+from driftline.spec.rules import read_rules
+from driftline.spec.yaml_nodes import Mistakes, Node, load
+
+DAY = timedelta(days=1)
+LATER = ("segments", "baseline", "limits")
+"""Words of the contract that a later version will understand."""
+
+
+def read_spec(path: Path) -> MonitorSpec:
+    """The spec in the file. Raises `SpecError` with every mistake."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise SpecError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise SpecError([f"{path}: is not UTF-8 text"]) from error
+    return parse_spec(text, str(path))
+
+
+def parse_spec(text: str, name: str) -> MonitorSpec:
+    """The spec in `text`; `name` stands before each line number. Raises `SpecError` with every mistake."""
+    mistakes = Mistakes(name)
+    root = load(text, mistakes)
+    spec = None if root is None else _Reader(root, mistakes).read()
+    if mistakes.found or spec is None:
+        raise SpecError(mistakes.sorted())
+    return spec
+
+
+class _Reader:
+    def __init__(self, root: Node, mistakes: Mistakes) -> None:
+        self._root = root
+        self._mistakes = mistakes
+
+    def read(self) -> MonitorSpec | None:
+        root = self._root
+        fields = root.fields(
+            required=("model", "task", "features", "windows"),
+            optional=(
+                *("labels", "positive", "outputs", "horizon", "lateness", "pane", "max_ahead", "metrics", "rules"),
+                *("retrain", "promotion", "retention"),
+            ),
+            later=LATER,
+        )
+        model = self._model_name(fields.get("model"))
+        task = fields["task"].choice(("binary", "regression"), later=("multiclass",)) if "task" in fields else None
+        features = self._features(fields.get("features"))
+        outputs = self._outputs(fields.get("outputs"), task)
+        labels, positive = self._labels(fields, task)
+        pane = self._duration(fields.get("pane"), timedelta(minutes=1))
+        horizon = self._duration(fields.get("horizon"), timedelta(hours=48))
+        lateness = self._duration(fields.get("lateness"), timedelta(minutes=10), zero=True)
+        windows = self._windows(fields.get("windows"), pane)
+        known = METRICS.get(task or "", ())
+        metrics = fields["metrics"].words(known, "metric") if "metrics" in fields else known
+        rules = read_rules(fields.get("rules"), known, tuple(features), tuple(outputs), tuple(windows))
+        retrain = self._retrain(fields.get("retrain"), horizon)
+        promotion = self._promotion(fields.get("promotion"), known)
+        needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon
+        retain = self._retention(fields.get("retention"), needed)
+        used = tuple(dict.fromkeys((*metrics, promotion.metric, *(r.target for r in rules if r.kind == "metric"))))
+        if self._mistakes.found or model is None or task is None:
+            return None
+        return MonitorSpec(
+            model=model,
+            task="binary" if task == "binary" else "regression",
+            labels=labels,
+            positive=positive,
+            features=features,
+            outputs=outputs,
+            horizon=horizon,
+            lateness=lateness,
+            pane=pane,
+            max_ahead=self._duration(fields.get("max_ahead"), timedelta(minutes=5)),
+            windows=windows,
+            metrics=used,
+            rules=rules,
+            retrain=retrain,
+            promotion=promotion,
+            retain_raw=retain,
+        )
+
+    def _model_name(self, node: Node | None) -> str | None:
+        if node is None:
+            return None
+        name = node.text()
+        if name is not None and (not 0 < len(name) <= 200 or any(c in "/@\0" or not c.isprintable() for c in name)):
+            node.mistake("a model's name has 1 to 200 printable characters, none of them / or @")
+        return name
+
+    def _features(self, node: Node | None) -> dict[str, FeatureSpec]:
+        found = {}
+        for name, each in (node.mapping() if node else {}).items():
+            fields = each.fields(required=("type",), optional=("range", "allowed", "missing"))
+            kind = fields["type"].choice(("number", "category")) if "type" in fields else None
+            declared = fields["range"].range() if "range" in fields else None
+            allowed = fields["allowed"].texts() if "allowed" in fields else None
+            missing = fields["missing"].choice(("allowed", "forbidden")) if "missing" in fields else None
+            if kind == "category" and declared is not None:
+                fields["range"].mistake("a category has no range; did you mean `allowed`?")
+            if kind == "number" and allowed is not None:
+                fields["allowed"].mistake("a number has no allowed values; did you mean `range`?")
+            if kind is not None:
+                found[name] = FeatureSpec(
+                    type="number" if kind == "number" else "category",
+                    range=declared,
+                    allowed=allowed,
+                    missing="allowed" if missing == "allowed" else "forbidden",
+                )
+        return found
+
+    def _outputs(self, node: Node | None, task: str | None) -> dict[str, OutputSpec]:
+        valid = "score" if task == "binary" else "prediction"
+        found = {"score": OutputSpec(range=(0.0, 1.0))} if task == "binary" else {}
+        for name, each in (node.mapping() if node else {}).items():
+            fields = each.fields(required=("range",))
+            declared = fields["range"].range() if "range" in fields else None
+            if name != valid:
+                each.mistake(f"unknown output `{name}` of a {task} model; it has `{valid}`")
+            elif declared is not None:
+                found[name] = OutputSpec(range=declared)
+        return found
+
+    def _labels(self, fields: dict[str, Node], task: str | None) -> tuple[tuple[str, ...], str | None]:
+        if task != "binary":
+            for name in ("labels", "positive"):
+                if name in fields:
+                    fields[name].mistake(f"`{name}` is for classification")
+            return (), None
+        for name in ("labels", "positive"):
+            if name not in fields:
+                self._root.mistake(f"`{name}` is missing: a binary model needs its two labels and the positive one")
+        labels = (fields["labels"].texts() or ()) if "labels" in fields else ()
+        positive = fields["positive"].text() if "positive" in fields else None
+        if labels and len(set(labels)) != 2:
+            fields["labels"].mistake("a binary model has two different labels")
+        if labels and positive is not None and positive not in labels:
+            fields["positive"].mistake(f"`{positive}` is none of the labels {', '.join(labels)}")
+        return labels, positive
+
+    def _windows(self, node: Node | None, pane: timedelta) -> dict[str, WindowSpec]:
+        found = {}
+        for name, each in (node.mapping() if node else {}).items():
+            fields = each.fields(required=("span",), optional=("every",))
+            span = self._duration(fields.get("span"), DAY)
+            every = self._duration(fields.get("every"), span)
+            for label, length in (("span", span), ("every", every)):
+                if label in fields and millis(length) % millis(pane):
+                    fields[label].mistake(f"`{label}` must be a multiple of `pane`")
+            found[name] = WindowSpec(span=span, every=every)
+        if node is not None and not found:
+            node.mistake("at least one window is needed")
+        return found
+
+    def _retrain(self, node: Node | None, horizon: timedelta) -> RetrainSpec | None:
+        if node is None:
+            return None
+        fields = node.fields(
+            required=("trainer", "data"),
+            optional=("schedule", "cooldown", "budget", "improve_within", "deadline", "time_limit"),
+        )
+        data = (
+            fields["data"].fields(required=("span", "holdout"), optional=("label_delay",)) if "data" in fields else {}
+        )
+        budget, per = fields["budget"].parsed(_budget, (8, 60 * DAY)) if "budget" in fields else (8, 60 * DAY)
+        return RetrainSpec(
+            trainer=fields["trainer"].parsed(_function, "") if "trainer" in fields else "",
+            span=self._duration(data.get("span"), DAY),
+            holdout=self._duration(data.get("holdout"), DAY),
+            label_delay=self._duration(data.get("label_delay"), horizon, zero=True),
+            cooldown=self._duration(fields.get("cooldown"), DAY, zero=True),
+            budget=budget,
+            budget_per=per,
+            improve_within=self._duration(fields.get("improve_within"), 14 * DAY),
+            deadline=self._duration(fields.get("deadline"), DAY),
+            time_limit=self._duration(fields.get("time_limit"), timedelta(minutes=30)),
+            schedule=fields["schedule"].parsed(_cron, None) if "schedule" in fields else None,
+        )
+
+    def _promotion(self, node: Node | None, known: tuple[str, ...]) -> PromotionSpec:
+        default = "log_loss" if "log_loss" in known else "mae"
+        if node is None:
+            return PromotionSpec(metric=default, min_effect=0.0)
+        fields = node.fields(
+            optional=("policy", "metric", "min_effect", "confidence"), later=("veto", "max_latency_ratio", "probation")
+        )
+        if "policy" in fields:
+            fields["policy"].choice(("auto",), later=("approve",))
+        metric = fields["metric"].choice(known) if "metric" in fields else default
+        effect = fields["min_effect"].number() if "min_effect" in fields else 0.0
+        confidence = fields["confidence"].number() if "confidence" in fields else 0.95
+        if effect is not None and effect < 0:
+            fields["min_effect"].mistake("a minimum effect is not negative")
+        if confidence is not None and not 0.5 <= confidence < 1:
+            fields["confidence"].mistake("a confidence lies between 0.5 and 1")
+        return PromotionSpec(metric=metric or default, min_effect=effect or 0.0, confidence=confidence or 0.95)
+
+    def _retention(self, node: Node | None, needed: timedelta) -> timedelta:
+        least = timedelta(days=-(-needed // DAY))
+        if node is None:
+            return least
+        fields = node.fields(optional=("raw", "decisions"))
+        if "decisions" in fields:
+            fields["decisions"].choice(("forever",))
+        raw = self._duration(fields.get("raw"), least)
+        if raw < needed:
+            fields["raw"].mistake("raw data must be kept for data.span + data.holdout + horizon at least")
+        return raw
+
+    def _duration(self, node: Node | None, default: timedelta, *, zero: bool = False) -> timedelta:
+        if node is None:
+            return default
+        length = node.parsed(parse_duration, default)
+        if not length and not zero:
+            node.mistake("this duration must be longer than zero")
+            return default
+        return length
+
+
+def _budget(text: str) -> tuple[int, timedelta]:
+    count, per, length = [*text.split(), "", "", ""][:3]
+    if not count.isdecimal() or per != "per":
+        raise ValueError(f"{text!r} is no budget; write for example `8 per 60d`")
+    return int(count), parse_duration(length)
+
+
+def _function(text: str) -> str:
+    module, _, function = text.partition(":")
+    if not function.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(f"{text!r} names no function; write `package.module:function`")
+    return text
+
+
+def _cron(text: str) -> str:
+    try:
+        next(CronSim(text, datetime(2000, 1, 1, tzinfo=UTC)))
+    except (CronSimError, StopIteration) as error:
+        raise ValueError(f"{text!r} is no cron schedule ({error}); for example `0 4 1,15 * *`") from error
+    return text

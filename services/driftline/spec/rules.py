@@ -1,0 +1,130 @@
+"""Reading the rules of a monitor spec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from driftline.events.alerts import Severity
+from driftline.spec.model import DRIFT_MEASURES, RuleSpec
+from driftline.spec.yaml_nodes import Node, nearest
+
+LATER = ("detector", "on", "coverage", "no_predictions_for", "estimate")
+KINDS = ("range", "metric", "drift")
+COMMON = ("name", "severity")
+JUDGED = ("window", "above", "below", "clear_above", "clear_below", "for", "min_samples", "min_coverage", "retrain")
+
+
+def read_rules(
+    node: Node | None,
+    metrics: Sequence[str],
+    features: Sequence[str],
+    outputs: Sequence[str],
+    windows: Sequence[str],
+) -> tuple[RuleSpec, ...]:
+    """All rules; mistakes are noted at their lines."""
+    rules: list[RuleSpec] = []
+    for each in node.items() if node else []:
+        fields = each.fields(required=("name",), optional=(*KINDS, *JUDGED, "severity", "features"), later=LATER)
+        kinds = [kind for kind in KINDS if kind in fields]
+        name = fields["name"].text() if "name" in fields else None
+        if name is None:
+            continue
+        if any(rule.name == name for rule in rules):
+            each.mistake(f"a rule named `{name}` stands above already")
+        if len(kinds) != 1:
+            each.mistake(f"rule `{name}` needs exactly one of {', '.join(KINDS)}")
+            continue
+        severity = fields["severity"].choice([s.value for s in Severity]) if "severity" in fields else None
+        level = Severity(severity) if severity else Severity.WARNING
+        if kinds[0] == "range":
+            rules += _range(fields, name, level, (*features, *outputs))
+        else:
+            rules += _judged(each, fields, name, level, kinds[0], metrics, features, windows)
+    return tuple(rules)
+
+
+def _range(fields: dict[str, Node], name: str, level: Severity, targets: Sequence[str]) -> list[RuleSpec]:
+    for word in (*JUDGED, "features"):
+        if word in fields:
+            fields[word].mistake(f"a range rule has no `{word}`: its range is declared with the feature")
+    target = fields["range"].text()
+    if target is None:
+        return []
+    if target not in targets:
+        fields["range"].mistake(f"unknown feature or output `{target}`{nearest(target, targets)}")
+    return [RuleSpec(name=name, kind="range", target=target, severity=level)]
+
+
+def _judged(
+    each: Node,
+    fields: dict[str, Node],
+    name: str,
+    level: Severity,
+    kind: str,
+    metrics: Sequence[str],
+    features: Sequence[str],
+    windows: Sequence[str],
+) -> list[RuleSpec]:
+    known = metrics if kind == "metric" else DRIFT_MEASURES
+    target = fields[kind].text() or ""
+    if target not in known:
+        what = "metric" if kind == "metric" else "drift measure"
+        fields[kind].mistake(f"unknown {what} `{target}`{nearest(target, known)}")
+    window = fields["window"].text() if "window" in fields else None
+    if "window" not in fields:
+        each.mistake(f"rule `{name}` needs a `window`")
+    elif window not in windows:
+        fields["window"].mistake(f"unknown window `{window}`{nearest(str(window), windows)}")
+    above, below, clear_above, clear_below = (
+        fields[word].number() if word in fields else None for word in ("above", "below", "clear_above", "clear_below")
+    )
+    if ("above" in fields) == ("below" in fields):
+        each.mistake(f"rule `{name}` needs either `above` or `below`")
+    if "clear_above" in fields and (below is None or (clear_above is not None and clear_above < below)):
+        fields["clear_above"].mistake("`clear_above` belongs to `below` and is not lower than it")
+    if "clear_below" in fields and (above is None or (clear_below is not None and clear_below > above)):
+        fields["clear_below"].mistake("`clear_below` belongs to `above` and is not higher than it")
+    k, of = fields["for"].parsed(_k_of_n, (1, 1)) if "for" in fields else (1, 1)
+    samples = fields["min_samples"].number() if "min_samples" in fields else 100
+    coverage = fields["min_coverage"].number() if "min_coverage" in fields else 0.9
+    if coverage is not None and not 0 <= coverage <= 1:
+        fields["min_coverage"].mistake("coverage lies between 0 and 1")
+    return [
+        RuleSpec(
+            name=name,
+            kind="metric" if kind == "metric" else "drift",
+            target=target,
+            features=_features(fields.get("features"), kind, features),
+            window=window,
+            above=above,
+            below=below,
+            clear_above=clear_above,
+            clear_below=clear_below,
+            k=k,
+            of=of,
+            min_samples=int(samples or 0),
+            min_coverage=coverage or 0.0,
+            severity=level,
+            retrain=bool(fields["retrain"].flag()) if "retrain" in fields else False,
+        )
+    ]
+
+
+def _features(node: Node | None, kind: str, features: Sequence[str]) -> tuple[str, ...]:
+    if kind != "drift":
+        if node is not None:
+            node.mistake("`features` belongs to a drift rule")
+        return ()
+    if node is None or node.is_text("all"):
+        return tuple(features)
+    return node.words(features, "feature")
+
+
+def _k_of_n(text: str) -> tuple[int, int]:
+    parts = text.split()
+    if len(parts) != 3 or parts[1] != "of" or not (parts[0].isdecimal() and parts[2].isdecimal()):
+        raise ValueError(f"{text!r} is not understood; write for example `2 of 3`")
+    k, of = int(parts[0]), int(parts[2])
+    if not 1 <= k <= of:
+        raise ValueError(f"{text!r} asks for {k} of {of} windows")
+    return k, of
