@@ -128,6 +128,11 @@ def load(settings: Settings, artifact: Artifact) -> StoredModel:
     return StoredModel(manifest, _load_estimator(files[MODEL], place), baseline)
 
 
+def load_estimator(path: Path) -> Any:
+    """A model saved by skops, under the same fixed list of allowed types. Raises `ArtifactError`."""
+    return _load_estimator(_read(path), path)
+
+
 def _load_estimator(data: bytes, place: Path) -> Any:
     skops_io = _skops()
     try:

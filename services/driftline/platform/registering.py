@@ -1,0 +1,87 @@
+"""Bringing in the first champion of a model: artifact, baseline, marks, command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from driftline.core.baseline import make_baseline
+from driftline.errors import DriftlineError
+from driftline.events.admin import Command
+from driftline.events.base import digest_id
+from driftline.events.inputs import Value
+from driftline.platform.artifacts import Manifest, StoredModel, store
+from driftline.platform.declare import declare_baseline, send_command
+from driftline.platform.kafka import read_deployment
+from driftline.platform.settings import Settings
+from driftline.spec.model import MonitorSpec
+
+
+def manifest_of(spec: MonitorSpec, version: str) -> Manifest:
+    """What an artifact of this model says of itself; its checksums come when it is stored."""
+    return Manifest(
+        model=spec.model,
+        version=version,
+        task=spec.task,
+        labels=spec.labels,
+        positive=spec.positive,
+        features={name: feature.type for name, feature in spec.features.items()},
+    )
+
+
+def read_reference(spec: MonitorSpec, path: Path) -> dict[str, list[Any]]:
+    """The columns of the spec's features in a Parquet or CSV file. Raises `DriftlineError` naming what is missing."""
+    try:
+        relation = duckdb.read_csv(str(path)) if path.suffix == ".csv" else duckdb.read_parquet(str(path))
+    except duckdb.Error as error:
+        raise DriftlineError(f"{path} cannot be read as {path.suffix or 'Parquet'}: {error}") from error
+    missing = [name for name in spec.features if name not in relation.columns]
+    if missing:
+        raise DriftlineError(f"{path} has no column {', '.join(missing)}; it needs one for each feature of the spec")
+    table = relation.to_arrow_table()
+    return {name: table.column(name).to_pylist() for name in spec.features}
+
+
+def register(
+    settings: Settings,
+    spec: MonitorSpec,
+    version: str,
+    estimator: Any,
+    reference: Mapping[str, Sequence[Value]],
+    author: str,
+) -> Command:
+    """Store the model, declare its baseline, and ask control to make it the champion; returns the command.
+
+    `reference` has one column a feature: rows such as those the model was made from, which it scores here.
+    """
+    manifest = manifest_of(spec, version)
+    names = list(manifest.features)
+    rows = [dict(zip(names, values, strict=True)) for values in zip(*(reference[name] for name in names), strict=True)]
+    answers = StoredModel(manifest, estimator, None).answers(rows)
+    scores = np.array([np.nan if score is None else score for _, score in answers])
+    predictions = np.array([float(p) for p, _ in answers]) if spec.task == "regression" else None
+    columns = {name: reference[name] for name in names}
+    baseline = make_baseline(
+        spec, columns, scores if predictions is None else None, predictions, version, f"reference of {author}"
+    )
+    artifact = store(settings, manifest, estimator, baseline)
+    deployment = read_deployment(settings)
+    declare_baseline(settings, deployment, baseline)
+    now = int(time.time() * 1000)
+    command = Command(
+        id=digest_id("register", spec.model, version, artifact.sha256, now),
+        model=spec.model,
+        action="register",
+        author=author,
+        written_at=now,
+        version=version,
+        artifact=artifact,
+        baseline=baseline.id,
+    )
+    send_command(settings, deployment, command)
+    return command
