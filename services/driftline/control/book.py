@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import numpy as np
@@ -70,28 +70,49 @@ class _StoredPane(msgspec.Struct, array_like=True):
 
 
 class Panes:
-    """The panes of one model by (version, role), and which of them have changed since they were last stored."""
+    """The panes of one model by (version, role), and which of them have changed since they were last stored.
+
+    What is added waits in dictionaries until a pane is needed: many small additions make one addition of vectors.
+    """
 
     def __init__(self) -> None:
         self.series: dict[Series, dict[int, Pane]] = {}
+        self._waiting: dict[tuple[Series, int], tuple[dict[int, int], dict[str, int]]] = {}
         self._changed: set[tuple[Series, int]] = set()
 
-    def add(self, series: Series, number: int, pane: Pane) -> None:
-        """Add to a pane, which is begun if it is not there."""
-        panes = self.series.setdefault(series, {})
-        known = panes.get(number)
-        panes[number] = pane if known is None else known + pane
-        self._changed.add((series, number))
+    def add(self, series: Series, number: int, counts: Mapping[int, int], sums: Mapping[str, int]) -> None:
+        """Add `counts` by cell and `sums` by name to a pane, which is begun if it is not there."""
+        waiting = self._waiting.get((series, number))
+        if waiting is None:
+            self.series.setdefault(series, {})
+            self._waiting[series, number] = (dict(counts), dict(sums))
+            return
+        known_counts, known_sums = waiting
+        for cell, count in counts.items():
+            known_counts[cell] = known_counts.get(cell, 0) + count
+        for name, value in sums.items():
+            known_sums[name] = known_sums.get(name, 0) + value
 
     def between(self, series: Series, first: int, last: int) -> list[Pane]:
         """The panes `first <= number < last` in time order."""
+        self._settle()
         panes = self.series.get(series, {})
         if last - first > len(panes):
             return [panes[number] for number in sorted(panes) if first <= number < last]
         return [panes[number] for number in range(first, last) if number in panes]
 
+    def _settle(self) -> None:
+        for (series, number), (counts, sums) in self._waiting.items():
+            cells = np.fromiter(counts.keys(), np.int64, len(counts))
+            pane = Pane.of(cells, np.fromiter(counts.values(), np.int64, len(counts)), sums)
+            known = self.series[series].get(number)
+            self.series[series][number] = pane if known is None else known + pane
+            self._changed.add((series, number))
+        self._waiting.clear()
+
     def prune(self, before: int) -> None:
         """Forget panes with a number below `before`."""
+        self._settle()
         for series, panes in self.series.items():
             for number in [number for number in panes if number < before]:
                 del panes[number]
@@ -100,6 +121,7 @@ class Panes:
 
     def take_changes(self) -> tuple[dict[bytes, bytes], list[bytes]]:
         """Fields to put and to drop since the last call."""
+        self._settle()
         put, drop = {}, []
         for series, number in sorted(self._changed):
             name = "\0".join((*series, str(number))).encode()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from driftline.control.book import Book, Panes, Series
-from driftline.core.pane import Layout, Pane
+from driftline.core.pane import Layout
 from driftline.core.reports import report
 from driftline.core.windows import Open, due_at, final_at, first_end
 from driftline.events.base import Millis
@@ -31,17 +29,19 @@ class Calendar:
 
     def take_pane(self, spec: MonitorSpec, delta: PaneDelta) -> None:
         """Add what a slice changed to its pane, and to the counts of windows that have been reported already."""
-        cells, counts, sums = np.array(delta.cells, np.int64), np.array(delta.counts, np.int64), delta.sums
+        counts, sums = dict(zip(delta.cells, delta.counts, strict=True)), delta.sums
         if self._book.bins.setdefault(delta.version, delta.bins) != delta.bins:
             # counted in other bins by a partition that saw the version before its baseline: only the predictions add
             # up, so that coverage shows what is missing from the metrics
-            counts, cells, sums = counts[cells == 0], cells[cells == 0], {}
-            self._book.count("foreign_bins", int(counts.sum()))
-        self.panes.add((delta.version, delta.role), delta.pane, Pane.of(cells, counts, sums))
+            counts, sums = {0: counts.get(0, 0)}, {}
+            self._book.count("foreign_bins", counts[0])
+        self.panes.add((delta.version, delta.role), delta.pane, counts, sums)
         start = delta.pane * millis(spec.pane)
-        predicted, labelled = int(counts[cells == 0].sum()), int(counts[cells == 1].sum())
+        predicted, labelled = counts.get(0, 0), counts.get(1, 0)
         for name, window in spec.windows.items():
-            cursor = self._book.cursor.setdefault(name, first_end(window, start))
+            cursor = self._book.cursor.get(name)
+            if cursor is None:
+                cursor = self._book.cursor[name] = first_end(window, start)
             for end in _ends(window, start, cursor):
                 known = self._open(name, end, (delta.version, delta.role))
                 known.n += predicted
@@ -65,15 +65,18 @@ class Calendar:
         if final:
             self._book.open = [known for known in self._book.open if (known.end, known.window) not in final]
             self._known = {_key(known): known for known in self._book.open}
+        moved = bool(final)
         while True:
             cursors = [(end, name) for name, end in self._book.cursor.items() if name in spec.windows]
             end, name = min(cursors, default=(at, ""))
             if not name or due_at(spec, end) > at:
                 break
             self._book.cursor[name] = end + millis(spec.windows[name].every)
+            moved = True
             for series in sorted(self.panes.series):
                 yield from self._first(spec, name, end, series, at)
-        self._prune(spec, at)
+        if moved:
+            self._prune(spec, at)
 
     def _first(self, spec: MonitorSpec, name: str, end: Millis, series: Series, at: Millis) -> Iterator[WindowReport]:
         told = self._report(spec, name, end, series, at)

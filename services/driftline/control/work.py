@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -130,8 +131,11 @@ class ControlWork:
         """See `Work.step`."""
         out = Out(self._catalog.deployment, self._number, self._published)
         arrivals = self._arrivals(taken)
-        while (number := self._next(arrivals)) is not None:
-            self._apply(number, arrivals.pop(number, _Arrivals()), out)
+        numbers = deque(sorted(arrivals))
+        while (number := self._next(numbers[0] if numbers else None)) is not None:
+            if numbers and numbers[0] == number:
+                numbers.popleft()
+            self._apply(number, arrivals.get(number, _Arrivals()), out)
             self._state.applied = number
         self._state.applied = self._target
         decision_time = (self._target + 1) * self._slice_ms
@@ -184,12 +188,16 @@ class ControlWork:
             return None
         return event
 
-    def _next(self, arrivals: Mapping[int, _Arrivals]) -> int | None:
-        """The next slice up to the target in which something comes or falls due."""
+    def _next(self, arriving: int | None) -> int | None:
+        """The next slice up to the target in which something comes (`arriving`) or falls due."""
         due = [d for desk in self._desks.values() if (d := desk.next_due()) is not None]
         coming = [first for desk in self._desks.values() for first, _ in desk.book.coming]
         # what is due at instant d is decided in the first slice that ends at or after it
-        numbers = [*arrivals, *coming, *(-(-instant // self._slice_ms) - 1 for instant in due)]
+        numbers = [
+            *([] if arriving is None else [arriving]),
+            *coming,
+            *(-(-instant // self._slice_ms) - 1 for instant in due),
+        ]
         number = min((max(n, self._state.applied + 1) for n in numbers), default=None)
         return None if number is None or number > self._target else number
 
