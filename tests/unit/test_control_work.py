@@ -234,6 +234,14 @@ def test_a_window_is_judged_once():
     assert changes(play(log, catalog(two_of_two))) == ["accuracy-low pending not-yet-often-enough"]
 
 
+def test_a_window_older_than_the_last_one_judged_is_not_judged_any_more():
+    log = begun().slice(0, 1, delta(1, open_=100)).slice(0, 5, delta(5, right=100))
+    log.slice(0, 9, delta(1, wrong=100, labels_only=True)).until(30)
+    shard = play(log)
+    assert [r.segments[0].metrics["accuracy"].value for r in reports(shard)] == [None, 1.0, 0.0]
+    assert changes(shard) == []
+
+
 def test_a_declared_range_raises_a_warning_without_a_rule():
     shard = play(begun().slice(1, 2, breaches=[breach()]).until(3))
     (alert,) = shard.events(Topic.ALERTS, Alert)
