@@ -1,0 +1,45 @@
+"""What a training function gets and what it gives back.
+
+def train(data: TrainingData) -> Trained:
+    estimator = make_pipeline(...).fit(data.frame, data.target)
+    return Trained(estimator)
+
+A spec names it as `retrain: {trainer: package.module:train}`; the trainer calls it in a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Labelled rows of `model`, oldest first.
+
+    `frame` has the spec's features in the spec's order: numbers as float64 with NaN for missing, categories as objects
+    with None for missing. `target` has a label (one of `labels`) a row, or a number for regression; `time` is when each
+    was predicted, in milliseconds since 1970. No row of the holdout, on which the candidate will be judged, is in it.
+    """
+
+    model: str
+    frame: pd.DataFrame
+    target: Sequence[str] | Sequence[float]
+    time: Sequence[int]
+    labels: tuple[str, ...] = ()
+    positive: str | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fitted scikit-learn estimator that takes frames like `TrainingData.frame`, and its own validation figures.
+
+    For binary models it has `predict_proba` and its `classes_` are the labels.
+    """
+
+    estimator: Any
+    validation: Mapping[str, float] = field(default_factory=dict)
