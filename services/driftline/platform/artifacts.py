@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from driftline.core.binning import category_name
 from driftline.errors import ArtifactError
 from driftline.events.base import decode, encode
 from driftline.events.baselines import Baseline
@@ -61,23 +62,15 @@ class StoredModel:
     baseline: Baseline | None
 
     def frame(self, rows: Sequence[Row]) -> pd.DataFrame:
-        """The rows as the estimator takes them: the manifest's columns, numbers as float64 with NaN, text with None."""
-        import pandas as pd
-
-        columns = {}
-        for name, type_ in self.manifest.features.items():
-            values = [row.get(name) for row in rows]
-            if type_ == "number":
-                columns[name] = pd.Series(values, dtype="float64")
-            else:
-                columns[name] = pd.Series([None if v is None else str(v) for v in values], dtype=object)
-        return pd.DataFrame(columns)
+        """The rows as the estimator takes them; see `frame_of`."""
+        return frame_of(self.manifest, {name: [row.get(name) for row in rows] for name in self.manifest.features})
 
     def answers(self, rows: Sequence[Row]) -> list[tuple[Label, float | None]]:
         """For each row the prediction, and the probability of the positive class (binary) or None (regression)."""
-        if not rows:
-            return []
-        frame = self.frame(rows)
+        return self.answers_to(self.frame(rows)) if rows else []
+
+    def answers_to(self, frame: pd.DataFrame) -> list[tuple[Label, float | None]]:
+        """As `answers`, of a frame such as `frame_of` makes, which must not be empty."""
         if self.manifest.task == "regression":
             return [(float(value), None) for value in self.estimator.predict(frame)]
         classes = [str(name) for name in self.estimator.classes_]
@@ -87,18 +80,32 @@ class StoredModel:
         return [(classes[i], float(score)) for i, score in zip(chosen, scores, strict=True)]
 
 
+def frame_of(manifest: Manifest, columns: Mapping[str, Sequence[Value]]) -> pd.DataFrame:
+    """A column a feature, in the manifest's order: numbers as float64 with NaN, text as objects with None."""
+    import pandas as pd
+
+    series = {}
+    for name, type_ in manifest.features.items():
+        values: list[Any] = list(columns[name])
+        if type_ == "number":
+            series[name] = pd.Series(values, dtype="float64")
+        else:
+            series[name] = pd.Series([category_name(value) for value in values], dtype=object)
+    return pd.DataFrame(series)
+
+
 def store(settings: Settings, manifest: Manifest, estimator: Any, baseline: Baseline | None = None) -> Artifact:
     """Write an artifact under `<model>/<version>/<digest>`: complete or not at all, and never over another one."""
     skops_io = _skops()
     settings.artifact_dir.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".writing-", dir=settings.artifact_dir))
     try:
-        (work / MODEL).write_bytes(skops_io.dumps(estimator))
+        _write(work / MODEL, skops_io.dumps(estimator))
         if baseline is not None:
-            (work / BASELINE).write_bytes(encode(baseline))
+            _write(work / BASELINE, encode(baseline))
         files = {path.name: _sha256(path.read_bytes()) for path in sorted(work.iterdir())}
         data = encode(msgspec.structs.replace(manifest, files=files))
-        (work / MANIFEST).write_bytes(data)
+        _write(work / MANIFEST, data)
         digest = _sha256(data)
         uri = f"{quote(manifest.model, safe='')}/{quote(manifest.version, safe='')}/{digest[:16]}"
         place = settings.artifact_dir / uri
@@ -124,6 +131,7 @@ def load(settings: Settings, artifact: Artifact) -> StoredModel:
     if manifest.format != FORMAT or MODEL not in manifest.files:
         raise ArtifactError(f"{place} is of format {manifest.format!r}; only {FORMAT!r} can be loaded")
     files = {name: _verified(_inside(place, name), digest) for name, digest in manifest.files.items()}
+    _check_nothing_else(place, set(files))
     baseline = decode(files[BASELINE], Baseline) if BASELINE in files else None
     return StoredModel(manifest, _load_estimator(files[MODEL], place), baseline)
 
@@ -150,6 +158,23 @@ def _verified(path: Path, digest: str) -> bytes:
     if _sha256(data) != digest:
         raise ArtifactError(f"{path} does not match the checksum in its manifest")
     return data
+
+
+def _check_nothing_else(place: Path, named: set[str]) -> None:
+    """What the manifest does not vouch for has no business there, nor has a link to somewhere else."""
+    for path in sorted(place.iterdir()):
+        if path.name not in {*named, MANIFEST}:
+            raise ArtifactError(f"{path} is not in the manifest; whoever put it there is not Driftline")
+        if path.is_symlink():
+            raise ArtifactError(f"{path} is a link; an artifact is made of plain files")
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write so that the bytes outlive a loss of power, before the directory gets its final name."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _read(path: Path) -> bytes:

@@ -1,0 +1,170 @@
+"""From a retrain request to a candidate."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from driftline.errors import DriftlineError
+from driftline.events.admin import Deployment
+from driftline.events.base import decode, digest_id, encode
+from driftline.events.retraining import Candidate, RetrainRequest, TrainedOn
+from driftline.events.topics import Topic
+from driftline.platform.archive import dead_letters_end, wait_until_reached
+from driftline.platform.archive_rows import Rows, training_rows
+from driftline.platform.artifacts import load
+from driftline.platform.kafka import read_deployment
+from driftline.platform.lookups import answer_record, answered, rows_digest, spec_named
+from driftline.platform.records import Outgoing, Record
+from driftline.platform.settings import Settings
+from driftline.platform.worker import Work
+from driftline.spec.model import MonitorSpec, millis
+from driftline.spec.plain import to_plain
+from driftline.trainer.job import ABOUT, FEATURES, JOB, Job, Result
+from driftline.trainer.process import Cancelled, run_child
+
+log = logging.getLogger("driftline.trainer")
+
+SOURCE = "driftline/trainer"
+WAIT_S = 1.0
+
+
+def make_work(settings: Settings) -> Work:
+    """What the worker does with each record of `retrain-requests`."""
+    deployment = read_deployment(settings)
+
+    def work(record: Record, cancel: threading.Event) -> list[Outgoing]:
+        assert record.value is not None, "the worker passes no marks"
+        request = decode(record.value, RetrainRequest)
+        asked = record.timestamp
+        if answered(settings, deployment, Topic.CANDIDATES, request.model, candidate_id(request), asked):
+            log.info("request %s is answered already", request.id)
+            return []
+        return answer(settings, deployment, request, cancel)
+
+    return work
+
+
+def answer(
+    settings: Settings, deployment: Deployment, request: RetrainRequest, cancel: threading.Event
+) -> list[Outgoing]:
+    """The records that answer `request`: a baseline and its candidate, or a failed candidate with the error."""
+    started = time.monotonic()
+    log.info("request %s of model %s: attempt %d (%s)", request.id, request.model, request.attempt, request.reason)
+    records = []
+    try:
+        result, trained_on = _train(settings, deployment, request, cancel)
+        candidate = _candidate(request, started, result, trained_on)
+        stored = load(settings, result.artifact)
+        if stored.baseline is None or stored.baseline.id != result.baseline:
+            raise DriftlineError(f"the artifact {result.artifact.uri} came without its baseline")
+        key = f"{request.model}/{candidate.version}".encode()
+        records.append(Outgoing(Topic.BASELINES, key, encode(stored.baseline), 0))
+    except Cancelled:
+        return []  # nothing is written: the request comes again
+    except Exception as error:  # whatever went wrong is the answer: a request never stays without one
+        log.warning("request %s failed", request.id, exc_info=not isinstance(error, DriftlineError))
+        text = str(error) if isinstance(error, DriftlineError) else f"{type(error).__name__}: {error}"
+        candidate = _candidate(request, started, error=text)
+    log.info("request %s: %s", request.id, candidate.error or f"candidate {candidate.version}")
+    records.append(answer_record(deployment, Topic.CANDIDATES, candidate, request.model, SOURCE))
+    return records
+
+
+def candidate_id(request: RetrainRequest) -> str:
+    """The id of the one candidate of a request."""
+    return digest_id("candidate", request.id)
+
+
+def version_of(request: RetrainRequest) -> str:
+    """A name that people can read and that follows from the request: `v20130401-1f2e3d`."""
+    day = datetime.fromtimestamp(request.recipe.known_by / 1000, UTC)
+    return f"v{day:%Y%m%d}-{request.id[:6]}"
+
+
+def _train(
+    settings: Settings, deployment: Deployment, request: RetrainRequest, cancel: threading.Event
+) -> tuple[Result, TrainedOn]:
+    spec = spec_named(settings, request.spec)
+    if spec.retrain is None:
+        raise DriftlineError(f"spec {request.spec} declares no retrain")
+    limit_s = spec.retrain.time_limit.total_seconds()
+    _await_archive(settings, deployment, request, limit_s, cancel)
+    recipe = request.recipe
+    rows = training_rows(settings.archive_dir, millis(deployment.slice), spec, recipe.training, recipe.known_by)
+    n = rows.about.num_rows
+    if not n:
+        raise DriftlineError("the archive holds no predictions with outcomes in the training span of the request")
+    log.info("request %s: training on %d rows", request.id, n)
+    directory = _written(settings, request, spec, spec.retrain.trainer, rows)
+    result = run_child(directory, limit_s, cancel)
+    for name in (FEATURES, ABOUT):
+        (directory / name).unlink()  # the archive has them; the job, the result and the log stay
+    digest = rows_digest(rows.about["id"].to_pylist(), rows.about["outcome"].to_pylist())
+    return result, TrainedOn(n=n, span=recipe.training, digest=digest)
+
+
+def _await_archive(
+    settings: Settings, deployment: Deployment, request: RetrainRequest, limit_s: float, cancel: threading.Event
+) -> None:
+    """Wait in short turns, so that a worker that stops is not held up."""
+    deadline = time.monotonic() + limit_s
+    ends = dead_letters_end(settings)
+    while True:
+        try:
+            return wait_until_reached(
+                settings.archive_dir, deployment.partitions, request.recipe.known_by, WAIT_S, ends
+            )
+        except DriftlineError:
+            if time.monotonic() > deadline:
+                raise
+        if cancel.is_set():
+            raise Cancelled("the wait for the archive was ended with its worker")
+
+
+def _written(settings: Settings, request: RetrainRequest, spec: MonitorSpec, trainer: str, rows: Rows) -> Path:
+    """The directory of a training, with the job and its rows."""
+    directory = settings.state_dir / "trainings" / request.id
+    directory.mkdir(parents=True, exist_ok=True)
+    pq.write_table(rows.features, directory / FEATURES)
+    pq.write_table(rows.about, directory / ABOUT)
+    job = Job(
+        trainer=trainer,
+        spec=to_plain(spec),
+        version=version_of(request),
+        source=f"training rows of request {request.id}",
+        artifact_dir=str(settings.artifact_dir),
+    )
+    (directory / JOB).write_bytes(encode(job))
+    return directory
+
+
+def _candidate(
+    request: RetrainRequest,
+    started: float,
+    result: Result | None = None,
+    trained_on: TrainedOn | None = None,
+    error: str | None = None,
+) -> Candidate:
+    return Candidate(
+        id=candidate_id(request),
+        caused_by=(request.id,),
+        case=request.case,
+        request=request.id,
+        model=request.model,
+        attempt=request.attempt,
+        version=version_of(request),
+        artifact=result.artifact if result else None,
+        baseline=result.baseline if result else None,
+        trained_on=trained_on,
+        validation=result.validation if result else {},
+        recipe=request.recipe,
+        error=error,
+        duration_s=round(time.monotonic() - started, 3),
+        written_at=int(time.time() * 1000),
+    )
