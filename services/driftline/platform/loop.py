@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ FETCH_RECORDS = 5_000
 WAITING_RECORDS = 50_000
 """A source that is ahead of the others is paused while this many of its records wait."""
 BACK_OFF_S = 1.0
+HINT_S = 1.0
 
 
 class Work(Protocol):
@@ -126,6 +128,7 @@ class Loop:
         inbox = _Inbox(self._settings, work, consumer)
         turn = await inbox.open(position)
         fence, life = stored.position, uuid.uuid4().hex[:8]
+        hint_at = 0.0
         ticking = asyncio.create_task(self._tick(work, inbox)) if self._tick_every else None
         try:
             while True:
@@ -150,8 +153,10 @@ class Loop:
                     # the next start, under the same ids; readers know a repeat by its id (slices: by their number).
                     await self._relay(work.name, list(zip(outbox, step.outbox, strict=True)))
                     await work.stored_and_relayed()
-                # 7 hint. Lost or wrong, it misleads a lag tool and nobody else.
-                await self._committed(inbox.offsets())
+                # 7 hint, once a second. Lost or wrong, it misleads a lag tool and nobody else.
+                if time.monotonic() >= hint_at:
+                    hint_at = time.monotonic() + HINT_S
+                    await self._committed(inbox.offsets())
                 if ticking is not None and ticking.done():
                     ticking.result()
         finally:
