@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -87,7 +88,10 @@ def _end_with_the_trainer() -> None:
     """Standard input is a pipe that the trainer holds open: its end is the trainer's end."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):  # not sys.stdin: a thread that holds its lock keeps Python from ending
+            pass
+        if os.getpgrp() == os.getpid():  # what the function has started ends as well
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
     threading.Thread(target=watch, name="end with the trainer", daemon=True).start()

@@ -1,0 +1,67 @@
+"""Training functions that the trainer's tests name in specs; they run in its child process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
+
+from driftline.client.training import Trained, TrainingData
+
+
+def boosted(data: TrainingData) -> Trained:
+    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
+    pipeline = make_pipeline(
+        make_column_transformer((codes, ["carrier"]), remainder="passthrough"),
+        HistGradientBoostingClassifier(max_iter=20, random_state=0),
+    )
+    return Trained(pipeline.fit(data.frame, data.target), {"rows": len(data.frame)})
+
+
+def slow(data: TrainingData) -> Trained:
+    """Says by a file when it has begun, and takes its time."""
+    begun = Path(os.environ["TRAINING_NOTES"])
+    begun.write_text(begun.read_text() + f"{os.getpid()}\n" if begun.exists() else f"{os.getpid()}\n")
+    time.sleep(float(os.environ.get("TRAINING_SECONDS", "60")))
+    return boosted(data)
+
+
+def with_a_child_of_its_own(data: TrainingData) -> Trained:
+    child = subprocess.Popen(["sleep", "600"])
+    Path(os.environ["TRAINING_NOTES"]).write_text(str(child.pid))
+    time.sleep(600)
+    return boosted(data)
+
+
+def raises(data: TrainingData) -> Trained:
+    print("about to divide")
+    raise ZeroDivisionError("nothing to divide by")
+
+
+def dies(data: TrainingData) -> Trained:
+    os.abort()
+
+
+def no_result(data: TrainingData) -> pd.DataFrame:
+    return data.frame
+
+
+def holds_a_function(data: TrainingData) -> Trained:
+    """A model that would run a function of its own choice when it is used."""
+    steps = boosted(data).estimator.steps
+    return Trained(make_pipeline(FunctionTransformer(keep), *(step for _, step in steps)).fit(data.frame, data.target))
+
+
+def keep(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame
+
+
+def other_labels(data: TrainingData) -> Trained:
+    return Trained(boosted(TrainingData(data.model, data.frame, [f"{x}!" for x in data.target], data.time)).estimator)
