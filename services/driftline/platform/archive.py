@@ -53,10 +53,9 @@ def query(archive: Path, sql: str, parameters: tuple[object, ...] = ()) -> pa.Ta
 
 def declared(archive: Path) -> tuple[int, dict[str, MonitorSpec]]:
     """The deployment's slice in milliseconds and the newest archived spec of each model."""
-    found = retried(lambda: records_of(archive, Topic.SPECS))
     slice_ms, revisions = 1, dict[str, SpecRevision]()
-    for value in found["value"].to_pylist():
-        event = decode_specs_record(value.encode())
+    for value in read_topic(archive, Topic.SPECS):
+        event = decode_specs_record(value)
         if isinstance(event, Deployment):
             slice_ms = millis(event.slice)
         elif isinstance(event, SpecRevision):
@@ -64,6 +63,12 @@ def declared(archive: Path) -> tuple[int, dict[str, MonitorSpec]]:
             if known is None or known.revision < event.revision:
                 revisions[event.model] = event
     return slice_ms, {model: from_plain(event.spec) for model, event in revisions.items()}
+
+
+def read_topic(archive: Path, topic: Topic) -> list[bytes]:
+    """The values of a topic of decisions, partition by partition, oldest first."""
+    found = retried(lambda: records_of(archive, topic))
+    return [value.encode() for value in found["value"].to_pylist() if value]
 
 
 def wait_until_reached(

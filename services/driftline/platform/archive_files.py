@@ -78,12 +78,13 @@ class Place(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A file of the archive and the flushes that it holds, both ends included."""
+    """A file of the archive, the flushes that it holds, both ends included, and when it was written (seconds)."""
 
     path: Path
     first: int
     last: int
     size_bytes: int
+    written: float
 
     def covers(self, other: Stored) -> bool:
         """Whether all of `other` stands in this file too."""
@@ -122,6 +123,30 @@ def write_rows(archive: Path, place: Place, flush: tuple[int, int], rows: pa.Tab
     directory = place.within(archive)
     with _written(directory / f"{flush[0]:010d}-{flush[1]:010d}.parquet") as aside:
         pq.write_table(rows, aside, compression="zstd")
+
+
+def merge(archive: Path, place: Place, files: Sequence[Stored]) -> None:
+    """Write one file with the rows of `files`, each once. They stay: readers may be at them."""
+    rows = pa.concat_tables([pq.ParquetFile(file.path).read() for file in files])
+    rows = rows.sort_by([("partition", "ascending"), ("offset", "ascending"), ("row", "ascending")])
+    same = np.ones(max(len(rows) - 1, 0), np.bool_)
+    for name in ("partition", "offset", "row"):
+        numbers = rows[name].to_numpy()
+        same &= numbers[1:] == numbers[:-1]
+    rows = rows.filter(pa.array(np.concatenate([[True], ~same]))) if len(rows) else rows
+    write_rows(archive, place, (min(f.first for f in files), max(f.last for f in files)), rows)
+
+
+def remove(archive: Path, place: Place, files: Sequence[Stored]) -> None:
+    """Remove files, and their directory with the last one."""
+    directory = place.within(archive)
+    try:
+        for file in files:
+            file.path.unlink()
+        if not any(directory.iterdir()):
+            directory.rmdir()
+    except OSError as error:
+        raise unwritable(directory, error) from error
 
 
 def write_state(archive: Path, name: str, state: object) -> None:
@@ -168,10 +193,10 @@ def stored_in(directory: Path) -> list[Stored]:
         match = _NAME.fullmatch(path.name)
         if match is not None:
             try:
-                size = path.stat().st_size
+                found_as = path.stat()
             except FileNotFoundError:  # merged into another one at this moment
                 continue
-            found.append(Stored(path, int(match[1]), int(match[2]), size))
+            found.append(Stored(path, int(match[1]), int(match[2]), found_as.st_size, found_as.st_mtime))
     return sorted(found, key=lambda stored: (stored.first, -stored.last))
 
 
