@@ -5,7 +5,7 @@ STAMP := .venv/.driftline-setup
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format schemas up down clean lock
+.PHONY: help setup demo test lint format schemas up down clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -32,6 +32,12 @@ lint: setup  ## style, format and types
 format: setup  ## put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+schemas: setup  ## write schemas/ from the typed events
+	$(BIN)/python -m driftline.events.schemas
+
+demo: setup  ## eight months of real flights through the whole loop
+	$(BIN)/python -m examples.flights.demo
 
 up: setup  ## Kafka, Redis and the workers on this machine
 	$(BIN)/driftline up
