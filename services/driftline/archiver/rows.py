@@ -112,7 +112,7 @@ def bytes_of(text: str) -> bytes:
 
 def _row(record: Record, found: _Found, digest: int | None = None) -> Row:
     return Row(
-        record.source.topic.value,
+        record.source.topic,
         record.source.partition,
         record.offset,
         0,

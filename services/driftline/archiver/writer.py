@@ -61,14 +61,20 @@ class Writer:
 
     def add(self, records: Iterable[Record]) -> None:
         """Take records of one source, in order. Marks are no events: they only move the position."""
-        for record in records:
-            if not any(name == MARK_HEADER for name, _ in record.headers):
-                row = row_of(record)
-                place = Place(record.source.topic, directory_of(row.model), record.arrival // DAY_MS)
-                self._rows.setdefault(place, []).append(row)
-                self._bytes += len(record.value or b"")
-            self.sources[record.source] = (record.next_offset, record.arrival)
-            self._moved = True
+        found: dict[tuple[str | None, int], list[Row]] = {}
+        last = None
+        for last in records:
+            if last.headers and any(name == MARK_HEADER for name, _ in last.headers):
+                continue
+            row = row_of(last)
+            found.setdefault((row.model, last.arrival // DAY_MS), []).append(row)
+            self._bytes += len(last.value or b"")
+        if last is None:
+            return
+        for (model, day), rows in found.items():
+            self._rows.setdefault(Place(last.source.topic, directory_of(model), day), []).extend(rows)
+        self.sources[last.source] = (last.next_offset, last.arrival)
+        self._moved = True
 
     def flush(self) -> set[Place]:
         """Write out what waits; returns where. Raises `DeploymentError` where the file system refuses."""

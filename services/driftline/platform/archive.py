@@ -46,7 +46,7 @@ def query(archive: Path, sql: str, parameters: tuple[object, ...] = ()) -> pa.Ta
 
     def ask() -> pa.Table:
         with connect(archive) as connection:
-            return connection.execute(sql, list(parameters)).to_arrow_table()
+            return connection.sql(sql, params=list(parameters)).to_arrow_table()
 
     return retried(ask)
 

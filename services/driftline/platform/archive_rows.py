@@ -56,7 +56,7 @@ def training_rows(archive: Path, slice_ms: int, spec: MonitorSpec, part: Span, k
     def read() -> Rows:
         about, features = [], []
         with _connect(archive, slice_ms, spec, part, known_by) as connection:
-            reader: pa.RecordBatchReader = connection.execute(sql, asked).to_arrow_reader(BATCH_ROWS)
+            reader: pa.RecordBatchReader = connection.sql(sql, params=asked).to_arrow_reader(BATCH_ROWS)
             for batch in reader:
                 events = [_PREDICTION(value.encode()) for value in batch["value"].to_pylist()]
                 outcomes = [_OUTCOME(value.encode()).outcome for value in batch["outcome_value"].to_pylist()]
@@ -82,7 +82,7 @@ def logged_predictions(
 
     def read() -> pa.Table:
         with _connect(archive, slice_ms, spec, part, known_by) as connection:
-            found: pa.Table = connection.execute(sql, asked).to_arrow_table()
+            found: pa.Table = connection.sql(sql, params=asked).to_arrow_table()
         events = [_PREDICTION(value.encode()) for value in found["value"].to_pylist()]
         said = found.select(["id", "time"])
         said = said.append_column("score", pa.array([event.score for event in events], pa.float64()))

@@ -112,7 +112,7 @@ def records_of(archive: Path, topic: Topic) -> pa.Table:
     """All records of one (small) topic, each once, in the order of its partitions."""
     with duckdb.connect() as connection:
         ordered = f'FROM ({_read(archive, topic, None)}) ORDER BY "partition", "offset", "row"'
-        return connection.execute(ordered).to_arrow_table()
+        return connection.sql(ordered).to_arrow_table()
 
 
 def _read(archive: Path, topic: Topic, files: Sequence[Path] | None) -> str:
