@@ -10,8 +10,6 @@ import sys
 import time
 from dataclasses import dataclass
 
-from redis.exceptions import RedisError
-
 from driftline.archiver.keeper import Keeper
 from driftline.archiver.writer import Writer
 from driftline.errors import DriftlineError, Unreachable
@@ -85,10 +83,7 @@ async def _live(settings: Settings, deployment: Deployment, stop: asyncio.Event,
 async def _beat(settings: Settings, told: Told) -> None:
     heartbeat = Heartbeat(settings, "archiver", os.environ.get("DRIFTLINE_SLOT", "0"))
     while True:
-        try:
-            await asyncio.to_thread(heartbeat.beat, told.events, told.last_event, told.decision_time)
-        except RedisError as error:
-            log.warning("no heartbeat: Redis does not answer (%s)", error)
+        await asyncio.to_thread(heartbeat.beat_if_possible, told.events, told.last_event, told.decision_time)
         await asyncio.sleep(HEARTBEAT_S)
 
 

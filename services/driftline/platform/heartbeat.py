@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import redis
 
 from driftline.events.base import Millis
 from driftline.platform.settings import Settings
+
+log = logging.getLogger("driftline.heartbeat")
 
 TTL_S = 60
 
@@ -53,6 +56,13 @@ class Heartbeat:
             pipe.hset(self._key, mapping=fields)
             pipe.expire(self._key, TTL_S)
             pipe.execute()
+
+    def beat_if_possible(self, events: int, last_event: Millis | None, decision_time: Millis | None = None) -> None:
+        """`beat` of a worker that does without Redis: one that does not answer is logged."""
+        try:
+            self.beat(events, last_event, decision_time)
+        except redis.RedisError as error:
+            log.warning("no heartbeat: Redis does not answer (%s)", error)
 
 
 def read_heartbeats(settings: Settings) -> list[Beat]:
