@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from pathlib import Path
 
 import msgspec
@@ -143,3 +144,37 @@ def test_bytes_that_are_no_model_are_refused(settings):
     (place / MANIFEST).write_bytes(data)
     with pytest.raises(ArtifactError, match="cannot be loaded"):
         load(settings, msgspec.structs.replace(artifact, sha256=hashlib.sha256(data).hexdigest()))
+
+
+def test_a_file_that_the_manifest_does_not_name_is_refused(settings):
+    artifact = store(settings, MANIFEST_OF_M, fitted())
+    (settings.artifact_dir / artifact.uri / "extra.pkl").write_bytes(b"x")
+    with pytest.raises(ArtifactError, match="not in the manifest"):
+        load(settings, artifact)
+
+
+def test_a_link_to_the_right_bytes_elsewhere_is_refused(settings, tmp_path):
+    artifact = store(settings, MANIFEST_OF_M, fitted())
+    path = settings.artifact_dir / artifact.uri / MODEL
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ArtifactError, match=r"leads out of|is a link"):
+        load(settings, artifact)
+
+
+def test_a_pickle_in_place_of_the_model_is_refused_and_never_run(settings, tmp_path):
+    canary = tmp_path / "canary"
+
+    class Payload:
+        def __reduce__(self):
+            return Path.touch, (canary,)
+
+    artifact = store(settings, MANIFEST_OF_M, fitted())
+    place, data = settings.artifact_dir / artifact.uri, pickle.dumps(Payload())
+    (place / MODEL).write_bytes(data)
+    manifest = msgspec.structs.replace(MANIFEST_OF_M, files={MODEL: hashlib.sha256(data).hexdigest()})
+    (place / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+    digest = hashlib.sha256((place / MANIFEST).read_bytes()).hexdigest()
+    with pytest.raises(ArtifactError, match="cannot be loaded"):
+        load(settings, msgspec.structs.replace(artifact, sha256=digest))
+    assert not canary.exists()

@@ -15,7 +15,7 @@ import pyarrow as pa
 from driftline.core.comparison import HeldOut, Judgement, Side, days_of, judge
 from driftline.errors import ArtifactError, DriftlineError
 from driftline.events.admin import Deployment
-from driftline.events.base import decode, digest_id
+from driftline.events.base import digest_id
 from driftline.events.inputs import Label
 from driftline.events.retraining import Artifact, Candidate, RetrainRequest, Rows, Verdict
 from driftline.events.topics import Topic
@@ -26,13 +26,14 @@ from driftline.platform.lookups import (
     answer_record,
     answered,
     champion_artifact,
+    read_event,
     request_named,
     rows_digest,
     spec_named,
 )
 from driftline.platform.records import Outgoing, Record
 from driftline.platform.settings import Settings
-from driftline.platform.worker import Work
+from driftline.platform.worker import SERVER_FAULTS, Work
 from driftline.spec.model import MonitorSpec, millis
 
 log = logging.getLogger("driftline.gate")
@@ -61,8 +62,7 @@ def make_work(settings: Settings) -> Work:
     deployment = read_deployment(settings)
 
     def work(record: Record, _cancel: threading.Event) -> list[Outgoing]:
-        assert record.value is not None, "the worker passes no marks"
-        candidate = decode(record.value, Candidate)
+        candidate = read_event(record, Candidate)
         asked = candidate.written_at
         if candidate.error is not None or answered(
             settings, deployment, Topic.VERDICTS, candidate.model, verdict_id(candidate), asked
@@ -91,6 +91,8 @@ def verdict_on(settings: Settings, deployment: Deployment, candidate: Candidate)
         judgement, rows = compared(settings, deployment, candidate, request, spec, artifact)
     except NotCompared as error:
         return _verdict(candidate, champion, "refuse", str(error))
+    except SERVER_FAULTS:
+        raise
     except Exception as error:  # whatever went wrong is the answer: a candidate never stays without a verdict
         log.exception("candidate %s could not be compared", candidate.id)
         text = str(error) if isinstance(error, DriftlineError) else f"{type(error).__name__}: {error}"

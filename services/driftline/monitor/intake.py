@@ -10,10 +10,9 @@ import msgspec
 from driftline.core.step import ArrivedOutcome, ArrivedPrediction
 from driftline.core.validation import check_outcome, check_prediction
 from driftline.errors import InvalidRecord
-from driftline.events.base import iso
 from driftline.events.inputs import Outcome, Prediction
 from driftline.events.topics import DeadLetterReason, Topic
-from driftline.platform.records import Outgoing, Record
+from driftline.platform.records import Record
 from driftline.spec.model import MonitorSpec
 
 _DECODE: dict[Topic, Callable[[bytes], Prediction | Outcome]] = {
@@ -44,22 +43,6 @@ def take_in(record: Record, specs: dict[str, MonitorSpec], slice_number: int) ->
     if isinstance(event, Prediction):
         return Arrived(event.model, check_prediction(event, spec, slice_number, record.arrival))
     return Arrived(event.model, check_outcome(event, spec, slice_number, record.arrival, record.offset))
-
-
-def dead_letter(record: Record, why: InvalidRecord) -> Outgoing:
-    """The record as it came, with where it stood and why it could not be used."""
-    source = f"{record.source.topic.value}-{record.source.partition}"
-    headers = {
-        "driftline.reason": why.reason,
-        "driftline.detail": why.detail[:500],
-        "driftline.topic": record.source.topic.value,
-        "driftline.partition": str(record.source.partition),
-        "driftline.offset": str(record.offset),
-        "driftline.row": "0",
-        "driftline.at": iso(record.arrival),
-    }
-    ours = tuple((name, value.encode()) for name, value in headers.items())
-    return Outgoing(Topic.DEAD_LETTERS, source.encode(), record.value, 0, (*record.headers, *ours))
 
 
 def _decode(record: Record) -> Prediction | Outcome:

@@ -17,11 +17,11 @@ from driftline.events.base import Millis, encode
 from driftline.events.partitioning import partition_of
 from driftline.events.slices import Breach, PaneDelta, ReadUpTo, Slice
 from driftline.events.topics import MARK_HEADER, DeadLetterReason, Topic
-from driftline.monitor.intake import dead_letter, take_in
+from driftline.monitor.intake import take_in
 from driftline.platform.catalog import Catalog
 from driftline.platform.changes import Changes, Step
 from driftline.platform.loop import Hashes
-from driftline.platform.records import Outgoing, Record, Source
+from driftline.platform.records import Outgoing, Record, Source, dead_letter
 from driftline.spec.model import MonitorSpec, millis
 
 DEFAULT_BINS = "default:"

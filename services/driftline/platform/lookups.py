@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 from kafka import TopicPartition
 
-from driftline.errors import DeploymentError
+from driftline.errors import DeploymentError, InvalidRecord
 from driftline.events.admin import Deployment, SpecRevision, decode_specs_record
 from driftline.events.base import Event, Millis, decode, encode
 from driftline.events.cloudevents import headers
 from driftline.events.partitioning import partition_of
 from driftline.events.retraining import Artifact, ModelState, RetrainRequest
-from driftline.events.topics import MARK_HEADER, Topic
+from driftline.events.topics import MARK_HEADER, DeadLetterReason, Topic
 from driftline.platform.kafka import consumer, read_all
-from driftline.platform.records import Outgoing
+from driftline.platform.records import Outgoing, Record
 from driftline.platform.settings import Settings
 from driftline.spec.model import MonitorSpec
 from driftline.spec.plain import from_plain
+
+T = TypeVar("T")
 
 CLOCK_SKEW_MS = 3_600_000
 """How far the broker's clock may lag behind that of the service that wrote a question."""
@@ -37,7 +40,7 @@ def spec_named(settings: Settings, name: str) -> MonitorSpec:
 def request_named(settings: Settings, request: str) -> RetrainRequest:
     """A retrain request by its id. Raises `DeploymentError` where there is none."""
     for record in read_all(settings, Topic.RETRAIN_REQUESTS):
-        event = decode(record.value, RetrainRequest) if record.value else None
+        event = _event_or_none(record, RetrainRequest)
         if event is not None and event.id == request:
             return event
     raise DeploymentError(f"request {request} stands nowhere in {settings.topic(Topic.RETRAIN_REQUESTS)}")
@@ -70,11 +73,21 @@ def answered(settings: Settings, deployment: Deployment, topic: Topic, model: st
         while reader.position(place) < end:
             for record in reader.poll(timeout_ms=500).get(place, ()):
                 marked = any(key == MARK_HEADER for key, _ in record.headers or ())
-                if record.value and not marked and msgspec.json.decode(record.value).get("id") == answer:
+                if record.value and not marked and _id_of(record.value) == answer:
                     return True
         return False
     finally:
         reader.close()
+
+
+def read_event(record: Record, kind: type[T]) -> T:
+    """The event that a record holds. Raises `InvalidRecord` where it holds none."""
+    try:
+        return decode(record.value or b"", kind)
+    except msgspec.ValidationError as error:
+        raise InvalidRecord(DeadLetterReason.NOT_AN_EVENT, str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRecord(DeadLetterReason.NOT_JSON, str(error)) from error
 
 
 def answer_record(deployment: Deployment, topic: Topic, event: Event, model: str, source: str) -> Outgoing:
@@ -82,6 +95,22 @@ def answer_record(deployment: Deployment, topic: Topic, event: Event, model: str
     timestamp = 0 if deployment.clock == "events" else None
     shard = partition_of(model, deployment.shards)
     return Outgoing(topic, model.encode(), encode(event), shard, headers(event, source), timestamp)
+
+
+def _event_or_none(record: Record, kind: type[T]) -> T | None:
+    """Of topics in which others may have written: what cannot be read is nobody's answer."""
+    try:
+        return read_event(record, kind)
+    except InvalidRecord:
+        return None
+
+
+def _id_of(value: bytes) -> object:
+    try:
+        found = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found.get("id") if isinstance(found, dict) else None
 
 
 def rows_digest(ids: Sequence[str], outcomes: Sequence[object]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from driftline.events.base import Millis
+from driftline.errors import InvalidRecord
+from driftline.events.base import Millis, iso
 from driftline.events.topics import Topic
 
 
@@ -50,3 +51,19 @@ class Outgoing:
     partition: int | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
     timestamp: Millis | None = None
+
+
+def dead_letter(record: Record, why: InvalidRecord) -> Outgoing:
+    """The record as it came, with where it stood and why it could not be used."""
+    source = f"{record.source.topic.value}-{record.source.partition}"
+    headers = {
+        "driftline.reason": why.reason,
+        "driftline.detail": why.detail[:500],
+        "driftline.topic": record.source.topic.value,
+        "driftline.partition": str(record.source.partition),
+        "driftline.offset": str(record.offset),
+        "driftline.row": "0",
+        "driftline.at": iso(record.arrival),
+    }
+    ours = tuple((name, value.encode()) for name, value in headers.items())
+    return Outgoing(Topic.DEAD_LETTERS, source.encode(), record.value, 0, (*record.headers, *ours))

@@ -16,12 +16,12 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 from redis.exceptions import RedisError
 
-from driftline.errors import DeploymentError, DriftlineError
+from driftline.errors import DeploymentError, DriftlineError, InvalidRecord, Unreachable
 from driftline.events.topics import MARK_HEADER, Topic
 from driftline.platform import settings as settings_module
 from driftline.platform.heartbeat import Heartbeat
 from driftline.platform.kafka import consumer, from_kafka, send_all
-from driftline.platform.records import Outgoing, Record
+from driftline.platform.records import Outgoing, Record, dead_letter
 from driftline.platform.settings import Settings
 from driftline.platform.telemetry import setup_logging
 from driftline.platform.topics import check
@@ -32,8 +32,14 @@ COMMIT_S = 5.0
 END_S = 10.0
 SESSION_TIMEOUT_MS = 10_000
 
+SERVER_FAULTS = (Unreachable, KafkaError)
+"""A server does not answer: no answer to any question, but a reason to start anew and ask again."""
+
 Work = Callable[[Record, threading.Event], Sequence[Outgoing]]
-"""Answers one record with the records to write. Gives up soon, with any result, once the event is set."""
+"""Answers one record with the records to write. Gives up soon, with any result, once the event is set.
+
+Raises `InvalidRecord` where the record cannot be read: it becomes a dead letter.
+"""
 
 
 class Worker:
@@ -107,7 +113,10 @@ class Worker:
         def work() -> None:
             try:
                 done.append(self._work(record, cancel))
-            except BaseException as error:
+            except InvalidRecord as why:
+                self._log.error("offset %d of %s cannot be used: %s", record.offset, place.topic, why)
+                done.append([dead_letter(record, why)])
+            except BaseException as error:  # raised again by the main thread
                 failed.append(error)
 
         thread = threading.Thread(target=work, name=self._service, daemon=True)

@@ -12,17 +12,17 @@ import pyarrow.parquet as pq
 
 from driftline.errors import DriftlineError
 from driftline.events.admin import Deployment
-from driftline.events.base import decode, digest_id, encode
+from driftline.events.base import digest_id, encode
 from driftline.events.retraining import Candidate, RetrainRequest, TrainedOn
 from driftline.events.topics import Topic
 from driftline.platform.archive import dead_letters_end, wait_until_reached
 from driftline.platform.archive_rows import Rows, training_rows
 from driftline.platform.artifacts import load
 from driftline.platform.kafka import read_deployment
-from driftline.platform.lookups import answer_record, answered, rows_digest, spec_named
+from driftline.platform.lookups import answer_record, answered, read_event, rows_digest, spec_named
 from driftline.platform.records import Outgoing, Record
 from driftline.platform.settings import Settings
-from driftline.platform.worker import Work
+from driftline.platform.worker import SERVER_FAULTS, Work
 from driftline.spec.model import MonitorSpec, millis
 from driftline.spec.plain import to_plain
 from driftline.trainer.job import ABOUT, FEATURES, JOB, Job, Result
@@ -39,8 +39,7 @@ def make_work(settings: Settings) -> Work:
     deployment = read_deployment(settings)
 
     def work(record: Record, cancel: threading.Event) -> list[Outgoing]:
-        assert record.value is not None, "the worker passes no marks"
-        request = decode(record.value, RetrainRequest)
+        request = read_event(record, RetrainRequest)
         asked = record.timestamp
         if answered(settings, deployment, Topic.CANDIDATES, request.model, candidate_id(request), asked):
             log.info("request %s is answered already", request.id)
@@ -67,6 +66,8 @@ def answer(
         records.append(Outgoing(Topic.BASELINES, key, encode(stored.baseline), 0))
     except Cancelled:
         return []  # nothing is written: the request comes again
+    except SERVER_FAULTS:
+        raise
     except Exception as error:  # whatever went wrong is the answer: a request never stays without one
         log.warning("request %s failed", request.id, exc_info=not isinstance(error, DriftlineError))
         text = str(error) if isinstance(error, DriftlineError) else f"{type(error).__name__}: {error}"
@@ -120,9 +121,9 @@ def _await_archive(
             return wait_until_reached(
                 settings.archive_dir, deployment.partitions, request.recipe.known_by, WAIT_S, ends
             )
-        except DriftlineError:
+        except DriftlineError as error:
             if time.monotonic() > deadline:
-                raise
+                raise DriftlineError(f"waited {limit_s:g} s for the archive in vain; at last: {error}") from error
         if cancel.is_set():
             raise Cancelled("the wait for the archive was ended with its worker")
 
