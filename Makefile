@@ -51,4 +51,4 @@ clean:  ## remove the environment, caches and local state (stops what runs)
 
 lock:  ## lock the dependencies anew (needs uv); the lists hold hashes and no addresses
 	uv pip compile -q pyproject.toml --extra dev --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --universal --python-version 3.11 -o requirements/dev.txt
-	printf 'hatchling>=1.27\nsetuptools>=70\nwheel\n' | uv pip compile -q - --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --universal --python-version 3.11 -o requirements/build.txt
+	printf 'hatchling>=1.27\nsetuptools>=70\nwheel\neditables\n' | uv pip compile -q - --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --universal --python-version 3.11 -o requirements/build.txt
