@@ -102,7 +102,6 @@ class Worker:
         self._events += 1
         self._last_event = record.timestamp
         self._commit(place, record.next_offset)
-        self._consumer.resume(*self._consumer.assignment())
         return True
 
     def _worked(self, place: TopicPartition, record: Record) -> Sequence[Outgoing] | None:
@@ -130,6 +129,7 @@ class Worker:
         finally:
             cancel.set()
             thread.join(END_S)
+            self._consumer.resume(*self._consumer.assignment())
         if failed:
             raise failed[0]
         return done[0]
