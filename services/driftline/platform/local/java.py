@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import ssl
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,9 @@ from driftline.errors import DeploymentError, Unreachable
 KAFKA = "org.apache.kafka:kafka_2.13:4.3.0"
 LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"
 """Kafka 4.3.0 logs through slf4j 1.7, which needs this binding of log4j to be written anywhere."""
+
+SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+"""Where Debian and Red Hat keep the certificates that the machine trusts."""
 
 Say = Callable[[str], None]
 
@@ -64,6 +68,7 @@ def _fetch(directory: Path) -> None:
     """Resolve into a directory beside the final one, check, then rename: a half-fetched cache is never used."""
     import jgo
 
+    _trust_what_the_machine_trusts()
     aside = directory.with_name(f"{directory.name}.{os.getpid()}")
     try:
         jars = aside / "jars"
@@ -93,6 +98,14 @@ def _fetch(directory: Path) -> None:
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _trust_what_the_machine_trusts() -> None:
+    """jgo's HTTP client has certificates of its own, without those that a proxy's operator has given the machine."""
+    for known in (ssl.get_default_verify_paths().cafile, *SYSTEM_CERTIFICATES):
+        if known is not None and Path(known).exists():
+            os.environ.setdefault("REQUESTS_CA_BUNDLE", known)
+            return
 
 
 def _cache() -> Path:
