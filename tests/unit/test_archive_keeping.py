@@ -231,7 +231,7 @@ def test_what_is_not_archived_yet_is_never_put_together(tmp_path):
 
 def test_the_number_of_files_stays_small_and_a_row_is_written_a_few_times_only():
     chance = random.Random(1)
-    for usual in (8_000, 60_000, 900_000):  # with our columns a Parquet file of one row has 7 kB
+    for usual in (5_000, 60_000, 900_000):  # with our columns a Parquet file of one row has 5 kB
         files: list[Stored] = []
         flushed = written = 0
         for n in range(2_000):
@@ -244,7 +244,7 @@ def test_the_number_of_files_stays_small_and_a_row_is_written_a_few_times_only()
                 merged = Stored(Path(f"{n}+"), chosen[0].first, chosen[-1].last, size, 0.0)
                 files = [file for file in files if file not in chosen] + [merged]
         assert len(files) <= 60 + 4 * flushed / LARGE_BYTES
-        assert written <= 8 * flushed
+        assert written <= 4 * flushed
         while chosen := to_merge(files, finished=True):
             size = sum(file.size_bytes for file in chosen)
             merged = Stored(Path("end"), chosen[0].first, chosen[-1].last, size, 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from itertools import pairwise
 
 from driftline.events.base import Millis
 from driftline.events.retraining import AttemptState, Candidate, Case, ModelState, Recipe, RetrainRequest, Span
@@ -24,20 +25,29 @@ def to_merge(files: Sequence[Stored], finished: bool) -> list[Stored]:
     into a large file.
     """
     present = sorted((f for f in files if not any(other.covers(f) for other in files)), key=lambda f: f.first)
-    steps = [(LARGE_BYTES, 2)] if finished else [(step, FAN_IN) for step in STEPS_BYTES]
-    return next((run for step, wanted in steps for run in _runs(present, step) if len(run) >= wanted), [])
+    if finished:
+        return next((run for run, _ in _runs(present, LARGE_BYTES) if len(run) > 1), [])
+    for below, step in pairwise((0, *STEPS_BYTES)):
+        for run, full in _runs(present, step):
+            sizes = [file.size_bytes for file in run]
+            # those under `below` only come along: else every dozen small ones would write a larger one again
+            if sum(size >= below for size in sizes) >= FAN_IN or (full and 2 * max(sizes) <= sum(sizes)):
+                return run
+    return []
 
 
-def _runs(files: Iterable[Stored], step: int) -> Iterator[list[Stored]]:
-    """Neighbours under `step`, together not more than a large file."""
+def _runs(files: Iterable[Stored], step: int) -> Iterator[tuple[list[Stored], bool]]:
+    """Neighbours under `step`, and whether they are so many that one more would exceed a large file."""
     run: list[Stored] = []
     for file in files:
-        if file.size_bytes >= step or sum(f.size_bytes for f in run) + file.size_bytes > LARGE_BYTES:
-            yield run
+        full = sum(f.size_bytes for f in run) + file.size_bytes > LARGE_BYTES
+        if run and (file.size_bytes >= step or full):
+            yield run, full and file.size_bytes < step
             run = []
         if file.size_bytes < step:
             run.append(file)
-    yield run
+    if run:
+        yield run, False
 
 
 def to_remove(files: Sequence[Stored], settled: Collection[Stored]) -> list[Stored]:
