@@ -10,7 +10,7 @@ from driftline.core.rules import BREACHES, Reading, Reason, threshold
 from driftline.events.alerts import Alert, AlertKind, AlertState, Evidence, FeatureEffect, Severity
 from driftline.events.base import Millis, digest_id, iso
 from driftline.events.reports import Window, WindowReport
-from driftline.events.slices import Breach
+from driftline.events.slices import Breach, BreachReason
 from driftline.spec.model import RuleSpec
 
 QUIET_MS = 3_600_000
@@ -20,7 +20,6 @@ QUIET_MS = 3_600_000
 class Change(StrEnum):
     """Reasons of changes that follow from no judgement."""
 
-    OUT_OF_RANGE = "out-of-range"
     QUIET = "back-in-range"
     VERSION_REPLACED = "version-replaced"
     RULE_REMOVED = "rule-removed"
@@ -80,7 +79,7 @@ def observe(
 
 
 def observe_breach(standing: Standing, rule: RuleSpec, breach: Breach, at: Millis, cause: str) -> Alert | None:
-    """Values outside their range: the first opens an episode and fires at once, the rest are counted into it."""
+    """Values that are not allowed: the first opens an episode and fires at once, the rest are counted into it."""
     standing.quiet_since = at
     if standing.state is AlertState.FIRING:
         assert standing.last is not None, "a firing alert has been published"
@@ -89,6 +88,7 @@ def observe_breach(standing: Standing, rule: RuleSpec, breach: Breach, at: Milli
     standing.episode += 1
     standing.state = AlertState.FIRING
     low, high = breach.low, breach.high
+    value = breach.worst if isinstance(breach.worst, float) else None
     name = fingerprint(breach.model, breach.version, "all", rule.name)
     standing.last = Alert(
         id=digest_id(name, standing.episode, AlertState.FIRING),
@@ -102,19 +102,30 @@ def observe_breach(standing: Standing, rule: RuleSpec, breach: Breach, at: Milli
         kind=AlertKind.RANGE,
         severity=rule.severity,
         state=AlertState.FIRING,
-        reason=Change.OUT_OF_RANGE,
+        reason=breach.reason,
         since=at,
         at=at,
-        value=breach.worst,
+        value=value,
         low=low,
         high=high,
-        threshold=high if high is not None and breach.worst > high else low,
+        threshold=high if value is not None and high is not None and value > high else low,
         n=breach.n,
         evidence=Evidence(samples=breach.samples),
-        summary=f"{breach.name} of {breach.model} version {breach.version} left its range [{low}, {high}]: "
-        f"{breach.worst:g}, in {breach.n} prediction{'s' if breach.n > 1 else ''} so far.",
+        summary=_breach_sentence(breach),
     )
     return standing.last
+
+
+def _breach_sentence(breach: Breach) -> str:
+    who = f"{breach.name} of {breach.model} version {breach.version}"
+    how_often = f"in {breach.n} prediction{'s' if breach.n > 1 else ''} so far"
+    match breach.reason:
+        case BreachReason.OUT_OF_RANGE:
+            return f"{who} left its range [{breach.low}, {breach.high}]: {breach.worst:g}, {how_often}."
+        case BreachReason.NOT_ALLOWED:
+            return f"{who} is none of its allowed values: {str(breach.worst)[:80]!r}, {how_often}."
+        case BreachReason.MISSING:
+            return f"{who} is missing, {how_often}."
 
 
 def resolve(

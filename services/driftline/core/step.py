@@ -13,47 +13,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.arrivals import ArrivedOutcome, ArrivedPrediction
 from driftline.core.binning import (
     cells_of_categories,
     cells_of_numbers,
     cells_of_scores,
     to_numbers,
 )
+from driftline.core.breaches import breaches_of
 from driftline.core.ledger import Fate, Joined, Kept, Ledger, Truth
 from driftline.core.pane import SCALE, Layout
 from driftline.events.baselines import NumberBins
-from driftline.events.inputs import Value
 from driftline.events.slices import Breach, PaneDelta
 from driftline.spec.model import MonitorSpec
 
 IntArray = NDArray[np.int64]
-SAMPLES = 5
-"""Sample prediction ids that a breach carries."""
-
-
-class ArrivedPrediction(NamedTuple):
-    """A valid prediction: `values` in the order of the spec's features."""
-
-    slice: int
-    id: str
-    version: str
-    role: str
-    pane: int
-    value: float
-    score: float | None
-    values: tuple[Value, ...]
-    digest: int
-
-
-class ArrivedOutcome(NamedTuple):
-    """A valid outcome."""
-
-    slice: int
-    id: str
-    offset: int
-    time: int
-    value: float
-    digest: int
 
 
 class Group(NamedTuple):
@@ -121,7 +95,7 @@ def step(
         pairs_of_version = [(s, pair) for s, pair in joined if pair.prediction.version == version]
         for group, delta in _count(spec, version, bins_id, layout, rows, pairs_of_version):
             result.panes.setdefault(group.slice, []).append(delta)
-        for slice_number, breach in _breaches(spec, version, rows):
+        for slice_number, breach in breaches_of(spec, version, rows):
             result.breaches.setdefault(slice_number, []).append(breach)
     return result
 
@@ -276,40 +250,3 @@ def fixed_point(term: float) -> int:
 
 def _scores(scores: Sequence[float | None]) -> NDArray[np.float64]:
     return np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
-
-
-def _breaches(spec: MonitorSpec, version: str, rows: Sequence[ArrivedPrediction]) -> list[tuple[int, Breach]]:
-    """Values outside their declared range or set, by slice and name."""
-    found: list[tuple[int, Breach]] = []
-    for name, values, declared in _ranged(spec, rows):
-        low, high = declared
-        with np.errstate(invalid="ignore"):
-            outside = np.flatnonzero((values < low) | (values > high))
-        for slice_number in sorted({rows[i].slice for i in outside.tolist()}):
-            where = [i for i in outside.tolist() if rows[i].slice == slice_number]
-            worst = max(where, key=lambda i: (max(low - values[i], values[i] - high), -i))
-            breach = Breach(
-                model=spec.model,
-                version=version,
-                name=name,
-                n=len(where),
-                low=low,
-                high=high,
-                worst=float(values[worst]),
-                samples=tuple(rows[i].id for i in where[:SAMPLES]),
-            )
-            found.append((slice_number, breach))
-    return found
-
-
-def _ranged(
-    spec: MonitorSpec, rows: Sequence[ArrivedPrediction]
-) -> Iterator[tuple[str, NDArray[np.float64], tuple[float, float]]]:
-    if not rows:
-        return
-    for column, (name, feature) in enumerate(spec.features.items()):
-        if feature.range is not None:
-            yield name, to_numbers([a.values[column] for a in rows]), feature.range
-    for name, output in spec.outputs.items():
-        values = _scores([a.score for a in rows]) if name == "score" else np.array([a.value for a in rows])
-        yield name, values, output.range

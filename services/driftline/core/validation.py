@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-from driftline.core.step import ArrivedOutcome, ArrivedPrediction
+from driftline.core.arrivals import ArrivedOutcome, ArrivedPrediction
 from driftline.errors import InvalidRecord
 from driftline.events.base import Millis, iso, to_millis
 from driftline.events.inputs import Outcome, Prediction, Value, content_digest, label_name

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 
+class BreachReason(StrEnum):
+    """What was wrong with a value; the reason of the range alert that it opens."""
+
+    OUT_OF_RANGE = "out-of-range"
+    NOT_ALLOWED = "not-allowed"  # a category outside the declared set
+    MISSING = "missing"  # of a feature that is declared `missing: forbidden`, as it is by default
+
+
 class Breach(msgspec.Struct, frozen=True, kw_only=True):
-    """Values of one feature or output outside their declared range, in one slice, for one model version."""
+    """Values of one feature or output that its declaration does not allow, in one slice, for one model version.
+
+    `low` and `high` are the declared range where it is one that was left. `worst` is the number farthest outside it,
+    or the first category that is not allowed, or None where the value is missing.
+    """
 
     model: str
     version: str
     name: str
+    reason: BreachReason = BreachReason.OUT_OF_RANGE
     n: int
-    low: float | None
-    high: float | None
-    worst: float
+    low: float | None = None
+    high: float | None = None
+    worst: float | str | None
     samples: tuple[str, ...]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from driftline.core.step import ArrivedOutcome, ArrivedPrediction
+from driftline.core.arrivals import ArrivedOutcome, ArrivedPrediction
 from driftline.core.validation import check_outcome, check_prediction
 from driftline.errors import InvalidRecord
 from driftline.events.inputs import Outcome, Prediction

@@ -7,10 +7,11 @@ from itertools import takewhile
 
 import msgspec
 
+from driftline.core.arrivals import ArrivedOutcome, ArrivedPrediction
 from driftline.core.binning import default_bins
 from driftline.core.ledger import Ledger
 from driftline.core.pane import Layout
-from driftline.core.step import ArrivedOutcome, ArrivedPrediction, ModelSlices, step
+from driftline.core.step import ModelSlices, step
 from driftline.core.validation import kept_slices
 from driftline.errors import InvalidRecord
 from driftline.events.base import Millis, encode

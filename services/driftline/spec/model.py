@@ -11,7 +11,7 @@ from driftline.events.alerts import Severity
 
 
 class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A declared feature. `range` and `allowed` raise a warning when left, without any rule."""
+    """A declared feature. What its `range`, `allowed` or `missing` forbids raises a warning, without any rule."""
 
     type: Literal["number", "category"]
     range: tuple[float, float] | None = None
