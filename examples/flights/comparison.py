@@ -1,55 +1,49 @@
 """The honest comparison at the end: the flights that were served with promotions, and by the first model alone.
 
-Computed from the raw topics with scikit-learn, not from what Driftline reported.
+Computed from the archived events with scikit-learn, not from what Driftline reported.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
 
-from driftline.client import Outcome, Prediction
-from driftline.events.base import decode
-from driftline.events.topics import MARK_HEADER, Topic
-from driftline.platform.kafka import read_all
+from driftline.platform.archive import query, wait_until_reached
+from driftline.platform.kafka import read_deployment
 from driftline.platform.settings import Settings
-from examples.flights.serving import FIRST
+from examples.flights.serving import FIRST, MODEL
+
+WAIT_S = 30.0
+
+FLIGHTS = """
+    WITH said AS (
+        SELECT id, role, version, outcome_value ->> '$.outcome' = 'late' AS late,
+            value ->> '$.prediction' = 'late' AS called_late, CAST(value ->> '$.score' AS DOUBLE) AS score
+        FROM labelled WHERE model = '{model}' AND time >= {since}
+    )
+    SELECT served.late, served.score AS score, served.called_late AS called_late,
+        alone.score AS score_alone, alone.called_late AS called_late_alone
+    FROM said served JOIN said alone USING (id)
+    WHERE served.role = 'champion' AND alone.version = '{first}' ORDER BY id
+"""
 
 
-def compare(settings: Settings, since: int) -> dict[str, dict[str, float]]:
-    """AUC, log loss and missed delays of both sides, over the labelled flights predicted from `since` on."""
-    served: dict[str, Prediction] = {}
-    alone: dict[str, Prediction] = {}
-    for prediction in _events(settings, Topic.PREDICTIONS, Prediction):
-        if isinstance(prediction.time, int) and prediction.time >= since:
-            if prediction.role == "champion":
-                served[prediction.id] = prediction
-            if prediction.version == FIRST:
-                alone[prediction.id] = prediction
-    outcomes = {outcome.id: outcome.outcome for outcome in _events(settings, Topic.OUTCOMES, Outcome)}
-    ids = [name for name in served if name in alone and name in outcomes]
-    truth = np.array([outcomes[name] == "late" for name in ids])
+def compare(settings: Settings, since: int, until: int) -> dict[str, dict[str, float]]:
+    """AUC, log loss and missed delays of both sides, over the labelled flights predicted between two instants."""
+    wait_until_reached(settings.archive_dir, read_deployment(settings).partitions, until, WAIT_S)
+    rows = query(settings.archive_dir, FLIGHTS.format(model=MODEL, since=since, first=FIRST)).to_pandas()
     return {
-        "with Driftline": _figures([served[name] for name in ids], truth),
-        "first model alone": _figures([alone[name] for name in ids], truth),
+        "with Driftline": _figures(rows["late"], rows["score"], rows["called_late"]),
+        "first model alone": _figures(rows["late"], rows["score_alone"], rows["called_late_alone"]),
     }
 
 
-def _figures(predictions: list[Prediction], truth: np.ndarray) -> dict[str, float]:
-    scores = np.array([prediction.score for prediction in predictions], dtype=float)
-    called_late = np.array([prediction.prediction == "late" for prediction in predictions])
+def _figures(late: Any, scores: Any, called_late: Any) -> dict[str, float]:
     return {
-        "flights": float(truth.size),
-        "auc": float(roc_auc_score(truth, scores)),
-        "log_loss": float(log_loss(truth, scores)),
-        "missed_delays": float((truth & ~called_late).sum()),
-        "false_alarms": float((~truth & called_late).sum()),
+        "flights": float(len(late)),
+        "auc": float(roc_auc_score(late, scores)),
+        "log_loss": float(log_loss(late, scores)),
+        "missed_delays": float((late & ~called_late).sum()),
+        "false_alarms": float((~late & called_late).sum()),
     }
-
-
-def _events(settings: Settings, topic: Topic, kind: Any) -> Any:
-    for record in read_all(settings, topic):
-        if record.value and record.header(MARK_HEADER) is None:
-            yield decode(record.value, kind)

@@ -5,6 +5,7 @@ Source: Bureau of Transportation Statistics and Iowa State's ASOS archive, in th
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pandas as pd
 
 from driftline.events.inputs import Value
 
+BEGIN = datetime(2013, 1, 1, tzinfo=UTC)
 FEATURES = ("hour", "weekday", "carrier", "origin", "dest", "distance", "temp", "wind_speed", "precip", "visib")
 WEATHER = ["temp", "wind_speed", "precip", "visib"]
 LATE_MINUTES = 15

@@ -29,12 +29,11 @@ from examples.flights import data, training
 from examples.flights.comparison import compare
 from examples.flights.picture import draw
 from examples.flights.serving import DAY_MS, FIRST, MODEL, Application
-from examples.flights.story import Follower, Story
+from examples.flights.story import Follower
+from examples.flights.summary import show, summarise
 from examples.flights.view import View
 
 HERE = Path(__file__).parent
-BEGIN = datetime(2013, 1, 1, tzinfo=UTC)
-LEARNT_UNTIL = datetime(2013, 2, 15, tzinfo=UTC)
 RULES_FROM = datetime(2013, 3, 1, tzinfo=UTC)
 LAST = datetime(2013, 9, 1, tzinfo=UTC)
 AUTHOR = "the flights demo"
@@ -74,17 +73,17 @@ def run(weeks: int, console: Console, keep: bool) -> dict[str, Any]:
         first = _train_first(flights)
         history, rules = read_spec(HERE / "history.yaml"), read_spec(HERE / "monitor.yaml")
         apply_spec(settings, history, AUTHOR)
-        learnt = flights[flights["time"] < _millis(LEARNT_UNTIL)]
+        learnt = flights[flights["time"] < _millis(training.LEARNT_UNTIL)]
         learnt_rows = data.rows_of(learnt)
         reference = {name: [row[name] for row in learnt_rows] for name in data.FEATURES}
         register(settings, history, FIRST, first, reference, AUTHOR)
         until = min(LAST, RULES_FROM + timedelta(weeks=weeks))
         with Replay(settings, on_wait=lambda wait: _tell(view, wait)) as replay:
-            replay.stretch(_millis(BEGIN), [])
+            replay.stretch(_millis(data.BEGIN), [])
             follower = Follower(settings)
             champion = Champion(MODEL, settings)
             application = Application(flights, champion, StoredModel(manifest_of(history, FIRST), first, None))
-            for start in range(_millis(BEGIN), _millis(until), DAY_MS):
+            for start in range(_millis(data.BEGIN), _millis(until), DAY_MS):
                 if start == _millis(RULES_FROM):
                     apply_spec(settings, rules, AUTHOR)
                     view.say(f"{RULES_FROM:%Y-%m-%d}  rules and retraining are in force from here on")
@@ -94,10 +93,12 @@ def run(weeks: int, console: Console, keep: bool) -> dict[str, Any]:
             story = follower.catch_up()
             follower.close()
             champion.close()
-        summary = _summary(settings, story, view.events, time.monotonic() - began)
+            view.say("comparing what served with the first model left alone")
+            compared = compare(settings, _millis(RULES_FROM), _millis(until))
+        summary = summarise(story, compared, view.events, time.monotonic() - began)
         draw(story, state / "demo.png")
         (state / "demo.json").write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2))
-    _print(summary, console, state)
+    show(summary, state / "demo.png", console)
     return summary
 
 
@@ -131,59 +132,13 @@ def _stack(state: Path, console: Console, keep: bool) -> Iterator[Settings]:
 
 
 def _train_first(flights: Any) -> Any:
-    known = flights[(flights["time"] < _millis(LEARNT_UNTIL)) & flights["outcome"].notna()]
+    known = flights[(flights["time"] < _millis(training.LEARNT_UNTIL)) & flights["outcome"].notna()]
     return training.make_model().fit(known[list(data.FEATURES)], known["outcome"].astype(str).to_numpy())
 
 
 def _tell(view: View, wait: Wait) -> None:
     if wait.reason is WaitReason.ATTEMPTS:
         view.held("a training or a comparison is under way; in life that takes minutes, not weeks")
-
-
-def _summary(settings: Settings, story: Story, events: int, seconds: float) -> dict[str, Any]:
-    decided = {state: [v for v in story.verdicts if v.decision == state] for state in ("promote", "refuse")}
-    return {
-        "events": events,
-        "seconds": round(seconds, 1),
-        "timeline": [{"at": at, "what": what} for at, what in story.timeline()],
-        "metric_alerts": len({a.fingerprint for a in story.alerts if a.kind == "metric" and a.state == "firing"}),
-        "requests": {
-            trigger: len([r for r in story.requests if r.trigger == trigger]) for trigger in ("rule", "schedule")
-        },
-        "failed_trainings": len([c for c in story.candidates if c.error is not None]),
-        "promotions": len(decided["promote"]),
-        "refusals": len(decided["refuse"]),
-        "comparison": compare(settings, _millis(RULES_FROM)),
-    }
-
-
-def _print(summary: dict[str, Any], console: Console, state: Path) -> None:
-    console.rule("what happened")
-    for line in summary["timeline"]:
-        console.print(
-            f"{datetime.fromtimestamp(line['at'] / 1000, UTC):%Y-%m-%d %H:%M}  {line['what']}", highlight=False
-        )
-    console.rule("the same flights, with Driftline's promotions and without")
-    for side, figures in summary["comparison"].items():
-        console.print(
-            f"{side:<18} AUC {figures['auc']:.4f}   log loss {figures['log_loss']:.4f}   "
-            f"missed delays {figures['missed_delays']:,.0f}   false alarms {figures['false_alarms']:,.0f}   "
-            f"of {figures['flights']:,.0f} flights",
-            highlight=False,
-        )
-    requests = summary["requests"]
-    for what, count in (
-        ("alert on a metric", summary["metric_alerts"]),
-        ("scheduled retrain", requests["schedule"]),
-        ("triggered retrain", requests["rule"]),
-        ("promotion", summary["promotions"]),
-        ("refusal", summary["refusals"]),
-    ):
-        why = "" if count else " (none: no judgement of this run called for it; see the timeline)"
-        console.print(f"{what}: {count}{why}", highlight=False)
-    console.print(
-        f"{summary['events']:,} events in {summary['seconds']} s; picture: {state / 'demo.png'}", highlight=False
-    )
 
 
 def _millis(time: datetime) -> int:

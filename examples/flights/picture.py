@@ -9,8 +9,10 @@ from typing import Any
 import matplotlib as mpl
 
 from driftline.events.alerts import AlertKind, AlertState
+from examples.flights.data import BEGIN
 from examples.flights.serving import FIRST
 from examples.flights.story import Story
+from examples.flights.training import LEARNT_UNTIL
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt  # the backend must be chosen first
@@ -54,7 +56,10 @@ def draw(story: Story, path: Path) -> None:
     axes.set_title("Will a flight from New York be late? 2013, replayed through Driftline", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e5e8eb")
-    axes.legend(loc="lower right", frameon=False, fontsize=9)
+    learnt: Any = (BEGIN, LEARNT_UNTIL)  # as in `_date`
+    axes.axvspan(*learnt, color="#f1f3f5", zorder=0)
+    axes.annotate("the first model learnt\nfrom these flights", (learnt[0], low - 0.01), fontsize=8, color="#6b7280")
+    axes.legend(loc="upper right", frameon=False, fontsize=9)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

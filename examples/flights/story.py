@@ -89,15 +89,14 @@ class Story:
 
 
 def sentence(verdict: Verdict) -> str:
-    """A verdict in one line: both sides on the same rows, the gain and its interval."""
-    n = verdict.rows.n if verdict.rows else 0
-    judged = verdict.metrics[0] if verdict.metrics else None
-    if judged is None:
+    """A verdict in one line: the metric that decides, both sides on the same rows, the gain and its interval."""
+    if verdict.rows is None or not verdict.metrics:
         return f"{verdict.decision} ({verdict.reason})"
+    judged = verdict.metrics[0]
     interval = "" if judged.low is None or judged.high is None else f" [{judged.low:+.4f}, {judged.high:+.4f}]"
     return (
         f"{verdict.decision} ({verdict.reason}); {judged.name} {judged.champion:.4f} -> {judged.candidate:.4f}, "
-        f"gain {judged.difference:+.4f}{interval}, n = {n}"
+        f"gain {judged.difference:+.4f}{interval}, n = {verdict.rows.n}"
     )
 
 

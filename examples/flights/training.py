@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -11,6 +13,8 @@ from sklearn.preprocessing import OrdinalEncoder
 
 from driftline.client.training import Trained, TrainingData
 
+LEARNT_UNTIL = datetime(2013, 2, 15, tzinfo=UTC)
+"""The first model learns from the flights before this."""
 CATEGORIES = ["carrier", "origin", "dest"]
 
 

@@ -92,7 +92,8 @@ def judge(spec: MonitorSpec, held_out: HeldOut, champion: Side, candidate: Side,
         return Judgement(short, (), blocks, method)
     if not in_range(spec, candidate):
         return Judgement(Reason.CANDIDATE_OUT_OF_RANGE, (), blocks, method)
-    metrics = compare(METRICS[spec.task], held_out, champion, candidate, spec.promotion.confidence, name)
+    names = sorted(METRICS[spec.task], key=lambda metric: metric != spec.promotion.metric)  # what decides comes first
+    metrics = compare(names, held_out, champion, candidate, spec.promotion.confidence, name)
     return Judgement(decide(spec.promotion, metrics), metrics, blocks, method)
 
 

@@ -111,7 +111,10 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(Event, frozen=True, kw_only=True):
-    """The gate's judgement of one candidate. Topic `verdicts`. `id` follows from the candidate's."""
+    """The gate's judgement of one candidate. Topic `verdicts`. `id` follows from the candidate's.
+
+    `metrics` begins with the promotion metric, the one that decides.
+    """
 
     case: str
     candidate: str
