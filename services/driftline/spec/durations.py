@@ -7,6 +7,8 @@ from datetime import timedelta
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _PATTERN = re.compile(r"(\d+)(ms|s|m|h|d)")
+LONGEST = timedelta(days=36_500)
+"""Sums of a few durations, and instants moved by them, still fit every type that holds a time."""
 
 
 def parse_duration(text: str) -> timedelta:
@@ -14,7 +16,10 @@ def parse_duration(text: str) -> timedelta:
     match = _PATTERN.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is no duration; write a whole number and ms, s, m, h or d, such as 15m or 48h")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    digits, unit = match[1].lstrip("0") or "0", match[2]
+    if len(digits) > 15 or int(digits) * _UNITS[unit] > LONGEST.total_seconds():
+        raise ValueError(f"{text!r} is longer than {show_duration(LONGEST)}, the longest duration")
+    return timedelta(seconds=int(digits) * _UNITS[unit])
 
 
 def show_duration(duration: timedelta) -> str:

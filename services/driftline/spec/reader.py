@@ -30,7 +30,7 @@ LATER = ("segments", "baseline", "limits")
 def read_spec(path: Path) -> MonitorSpec:
     """The spec in the file. Raises `SpecError` with every mistake."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SpecError([f"{path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
@@ -72,9 +72,12 @@ class _Reader:
         horizon = self._duration(fields.get("horizon"), timedelta(hours=48))
         lateness = self._duration(fields.get("lateness"), timedelta(minutes=10), zero=True)
         windows = self._windows(fields.get("windows"), pane)
-        known = METRICS.get(task or "", ())
+        # where the task is unknown, words that some task has are not mistakes of their own
+        known = METRICS[task] if task else tuple(name for names in METRICS.values() for name in names)
+        max_ahead = self._duration(fields.get("max_ahead"), timedelta(minutes=5))
         metrics = fields["metrics"].words(known, "metric") if "metrics" in fields else known
-        rules = read_rules(fields.get("rules"), known, tuple(features), tuple(outputs), tuple(windows))
+        named = tuple(fields["features"].keys()) if "features" in fields else ()
+        rules = read_rules(fields.get("rules"), known, named, tuple(outputs), tuple(windows))
         retrain = self._retrain(fields.get("retrain"), horizon)
         promotion = self._promotion(fields.get("promotion"), known)
         needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon
@@ -92,7 +95,7 @@ class _Reader:
             horizon=horizon,
             lateness=lateness,
             pane=pane,
-            max_ahead=self._duration(fields.get("max_ahead"), timedelta(minutes=5)),
+            max_ahead=max_ahead,
             windows=windows,
             metrics=used,
             rules=rules,
@@ -136,6 +139,8 @@ class _Reader:
         for name, each in (node.mapping() if node else {}).items():
             fields = each.fields(required=("range",))
             declared = fields["range"].range() if "range" in fields else None
+            if task is None:
+                continue
             if name != valid:
                 each.mistake(f"unknown output `{name}` of a {task} model; it has `{valid}`")
             elif declared is not None:
@@ -143,6 +148,8 @@ class _Reader:
         return found
 
     def _labels(self, fields: dict[str, Node], task: str | None) -> tuple[tuple[str, ...], str | None]:
+        if task is None:
+            return (), None
         if task != "binary":
             for name in ("labels", "positive"):
                 if name in fields:
@@ -239,10 +246,13 @@ class _Reader:
 
 
 def _budget(text: str) -> tuple[int, timedelta]:
-    count, per, length = [*text.split(), "", "", ""][:3]
-    if not count.isdecimal() or per != "per":
+    parts = text.split()
+    if len(parts) != 3 or parts[1] != "per" or not parts[0].isdecimal():
         raise ValueError(f"{text!r} is no budget; write for example `8 per 60d`")
-    return int(count), parse_duration(length)
+    length = parse_duration(parts[2])
+    if not length:
+        raise ValueError(f"{text!r}: a budget is for a time longer than zero")
+    return int(parts[0]), length
 
 
 def _function(text: str) -> str:
@@ -255,6 +265,23 @@ def _function(text: str) -> str:
 def _cron(text: str) -> str:
     try:
         next(CronSim(text, datetime(2000, 1, 1, tzinfo=UTC)))
-    except (CronSimError, StopIteration) as error:
-        raise ValueError(f"{text!r} is no cron schedule ({error}); for example `0 4 1,15 * *`") from error
+    except StopIteration as error:
+        raise ValueError(f"{text!r} never comes; write for example `0 4 1,15 * *`") from error
+    except CronSimError as error:
+        if _only_its_day_is_in_no_month(text):
+            raise ValueError(f"{text!r} never comes: no month that it names has such a day") from error
+        raise ValueError(f"{text!r} is no cron schedule ({error}); write for example `0 4 1,15 * *`") from error
     return text
+
+
+def _only_its_day_is_in_no_month(text: str) -> bool:
+    fields = text.split()
+    if len(fields) != 5:
+        return False
+    minute, hour, day, month, weekday = fields
+    try:
+        for part in (f"{minute} {hour} {day} * {weekday}", f"0 0 1 {month} *"):
+            CronSim(part, datetime(2000, 1, 1, tzinfo=UTC))
+    except CronSimError:
+        return False
+    return True

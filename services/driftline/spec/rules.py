@@ -66,15 +66,15 @@ def _judged(
     windows: Sequence[str],
 ) -> list[RuleSpec]:
     known = metrics if kind == "metric" else DRIFT_MEASURES
-    target = fields[kind].text() or ""
-    if target not in known:
+    target = fields[kind].text()
+    if target is not None and target not in known:
         what = "metric" if kind == "metric" else "drift measure"
         fields[kind].mistake(f"unknown {what} `{target}`{nearest(target, known)}")
     window = fields["window"].text() if "window" in fields else None
     if "window" not in fields:
         each.mistake(f"rule `{name}` needs a `window`")
-    elif window not in windows:
-        fields["window"].mistake(f"unknown window `{window}`{nearest(str(window), windows)}")
+    elif window is not None and window not in windows:
+        fields["window"].mistake(f"unknown window `{window}`{nearest(window, windows)}")
     above, below, clear_above, clear_below = (
         fields[word].number() if word in fields else None for word in ("above", "below", "clear_above", "clear_below")
     )
@@ -85,7 +85,7 @@ def _judged(
     if "clear_below" in fields and (above is None or (clear_below is not None and clear_below > above)):
         fields["clear_below"].mistake("`clear_below` belongs to `above` and is not higher than it")
     k, of = fields["for"].parsed(_k_of_n, (1, 1)) if "for" in fields else (1, 1)
-    samples = fields["min_samples"].number() if "min_samples" in fields else 100
+    samples = fields["min_samples"].count() if "min_samples" in fields else 100
     coverage = fields["min_coverage"].number() if "min_coverage" in fields else 0.9
     if coverage is not None and not 0 <= coverage <= 1:
         fields["min_coverage"].mistake("coverage lies between 0 and 1")
@@ -93,7 +93,7 @@ def _judged(
         RuleSpec(
             name=name,
             kind="metric" if kind == "metric" else "drift",
-            target=target,
+            target=target or "",
             features=_features(fields.get("features"), kind, features),
             window=window,
             above=above,
@@ -102,7 +102,7 @@ def _judged(
             clear_below=clear_below,
             k=k,
             of=of,
-            min_samples=int(samples or 0),
+            min_samples=samples or 0,
             min_coverage=coverage or 0.0,
             severity=level,
             retrain=bool(fields["retrain"].flag()) if "retrain" in fields else False,

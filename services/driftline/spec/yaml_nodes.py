@@ -8,8 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import yaml
+from yaml.composer import ComposerError
+from yaml.reader import ReaderError
 
 T = TypeVar("T")
+
+LONGEST_TEXT = 400
+"""Of one mistake: it quotes what the file holds, which may be a megabyte."""
 
 
 class Mistakes:
@@ -21,7 +26,9 @@ class Mistakes:
 
     def add(self, line: int, text: str) -> None:
         """Note a mistake at a line that counts from 1."""
-        self.found.append((line, text))
+        shown = text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 100]} ... {text[-100:]}"
+        # what a file holds must neither break the line nor reach the terminal as an escape sequence
+        self.found.append((line, "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)))
 
     def sorted(self) -> list[str]:
         """`file:line: what is wrong`, in order of lines."""
@@ -34,7 +41,16 @@ def load(text: str, mistakes: Mistakes) -> Node | None:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        mistakes.add(line, f"is not YAML: {error.problem}")
+        # of a second document and of an undefined alias the problem alone is half a sentence
+        context = f"{error.context}, " if isinstance(error, ComposerError) and error.context else ""
+        mistakes.add(line, f"is not YAML: {context}{error.problem}")
+        return None
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        mistakes.add(line, f"is not YAML: the character #x{int(error.character):04x} may not stand in a text")
+        return None
+    except RecursionError:
+        mistakes.add(1, "is nested too deeply")
         return None
     except yaml.YAMLError as error:
         mistakes.add(1, f"is not YAML: {error}")
@@ -63,9 +79,12 @@ class Node:
             return {}
         found: dict[str, Node] = {}
         for key, value in self._node.value:
-            if key.value in found:
-                self._mistakes.add(key.start_mark.line + 1, f"`{key.value}` appears twice")
-            found[str(key.value)] = Node(value, self._mistakes)
+            name = Node(key, self._mistakes).text()
+            if name is None:
+                continue
+            if name in found:
+                self._mistakes.add(key.start_mark.line + 1, f"`{name}` appears twice")
+            found[name] = Node(value, self._mistakes)
         return found
 
     def fields(
@@ -88,6 +107,12 @@ class Node:
             del found[name]
         return found
 
+    def keys(self) -> list[str]:
+        """The keys of a mapping that `mapping` has looked at already."""
+        if not isinstance(self._node, yaml.MappingNode):
+            return []
+        return [str(key.value) for key, _ in self._node.value if isinstance(key, yaml.ScalarNode)]
+
     def items(self) -> list[Node]:
         """The values of a list."""
         if not isinstance(self._node, yaml.SequenceNode):
@@ -100,7 +125,11 @@ class Node:
         if not isinstance(self._node, yaml.ScalarNode) or self._node.tag == "tag:yaml.org,2002:null":
             self.mistake("expected a value")
             return None
-        return str(self._node.value)
+        text = str(self._node.value)
+        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+            self.mistake("half a surrogate pair is no character")
+            return None
+        return text
 
     def texts(self) -> tuple[str, ...] | None:
         """A list of scalars as they are written; a repeated one is a mistake."""
@@ -141,6 +170,14 @@ class Node:
             self.mistake(f"`{text}` is not finite")
             return None
         return value
+
+    def count(self) -> int | None:
+        """A whole number that is not negative."""
+        value = self.number()
+        if value is not None and (value < 0 or value != int(value)):
+            self.mistake(f"{value:g} is no count; write a whole number that is not negative")
+            return None
+        return None if value is None else int(value)
 
     def range(self) -> tuple[float, float] | None:
         """`[low, high]`."""

@@ -1,0 +1,270 @@
+"""The spec reader: every kind of mistake is told at its line, with the nearest valid word, and all of them at once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from driftline.errors import SpecError
+from driftline.events.alerts import Severity
+from driftline.spec.model import MonitorSpec
+from driftline.spec.plain import from_plain, to_plain
+from driftline.spec.reader import parse_spec, read_spec
+
+HEAD = """\
+model: flight-delay
+task: binary
+labels: [on-time, late]
+positive: late
+features:
+  distance: {type: number, range: [0, 6000]}
+  carrier: {type: category, allowed: [AA, B6]}
+windows:
+  day: {span: 1d, every: 1h}
+"""
+RULE = "rules: [{{name: low, metric: auc, window: day, {rest}}}]\n"
+RETRAIN = "retrain: {{trainer: 'a.b:train', data: {{span: 7d, holdout: 1d}}, {rest}}}\n"
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.yaml"))
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text, "m.yaml")
+    assert str(caught.value) == "\n".join(caught.value.mistakes)
+    return caught.value.mistakes
+
+
+def test_defaults_are_those_of_the_contract():
+    spec = parse_spec(HEAD, "m.yaml")
+    assert (spec.horizon, spec.lateness, spec.pane) == (
+        timedelta(hours=48),
+        timedelta(minutes=10),
+        timedelta(minutes=1),
+    )
+    assert spec.max_ahead == timedelta(minutes=5)
+    assert spec.metrics == ("accuracy", "auc", "log_loss", "f1")
+    assert spec.outputs["score"].range == (0.0, 1.0)
+    assert (spec.promotion.metric, spec.promotion.confidence) == ("log_loss", 0.95)
+    assert spec.retain_raw == timedelta(days=2)
+
+
+def test_a_rule_is_read_word_for_word():
+    rest = "below: 0.64, clear_above: 0.66, for: 2 of 3, min_samples: 5_000, severity: critical, retrain: true"
+    (rule,) = parse_spec(HEAD + RULE.format(rest=rest), "m.yaml").rules
+    assert (rule.kind, rule.target, rule.window, rule.below, rule.clear_above) == ("metric", "auc", "day", 0.64, 0.66)
+    assert (rule.k, rule.of, rule.min_samples, rule.min_coverage) == (2, 3, 5000, 0.9)
+    assert (rule.severity, rule.retrain) == (Severity.CRITICAL, True)
+
+
+def test_raw_data_is_kept_for_what_a_retrain_needs_unless_said_otherwise():
+    spec = parse_spec(HEAD + RETRAIN.format(rest="schedule: '0 0 29 2 *'"), "m.yaml")
+    assert spec.retain_raw == timedelta(days=7 + 1 + 2)
+    assert spec.retrain is not None
+    assert spec.retrain.schedule == "0 0 29 2 *"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_specs_of_the_examples_are_fine_and_travel_as_json_unchanged(path: Path):
+    spec = read_spec(path)
+    assert isinstance(spec, MonitorSpec)
+    assert from_plain(to_plain(spec)) == spec
+
+
+def test_all_mistakes_are_told_at_once_by_line():
+    text = """\
+modle: m
+task: binary
+labels: [a, b]
+positive: c
+features:
+  x: {type: numbr}
+windows:
+  day: {span: 1 day}
+max_ahead: soon
+metrics: [acuracy]
+rules:
+  - {name: low, metric: auk, window: dya, below: 0.5, severty: critical}
+"""
+    assert mistakes(text) == [
+        "m.yaml:1: `model` is missing",
+        "m.yaml:1: unknown word `modle`; did you mean `model`?",
+        "m.yaml:4: `c` is none of the labels a, b",
+        "m.yaml:6: unknown word `numbr`; did you mean `number`?",
+        "m.yaml:8: '1 day' is no duration; write a whole number and ms, s, m, h or d, such as 15m or 48h",
+        "m.yaml:9: 'soon' is no duration; write a whole number and ms, s, m, h or d, such as 15m or 48h",
+        "m.yaml:10: unknown metric `acuracy`; did you mean `accuracy`?",
+        "m.yaml:12: unknown metric `auk`; did you mean `auc`?",
+        "m.yaml:12: unknown window `dya`; did you mean `day`?",
+        "m.yaml:12: unknown word `severty`; did you mean `severity`?",
+    ]
+
+
+def test_one_mistake_does_not_become_others_elsewhere():
+    rules = "metrics: [auc]\nrules: [{name: a, metric: auc, window: day, below: 0.5}, {name: b, range: distance}]\n"
+    assert mistakes(HEAD.replace("binary", "binry") + "outputs: {score: {range: [0, 1]}}\n" + rules) == [
+        "m.yaml:2: unknown word `binry`; did you mean `binary`?"
+    ]
+    assert mistakes(HEAD.replace("type: number", "type: numbr") + rules) == [
+        "m.yaml:6: unknown word `numbr`; did you mean `number`?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("pane: 0s", "this duration must be longer than zero"),
+        ("horizon: 1.5h", "'1.5h' is no duration"),
+        ("horizon: -1h", "'-1h' is no duration"),
+        ("horizon: 40000d", "'40000d' is longer than 36500d, the longest duration"),
+        ("horizon: 999999999999999999999d", "is longer than 36500d"),
+        ("horizon:", "expected a value"),
+        ("segments: [carrier]", "`segments` is not supported yet"),
+        ("outputs: {scor: {range: [0, 1]}}", "unknown output `scor` of a binary model; it has `score`"),
+        ("outputs: {score: {range: [1, 0]}}", "the range is empty: 1 is not below 0"),
+        ("outputs: {score: {range: [0, 1, 2]}}", "a range is `[low, high]`"),
+        ("outputs: {score: {range: [0, .inf]}}", "`.inf` is no number"),
+        ("outputs: {score: {range: [0, inf]}}", "`inf` is not finite"),
+        ("promotion: {metric: mae}", "unknown word `mae`; known: accuracy, auc, log_loss, f1"),
+        ("promotion: {min_effect: -1}", "a minimum effect is not negative"),
+        ("promotion: {confidence: 95}", "a confidence lies between 0.5 and 1"),
+        ("retention: {raw: 1d}", "raw data must be kept for data.span + data.holdout + horizon at least"),
+        ("metrics: auc", "expected a list"),
+        ("metrics: [auc, auc]", "a value appears twice"),
+        ("? [a, b]\n: c", "expected a value"),
+        ("model: n", "`model` appears twice"),
+        ("<<: {pane: 1m}", "unknown word `<<`"),
+    ],
+)
+def test_a_wrong_line_is_told_with_its_number(line, said):
+    found = mistakes(HEAD + line + "\n")
+    assert any(each.startswith("m.yaml:10: ") and said in each for each in found), found
+
+
+def test_a_mistake_stands_at_the_line_that_has_to_be_changed():
+    assert mistakes(HEAD + "pane: 7m\n") == [
+        "m.yaml:9: `every` must be a multiple of `pane`",
+        "m.yaml:9: `span` must be a multiple of `pane`",
+    ]
+    assert mistakes(HEAD + "pane: 1m\npane: 2m\n") == ["m.yaml:11: `pane` appears twice"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ("above: 0.5, below: 0.4", "rule `low` needs either `above` or `below`"),
+        ("severity: critical", "rule `low` needs either `above` or `below`"),
+        ("below: 0.5, clear_above: 0.4", "`clear_above` belongs to `below` and is not lower than it"),
+        ("below: 0.5, clear_below: 0.4", "`clear_below` belongs to `above` and is not higher than it"),
+        ("below: x", "`x` is no number"),
+        ("below: 0.5, for: 3 of 2", "'3 of 2' asks for 3 of 2 windows"),
+        ("below: 0.5, for: twice", "'twice' is not understood; write for example `2 of 3`"),
+        ("below: 0.5, min_samples: -1", "-1 is no count"),
+        ("below: 0.5, min_samples: 1.5", "1.5 is no count"),
+        ("below: 0.5, min_coverage: 90", "coverage lies between 0 and 1"),
+        ("below: 0.5, severity: critcal", "unknown word `critcal`; did you mean `critical`?"),
+        ("below: 0.5, retrain: maybe", "unknown word `maybe`; known: true, false"),
+        ("below: 0.5, features: all", "`features` belongs to a drift rule"),
+        ("below: 0.5, drift: psi", "rule `low` needs exactly one of range, metric, drift"),
+    ],
+)
+def test_a_wrong_rule_is_told(rest, said):
+    found = mistakes(HEAD + RULE.format(rest=rest))
+    assert len(found) == 1
+    assert found[0].startswith("m.yaml:10: ")
+    assert said in found[0]
+
+
+def test_a_rule_on_an_unknown_feature_names_the_nearest_one():
+    assert mistakes(HEAD + "rules: [{name: far, range: distanse}]\n") == [
+        "m.yaml:10: unknown feature or output `distanse`; did you mean `distance`?"
+    ]
+    drift = "rules: [{name: d, drift: psi, features: [carier], window: day, above: 0.2}]\n"
+    assert mistakes(HEAD + drift) == ["m.yaml:10: unknown feature `carier`; did you mean `carrier`?"]
+
+
+def test_a_second_rule_of_the_same_name_is_refused():
+    rules = "rules:\n  - {name: a, range: distance}\n  - {name: a, range: carrier}\n"
+    assert mistakes(HEAD + rules) == ["m.yaml:12: a rule named `a` stands above already"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ("schedule: '0 0 30 2 *'", "'0 0 30 2 *' never comes: no month that it names has such a day"),
+        ("schedule: '0 0 31 4,6,9 *'", "never comes: no month that it names has such a day"),
+        ("schedule: '0 0 32 1 *'", "is no cron schedule (Bad day-of-month); write for example `0 4 1,15 * *`"),
+        ("schedule: '0 25 * * *'", "is no cron schedule (Bad hour)"),
+        ("schedule: daily", "is no cron schedule (Wrong number of fields)"),
+        ("schedule: ''", "is no cron schedule (Wrong number of fields)"),
+        ("budget: 8", "'8' is no budget; write for example `8 per 60d`"),
+        ("budget: 8 per 60d or so", "is no budget"),
+        ("budget: 8 per 0d", "a budget is for a time longer than zero"),
+        ("budget: 8 per week", "'week' is no duration"),
+        ("cooldwon: 1d", "unknown word `cooldwon`; did you mean `cooldown`?"),
+        ("deadline: 0s", "this duration must be longer than zero"),
+    ],
+)
+def test_a_wrong_retrain_is_told(rest, said):
+    found = mistakes(HEAD + RETRAIN.format(rest=rest))
+    assert len(found) == 1
+    assert found[0].startswith("m.yaml:10: ")
+    assert said in found[0]
+
+
+@pytest.mark.parametrize("trainer", ["train", "a.b", "a-b:train", "a:b:c", "a.:train", ":train"])
+def test_a_trainer_that_names_no_function_is_refused(trainer):
+    (found,) = mistakes(HEAD + f"retrain: {{trainer: '{trainer}', data: {{span: 7d, holdout: 1d}}}}\n")
+    assert found == f"m.yaml:10: '{trainer}' names no function; write `package.module:function`"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "m.yaml:1: is empty"),
+        ("# nothing\n", "m.yaml:1: is empty"),
+        ("- a\n", "m.yaml:1: expected a mapping (`name: value`)"),
+        ("a: b: c\n", "m.yaml:1: is not YAML: mapping values are not allowed here"),
+        (HEAD + "\tpane: 1m\n", "m.yaml:10: is not YAML: found character '\\t' that cannot start any token"),
+        (HEAD + "---\na: b\n", "m.yaml:10: is not YAML: expected a single document in the stream, but found another"),
+        (HEAD + "pane: \x00\n", "m.yaml:10: is not YAML: the character #x0000 may not stand in a text"),
+        (HEAD + "pane: *none\n", "m.yaml:10: is not YAML: found undefined alias 'none'"),
+        ("[" * 3_000, "m.yaml:1: is nested too deeply"),
+        (HEAD.replace("[on-time, late]", '["\\ud800", late]'), "m.yaml:3: half a surrogate pair is no character"),
+    ],
+)
+def test_what_is_no_spec_at_all_is_one_sentence_at_its_line(text, said):
+    assert any(each.startswith(said) for each in mistakes(text))
+
+
+def test_a_mistake_is_one_short_line_whatever_the_file_holds():
+    (found,) = mistakes(HEAD + f"horizon: {'9' * 100_000}\n")
+    assert len(found) < 500
+    (found,) = mistakes(HEAD + 'horizon: "a\\e[2J\\nb"\n')
+    assert found.isprintable()
+
+
+def test_a_thousand_mistakes_are_all_told():
+    lines = "".join(f"  feature{n}: {{type: numbr}}\n" for n in range(1000))
+    found = mistakes(HEAD.replace("features:\n", "features:\n" + lines))
+    assert len(found) == 1000
+    assert [int(each.split(":")[1]) for each in found] == list(range(6, 1006))
+
+
+def test_aliases_that_would_grow_without_bound_are_read_once():
+    bomb = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 40))
+    found = mistakes(HEAD + "a0: &a0 [x]\n" + bomb)
+    assert len(found) == 40
+
+
+def test_files_that_cannot_be_read_are_said_to_be_so(tmp_path):
+    with pytest.raises(SpecError, match=r"none.yaml: cannot be read: No such file"):
+        read_spec(tmp_path / "none.yaml")
+    with pytest.raises(SpecError, match=r"cannot be read: Is a directory"):
+        read_spec(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes("model: caf\xe9\n".encode("latin-1"))
+    with pytest.raises(SpecError, match=r"latin.yaml: is not UTF-8 text"):
+        read_spec(tmp_path / "latin.yaml")
+    (tmp_path / "utf8.yaml").write_text(HEAD.replace("flight-delay", "caf\xe9"), encoding="utf-8")
+    assert read_spec(tmp_path / "utf8.yaml").model == "caf\xe9"
