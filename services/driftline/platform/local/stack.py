@@ -126,7 +126,7 @@ class LocalStack:
         """The ports of last time, so that clients find a server again, if they are still free; else new ones."""
         path = self.state / f"{name}.ports"
         if path.exists():
-            ports = [int(port) for port in path.read_text().split()]
+            ports = [int(port) for port in path.read_text().split() if port.isdecimal()]
             if len(ports) == count and all(_is_free(port) for port in ports):
                 return ports
         ports = [free_port() for _ in range(count)]
@@ -135,9 +135,12 @@ class LocalStack:
 
     def _wait_for(self, answers: Callable[[], bool], name: str) -> None:
         deadline = time.monotonic() + STARTUP_S
+        lives = set()  # the supervisor starts again what dies, and EXITED is soon over: a second life tells of a death
         while not answers():
             states = {p["name"]: p["statename"] for p in self._supervisor.processes()}
-            if states.get(name) in ("FATAL", "EXITED") or time.monotonic() > deadline:
+            lives |= {p["pid"] for p in self._supervisor.processes() if p["name"] == name and p["pid"]}
+            died = states.get(name) in ("FATAL", "EXITED", "BACKOFF") or len(lives) > 1
+            if died or time.monotonic() > deadline:
                 raise DeploymentError(f"{name} did not start; the end of {self.log_file(name)}:\n{self._tail(name)}")
             if name not in states and time.monotonic() > deadline - STARTUP_S + 10:
                 raise Unreachable(f"{name} does not answer where DRIFTLINE_BOOTSTRAP or DRIFTLINE_REDIS_URL says it is")
@@ -184,7 +187,7 @@ def _is_free(port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
+        except (OSError, OverflowError):  # taken, or no port at all
             return False
     return True
 
