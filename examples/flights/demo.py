@@ -21,7 +21,7 @@ from driftline.errors import DriftlineError
 from driftline.platform import topics
 from driftline.platform.artifacts import StoredModel
 from driftline.platform.declare import apply_spec
-from driftline.platform.local.stack import LocalStack
+from driftline.platform.local.stack import LocalStack, interrupt_on_signals
 from driftline.platform.registering import manifest_of, register
 from driftline.platform.settings import Settings, state_directory
 from driftline.spec.reader import read_spec
@@ -53,6 +53,7 @@ def main(weeks: int, as_json: bool, keep: bool) -> None:
     .venv/bin/python -m examples.flights.demo --weeks 8
     """
     console = Console(stderr=as_json)
+    interrupt_on_signals()
     try:
         summary = run(weeks, console, keep)
     except DriftlineError as error:

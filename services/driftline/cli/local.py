@@ -17,7 +17,7 @@ from driftline.events.base import iso
 from driftline.platform import settings as settings_module
 from driftline.platform import status as status_module
 from driftline.platform import topics as topics_module
-from driftline.platform.local.stack import WORKERS, LocalStack
+from driftline.platform.local.stack import WORKERS, LocalStack, interrupt_on_signals
 
 DURATION = Duration()
 
@@ -56,6 +56,7 @@ def up(servers_only: bool, foreground: bool, **deployment: Any) -> None:
     DRIFTLINE_BOOTSTRAP=broker:9092 driftline up      use a running Kafka
     """
     stack = _stack()
+    interrupt_on_signals()
     addresses = stack.start()
     try:
         if not servers_only:
@@ -63,15 +64,22 @@ def up(servers_only: bool, foreground: bool, **deployment: Any) -> None:
             stack.start_workers()
         click.echo(f"Kafka {addresses.bootstrap}   Redis {addresses.redis_url}   state {stack.state}")
         if foreground:
-            _say("running; Ctrl-C stops everything")
-            while stack.running():
-                time.sleep(0.5)
+            _stay(stack)
+    except BaseException:
+        _say("stopping")
+        stack.stop()
+        raise
+
+
+def _stay(stack: LocalStack) -> None:
+    """Until Ctrl-C, which is how this is meant to end, or until somebody else has stopped the stack."""
+    _say("running; Ctrl-C stops everything")
+    try:
+        while stack.running():
+            time.sleep(0.5)
     except KeyboardInterrupt:
         _say("stopping")
         stack.stop()
-    except BaseException:
-        stack.stop()
-        raise
 
 
 @click.command()

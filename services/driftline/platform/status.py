@@ -9,7 +9,12 @@ from typing import Any
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaError
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    KafkaError,
+    NotCoordinatorError,
+)
 
 from driftline.errors import Unreachable
 from driftline.events.base import Millis
@@ -26,9 +31,15 @@ READS: dict[str, tuple[Topic, ...]] = {
     "archiver": (),
 }
 
+UNKNOWN_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
+"""What a broker answers about a group while it has only just started: its lag is not known, which is no fault."""
+
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker. `progress`: ok, behind (records wait), silent (no heartbeat), stopped. Times as in `Beat`."""
+    """One worker. Times as in `Beat`.
+
+    `progress`: starting (no heartbeat yet), ok, behind (records wait, and it takes none), silent (no heartbeat), stopped.
+    """
 
     service: str
     slot: str
@@ -54,7 +65,7 @@ def read(settings: Settings, processes: Sequence[Mapping[str, Any]]) -> Status:
     beats = read_heartbeats(settings)
     lags = _lags(settings)
     by_name = {process["name"]: process for process in processes}
-    services = sorted({beat.service for beat in beats} | (by_name.keys() & READS.keys()))
+    services = sorted({beat.service for beat in beats} | READS.keys())  # one without any sign of life is told too
     workers = []
     for service in services:
         of_service = [beat for beat in beats if beat.service == service]
@@ -74,6 +85,8 @@ def _worker(service: str, beat: Beat | None, process: Mapping[str, Any] | None, 
     running = process is None or process["statename"] in ("RUNNING", "STARTING")
     if not running:
         progress = "stopped"
+    elif beat is None and process is not None and now - process["start"] * 1000 < SILENT_MS:
+        progress = "starting"
     elif beat is None or now - beat.at > SILENT_MS:
         progress = "silent"
     elif lag and (beat.last_event is None or now - beat.last_event > SILENT_MS):
@@ -95,7 +108,7 @@ def _worker(service: str, beat: Beat | None, process: Mapping[str, Any] | None, 
 
 
 def _lags(settings: Settings) -> dict[str, int]:
-    """Records that wait, by service: ends of its topics minus what it has committed as a hint."""
+    """Records that wait, by service: ends of its topics minus what it has committed as a hint, if anything."""
     try:
         admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap, bootstrap_timeout_ms=5000)
     except KafkaError as error:
@@ -107,16 +120,21 @@ def _lags(settings: Settings) -> dict[str, int]:
             if not topics:
                 continue
             group = settings.group(service)
-            committed = admin.list_group_offsets(group).get(group, {})
+            try:
+                committed = admin.list_group_offsets(group).get(group, {})
+            except UNKNOWN_YET:
+                continue
             partitions = [
                 TopicPartition(settings.topic(topic), number)
                 for topic in topics
                 for number in reader.partitions_for_topic(settings.topic(topic)) or ()
             ]
-            ends = reader.end_offsets(partitions) if partitions else {}
-            known = {p: committed[p].offset for p in partitions if p in committed}
-            if known:
-                lags[service] = sum(max(0, ends[p] - offset) for p, offset in known.items())
+            if not partitions:
+                continue
+            places = reader.beginning_offsets(partitions)
+            places |= {p: committed[p].offset for p in partitions if p in committed and committed[p].offset >= 0}
+            ends = reader.end_offsets(partitions)
+            lags[service] = sum(max(0, ends[p] - place) for p, place in places.items())
         return lags
     finally:
         reader.close()

@@ -160,6 +160,12 @@ class LocalStack:
                 time.sleep(0.1)
 
 
+def interrupt_on_signals() -> None:
+    """Let SIGTERM and a closed terminal end this process as Ctrl-C does, so that it still stops what it started."""
+    for polite in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(polite, signal.default_int_handler)
+
+
 def leftovers(state: Path) -> list[int]:
     """Processes that belong to the stack of `state` (all but the caller)."""
     wanted = f"{TAG}={state.absolute()}".encode()
