@@ -42,7 +42,7 @@ def main() -> None:
         click.echo(f"driftline: {error}", err=True)
         sys.exit(1)
     except (KafkaError, RedisError) as error:
-        click.echo(f"driftline: a server does not answer ({error}); see `driftline status`", err=True)
+        click.echo(f"driftline: a server does not answer ({error}); is it running? `driftline up` starts one", err=True)
         sys.exit(1)
 
 

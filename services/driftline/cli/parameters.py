@@ -11,7 +11,7 @@ from driftline.spec.durations import parse_duration
 
 
 class Duration(click.ParamType):
-    """A click parameter that is a duration."""
+    """A click parameter that is a duration longer than zero."""
 
     name = "duration"
 
@@ -20,6 +20,9 @@ class Duration(click.ParamType):
         if isinstance(value, timedelta):
             return value
         try:
-            return parse_duration(str(value))
+            length = parse_duration(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if not length:
+            self.fail(f"{value} is no length of time; it must be longer than zero", param, ctx)
+        return length

