@@ -121,7 +121,7 @@ def _breach_sentence(breach: Breach) -> str:
     how_often = f"in {breach.n} prediction{'s' if breach.n > 1 else ''} so far"
     match breach.reason:
         case BreachReason.OUT_OF_RANGE:
-            return f"{who} left its range [{breach.low}, {breach.high}]: {breach.worst:g}, {how_often}."
+            return f"{who} left its range [{breach.low:g}, {breach.high:g}]: {breach.worst:g}, {how_often}."
         case BreachReason.NOT_ALLOWED:
             return f"{who} is none of its allowed values: {str(breach.worst)[:80]!r}, {how_often}."
         case BreachReason.MISSING:

