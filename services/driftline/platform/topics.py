@@ -107,7 +107,7 @@ def check(settings: Settings) -> list[str]:
                     f"topic {name} has {found} partitions where {expected} were made; ids and models would move: "
                     "make a new deployment under another DRIFTLINE_PREFIX"
                 )
-            problems += _wrong_settings(name, _fixed(topic, rule, deployment), configured[name])
+            problems += _wrong_settings(settings.bootstrap, name, _fixed(topic, rule, deployment), configured[name])
         return problems
     except KafkaError as error:
         raise Unreachable(f"Kafka at {settings.bootstrap} did not describe the topics: {error}") from error
@@ -149,10 +149,10 @@ def _fixed(topic: Topic, rule: TopicRule, deployment: Deployment) -> dict[str, s
     return fixed
 
 
-def _wrong_settings(name: str, fixed: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+def _wrong_settings(bootstrap: str, name: str, fixed: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     return [
-        f"topic {name} has {key}={found.get(key)}, it must be {value}; run `kafka-configs.sh --alter "
-        f"--entity-type topics --entity-name {name} --add-config {key}={value}`"
+        f"topic {name} has {key}={found.get(key)}, it must be {value}; run `kafka-configs.sh "
+        f"--bootstrap-server {bootstrap} --alter --entity-type topics --entity-name {name} --add-config {key}={value}`"
         for key, value in fixed.items()
         if found.get(key) != value
     ]
