@@ -12,6 +12,8 @@ from pathlib import Path
 from driftline.errors import DeploymentError
 from driftline.platform.local.java import OWN_JAVA, Say, class_path, java
 
+REDIS_NAMES = ("redis-server", "valkey-server")
+
 
 @dataclass(frozen=True)
 class Program:
@@ -73,7 +75,7 @@ def redis(state: Path, port: int) -> Program:
 
 
 def _redis_binary() -> str:
-    for name in ("redis-server", "valkey-server"):
+    for name in REDIS_NAMES:
         if found := shutil.which(name):
             return found
     try:

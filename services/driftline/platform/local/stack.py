@@ -168,17 +168,24 @@ def interrupt_on_signals() -> None:
 
 def leftovers(state: Path) -> list[int]:
     """Processes that belong to the stack of `state` (all but the caller)."""
-    wanted = f"{TAG}={state.absolute()}".encode()
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
-            variables = (directory / "environ").read_bytes().split(b"\0")
-            status = (directory / "stat").read_text()
+            alive = ") Z" not in (directory / "stat").read_text()
+            belongs = alive and _belongs(directory, state.absolute())
         except OSError:
             continue  # it has ended, or is another user's
-        if wanted in variables and int(directory.name) != os.getpid() and ") Z" not in status:
+        if belongs and int(directory.name) != os.getpid():
             found.append(int(directory.name))
     return found
+
+
+def _belongs(process: Path, state: Path) -> bool:
+    if f"{TAG}={state}".encode() in (process / "environ").read_bytes().split(b"\0"):
+        return True
+    # Redis writes its title over its environment; it is known by its name, and by working where its data are
+    name = (process / "comm").read_text().strip()
+    return name in servers.REDIS_NAMES and (process / "cwd").readlink() == (state / "redis").resolve()
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
