@@ -103,7 +103,11 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
                 "`8 per 60d`",
                 "The most attempts in a time; `driftline retrain` may exceed it.",
             ),
-            "improve_within": ("duration", "`14d`", "In this time things must be better, else a human is called."),
+            "improve_within": (
+                "duration",
+                "`14d`",
+                "In this time a case that a rule opened must end well, else a human is called.",
+            ),
             "deadline": ("duration", "`1d`", "An attempt that has no answer after this has failed."),
             "time_limit": ("duration", "`30m`", "How long the training function may run."),
         },

@@ -135,3 +135,11 @@ def test_every_link_of_the_pages_leads_somewhere():
             page, anchor = target.split("#")
             headings = {line.lstrip("# ").lower() for line in pages[page].splitlines() if line.startswith("#")}
             assert anchor in headings, f"{name}: {target}"
+
+
+def test_the_spec_of_the_guide_is_one_and_says_what_the_text_beside_it_says():
+    guide = (ROOT.parent / "guide" / "monitor-spec.md").read_text()
+    spec = parse_spec(guide.split("```yaml\n")[1].split("```")[0], "guide")
+    assert spec.retain_raw == parse_duration("238d")
+    assert (spec.retrain.label_delay, spec.rules[0].min_coverage) == (spec.horizon, 0.9)
+    assert spec.outputs["score"].range == (0.0, 1.0)
