@@ -26,6 +26,7 @@ from driftline.events import topics as topics_module
 from driftline.events.base import Event
 from driftline.events.topics import TOPICS, Kept, Spread
 from driftline.platform.topics import BROKER_STAMPED, MAX_MESSAGE_BYTES
+from driftline.reference_fields import FIELDS
 from driftline.reference_words import SETTINGS, SPEC_SECTIONS
 from driftline.spec import model as spec_module
 from driftline.spec.durations import show_duration
@@ -134,10 +135,13 @@ def _described(kind: type[Any]) -> list[str]:
         if not any(said.values()):
             return [*lines, "Values: " + ", ".join(f"`{each.value}`" for each in kind) + ".", ""]
         return [*lines, *_table(("value", "meaning"), ((f"`{each.value}`", said[each.name]) for each in kind))]
-    rows = [(f"`{name}`", text, default or "required") for name, text, default in fields_of(kind)]
+    meanings = FIELDS.get(kind.__name__, {})
+    rows = [(f"`{n}`", text, default or "required", meanings.get(n, "")) for n, text, default in fields_of(kind)]
     if (tag := kind.__struct_config__.tag) is not None:
-        rows.insert(0, (f"`{kind.__struct_config__.tag_field}`", f"`{tag}`", "required"))
-    return [*lines, *_table(("field", "type", "default"), rows)]
+        rows.insert(0, (f"`{kind.__struct_config__.tag_field}`", f"`{tag}`", "required", ""))
+    if not meanings:
+        return [*lines, *_table(("field", "type", "default"), (row[:3] for row in rows))]
+    return [*lines, *_table(("field", "type", "default", "meaning"), rows)]
 
 
 def comments(kind: type[StrEnum] | EnumMeta) -> dict[str, str]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from driftline.events import inputs
 from driftline.events.topics import TOPICS, DeadLetterReason
-from driftline.reference import ROOT, comments, differences, files
+from driftline.reference import EVENT_MODULES, ROOT, comments, differences, fields_of, files
+from driftline.reference_fields import FIELDS
 from driftline.reference_words import SETTINGS, SPEC_SECTIONS
 from driftline.spec.durations import parse_duration
 from driftline.spec.reader import parse_spec
@@ -122,6 +124,18 @@ def test_every_topic_and_every_reason_of_a_dead_letter_has_its_line():
     pages = files()
     assert all(f"| `{topic}` |" in pages["topics.md"] for topic in TOPICS)
     assert all(f"| `{reason}` |" in pages["events.md"] for reason in DeadLetterReason)
+
+
+def test_the_fields_explained_are_fields_of_events():
+    for name, meanings in FIELDS.items():
+        found = [vars(module)[name] for module in EVENT_MODULES if name in vars(module)]
+        (kind,) = set(found)
+        assert meanings.keys() <= {field for field, _, _ in fields_of(kind)}
+
+
+def test_every_field_of_what_applications_publish_is_explained():
+    for kind in (inputs.Prediction, inputs.Outcome):
+        assert FIELDS[kind.__name__].keys() == {field for field, _, _ in fields_of(kind)}
 
 
 def test_what_stands_beside_a_member_of_an_enumeration_is_found():
