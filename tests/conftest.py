@@ -16,17 +16,28 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory):
-    """Addresses of Kafka and Redis: those of the environment, else servers of this test run's own."""
-    bootstrap, redis_url = os.environ.get("DRIFTLINE_BOOTSTRAP"), os.environ.get("DRIFTLINE_REDIS_URL")
-    if bootstrap and redis_url:
-        yield LocalServers(bootstrap=bootstrap, redis_url=redis_url)
+def own_servers(tmp_path_factory: pytest.TempPathFactory):
+    """The stack of a Kafka and a Redis of this test run's own; None where the environment names others."""
+    if os.environ.get("DRIFTLINE_BOOTSTRAP") and os.environ.get("DRIFTLINE_REDIS_URL"):
+        yield None
         return
     stack = LocalStack(tmp_path_factory.mktemp("servers"))
     try:
-        yield stack.start()
+        stack.start()
+        yield stack
     finally:
         stack.stop()
+
+
+@pytest.fixture(scope="session")
+def servers(own_servers: LocalStack | None) -> LocalServers:
+    """Addresses of a Kafka and a Redis."""
+    if own_servers is not None:
+        return own_servers.addresses()
+    return LocalServers(
+        bootstrap=os.environ["DRIFTLINE_BOOTSTRAP"],
+        redis_url=os.environ["DRIFTLINE_REDIS_URL"],
+    )
 
 
 @pytest.fixture

@@ -31,7 +31,8 @@ from driftline.spec.reader import parse_spec, read_spec
 
 ROOT = Path(__file__).parents[1]
 BEGIN, RULES_FROM, END = (int(datetime(2013, 2, day, tzinfo=UTC).timestamp() * 1000) for day in (4, 16, 28))
-KILL_MONITOR_ON, KILL_CONTROL_ON = RULES_FROM + 2 * DAY_MS, RULES_FROM + 4 * DAY_MS
+VICTIMS = {"redis": 1, "monitor": 2, "kafka": 3, "control": 4}
+"""On which day of the rules each is ended with SIGKILL."""
 HOUR_MS = 3_600_000
 
 STUBBORN = """
@@ -130,8 +131,11 @@ class Loop:
         return [decode(r.value, kind) for r in read_all(self.settings, topic) if r.value and not r.header(MARK_HEADER)]
 
 
-def run_loop(servers: LocalServers, state: Path) -> Loop:
-    """All workers under the supervisor, the replay, two kills; nothing runs any more when this returns."""
+def run_loop(servers: LocalServers, own_servers: LocalStack | None, state: Path) -> Loop:
+    """All workers under the supervisor, the replay, the kills; none of the workers runs any more when this returns.
+
+    Servers are killed only where they are this test run's own.
+    """
     prefix = f"loop{os.getpid()}."
     settings = Settings(
         bootstrap=servers.bootstrap,
@@ -149,7 +153,7 @@ def run_loop(servers: LocalServers, state: Path) -> Loop:
         try:
             stack.start()
             stack.start_workers()
-            killed = drive(settings, stack)
+            killed = drive(settings, stack, own_servers)
             wait_until_reached(settings.archive_dir, PARTITIONS, END, 60)
         finally:
             stack.stop()
@@ -157,8 +161,8 @@ def run_loop(servers: LocalServers, state: Path) -> Loop:
     return Loop(settings, killed)
 
 
-def drive(settings, stack):
-    """The replay. Returns what was killed: (name, pid before, whether work was in hand)."""
+def drive(settings, stack, own_servers):
+    """The replay. Returns what was killed: (name, process id)."""
     flights = data.load()
     known = flights[(flights["time"] < RULES_FROM) & flights["outcome"].notna()]
     first = training.make_model().fit(known[list(data.FEATURES)].tail(8000), known["outcome"].astype(str).tail(8000))
@@ -170,13 +174,16 @@ def drive(settings, stack):
     x = np.linspace(-2, 2, 400)
     right = LogisticRegression().fit(x.reshape(-1, 1), np.where(x > 0, "yes", "no"))
     register(settings, stubborn, "1", right, {"x": x.tolist()}, "test")
-    killed, victims = [], {KILL_MONITOR_ON: "monitor", KILL_CONTROL_ON: "control"}
-    now = BEGIN
+    of_workers = dict.fromkeys(("monitor", "control"), stack)
+    of_servers = dict.fromkeys(("redis", "kafka"), own_servers) if own_servers else {}
+    victims = {RULES_FROM + VICTIMS[name] * DAY_MS: (name, of) for name, of in (of_workers | of_servers).items()}
+    killed, now = [], BEGIN
 
     def on_wait(_wait):
         # called while the workers have not decided up to the stretch's end: the victim has work in hand
-        if name := victims.pop(now, None):
-            pid = stack.pid(name)
+        if victim := victims.pop(now, None):
+            name, of = victim
+            pid = of.pid(name)
             os.kill(pid, signal.SIGKILL)
             killed.append((name, pid))
 

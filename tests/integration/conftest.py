@@ -7,6 +7,6 @@ from tests.flights_loop import Loop, run_loop
 
 
 @pytest.fixture(scope="session")
-def loop(servers, tmp_path_factory) -> Loop:
+def loop(servers, own_servers, tmp_path_factory) -> Loop:
     """The recorded loop."""
-    return run_loop(servers, tmp_path_factory.mktemp("loop"))
+    return run_loop(servers, own_servers, tmp_path_factory.mktemp("loop"))

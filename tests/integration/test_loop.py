@@ -1,4 +1,5 @@
-"""The whole loop on real flights: real Kafka, real Redis, all workers under the supervisor, two of them killed.
+"""The whole loop on real flights: real Kafka, real Redis, all workers under the supervisor; monitor, control,
+Redis and Kafka are killed on the way.
 
 Everything that Driftline says is computed again from the raw topics, with scikit-learn.
 """
@@ -10,8 +11,10 @@ from collections import Counter, defaultdict
 import msgspec
 import numpy as np
 import pytest
-from examples.flights.serving import MODEL
+from examples.flights.comparison import compare
+from examples.flights.serving import FIRST, MODEL
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
+from tests.flights_loop import END, RULES_FROM
 
 from driftline.events.alerts import Alert
 from driftline.events.reports import WindowReport
@@ -49,8 +52,12 @@ def raw(loop):
     return predictions, outcomes
 
 
-def test_the_workers_were_killed_with_work_in_hand(loop):
-    assert [name for name, _ in loop.killed] == ["monitor", "control"]
+def test_workers_and_servers_were_killed_with_work_in_hand(loop, own_servers):
+    # each at a moment at which the replay was waiting for the workers' decisions, see `drive`
+    expected = ["redis", "monitor", "kafka", "control"] if own_servers else ["monitor", "control"]
+    assert [name for name, _ in loop.killed] == expected
+    if own_servers:
+        assert all(own_servers.pid(name) != pid for name, pid in loop.killed if name in ("redis", "kafka"))
 
 
 def test_every_count_and_metric_of_every_window_is_what_scikit_learn_finds_in_the_raw_topics(loop, raw):
@@ -150,3 +157,20 @@ def test_the_archive_counts_what_the_monitor_counts(loop, raw):
     ).to_pylist()
     expected = Counter((model, version) for model, _, version in predictions)
     assert {(row["model"], row["version"]): row["n"] for row in archived} == expected
+
+
+def test_the_closing_comparison_of_the_demo_is_what_the_raw_topics_say(loop, raw):
+    predictions, outcomes = raw
+    flights = [e for (model, _, _), (_, e) in predictions.items() if model == MODEL and e["time"] >= RULES_FROM]
+    served = {e["id"]: e for e in flights if e["role"] == "champion" and outcomes[MODEL, e["id"]]}
+    alone = {e["id"]: e for e in flights if e["version"] == FIRST}
+    told = compare(loop.settings, RULES_FROM, END)
+    for side, answers in (("with Driftline", served), ("first model alone", alone)):
+        late = np.array([max(outcomes[MODEL, name])[3] == "late" for name in served])
+        score = np.array([answers[name]["score"] for name in served])
+        called = np.array([answers[name]["prediction"] == "late" for name in served])
+        assert told[side]["flights"] == len(served) > 5_000
+        assert told[side]["auc"] == pytest.approx(roc_auc_score(late, score), abs=1e-9)
+        assert told[side]["log_loss"] == pytest.approx(log_loss(late, score), abs=1e-9)
+        assert told[side]["missed_delays"] == (late & ~called).sum()
+        assert told[side]["false_alarms"] == (called & ~late).sum()

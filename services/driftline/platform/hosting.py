@@ -41,6 +41,7 @@ log = logging.getLogger("driftline.hosting")
 
 SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_S = 1.0
+CANCEL_AGAIN_S = 1.0
 
 
 @dataclass
@@ -136,9 +137,7 @@ class _Units(mode.Service):
 
     async def on_stop(self) -> None:
         """Leave nothing half sent: what was not stored will be read again."""
-        for task in self._running.values():
-            task.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await _end(self._running.values())
         await self._group.stop()
         await self._producer.stop()
         await self._catalog.stop()
@@ -177,10 +176,7 @@ class _Units(mode.Service):
         return {number for number, topics in found.items() if topics == len(self._topics)}
 
     async def _follow(self, units: set[int]) -> None:
-        for number in set(self._running) - units:
-            task = self._running.pop(number)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await _end([self._running.pop(number) for number in set(self._running) - units])
         for number in sorted(units - set(self._running)):
             self._running[number] = asyncio.create_task(self._loop_of(number).run())
         log.info("%s-%s works on %s", self._service, self._slot, sorted(units) or "nothing")
@@ -204,6 +200,18 @@ class _Units(mode.Service):
             await self._group.commit({partition: offset for partition, offset in found.items() if partition in mine})
         except (CommitFailedError, IllegalStateError, KafkaError) as error:
             log.info("offsets not committed, which only a lag tool would notice: %s", error)
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel until they have ended: a wait inside a client library can swallow a cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        ended, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+        for task in ended:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.warning("a unit ended with %s: %s", type(error).__name__, error)
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carries no types
