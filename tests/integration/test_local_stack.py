@@ -65,10 +65,14 @@ def up(state: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_until(holds: Callable[[], Any]) -> Any:
+def wait_until(holds: Callable[[], Any], logs: LocalStack | None = None) -> Any:
+    """What `holds` returns once it is true; where that does not come about, the ends of the servers' logs are told."""
     deadline = time.monotonic() + DEADLINE_S
     while not (found := holds()):
-        assert time.monotonic() < deadline, "it did not come about"
+        if time.monotonic() > deadline:
+            pytest.fail(
+                "\n".join(["it did not come about", *(logs._tail(name) for name in ("kafka", "redis") if logs)])
+            )
         time.sleep(0.05)
     return found
 
@@ -124,10 +128,10 @@ def test_killed_servers_come_back_with_their_data(state):
     for pid in killed.values():
         os.kill(pid, signal.SIGKILL)
     wait_until(
-        lambda: {p["name"] for p in stack.processes() if p["pid"] not in (0, killed.get(p["name"]))} >= {*killed}
+        lambda: {p["name"] for p in stack.processes() if p["pid"] not in (0, killed.get(p["name"]))} >= {*killed}, stack
     )
-    wait_until(lambda: stack_module._kafka_answers(settings.bootstrap))
-    wait_until(lambda: stack_module._redis_answers(settings.redis_url))
+    wait_until(lambda: stack_module._redis_answers(settings.redis_url), stack)
+    wait_until(lambda: stack_module._kafka_answers(settings.bootstrap), stack)
 
     assert {record.key for record in read_all(settings, Topic.PREDICTIONS)} == {f"p{n}".encode() for n in range(100)}
     assert topics.check(settings) == []
