@@ -1,0 +1,203 @@
+"""Real streams through ledger, panes and metrics, against numbers that scikit-learn gave outside this project."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import math
+from bisect import bisect_right
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from driftline.core.binning import bins_from_reference, to_numbers
+from driftline.core.ledger import Ledger
+from driftline.core.metrics import compute
+from driftline.core.pane import Layout, Totals
+from driftline.core.step import step
+from driftline.core.validation import check_outcome, check_prediction, kept_slices
+from driftline.events.inputs import Outcome, Prediction
+from driftline.spec.reader import parse_spec
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+STREAMS = ("elec2", "bike", "car_loan")
+SLICE_MS = 3_600_000
+PANE_MS = 60_000
+BATCH = 5_000
+
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the folder of real streams is not beside the project")
+
+SPEC = """
+model: {name}
+task: {task}
+{labels}
+features: {{{features}}}
+horizon: 400d
+lateness: 0s
+max_ahead: 5m
+pane: 1m
+windows: {{day: {{span: 24h}}}}
+"""
+
+
+def rows(stream, file):
+    with gzip.open(DATA / stream / f"{file}.csv.gz", "rt", encoding="utf-8") as text:
+        return list(csv.DictReader(text))
+
+
+def millis(text):
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def answer(text, task):
+    return float(text) if task == "regression" else int(float(text))
+
+
+def spec_of(meta):
+    binary = meta["task"] == "binary"
+    return parse_spec(
+        SPEC.format(
+            name=meta["name"],
+            task=meta["task"],
+            labels='labels: ["0", "1"]\npositive: "1"' if binary else "",
+            features=", ".join(f"{name}: {{type: category, missing: allowed}}" for name in meta["features"]),
+        ),
+        "spec",
+    )
+
+
+def layout_of(spec, stream, side):
+    reference = rows(stream, "reference")
+    columns = {name: [row[name] for row in reference] for name in spec.features}
+    scores = to_numbers([float(row[f"proba_{side}"]) for row in reference]) if spec.task == "binary" else None
+    numbers = None if scores is not None else to_numbers([float(row[f"pred_{side}"]) for row in reference])
+    return Layout(bins_from_reference(spec, columns, scores, numbers))
+
+
+def arrivals_of(spec, stream, sides):
+    """Everything that is sent, in the order of arrival: a prediction at its own time, an outcome when it was seen."""
+    found = []
+    for row in rows(stream, "predictions"):
+        time, features = millis(row["ts"]), {name: row[name] for name in spec.features}
+        for side in sides:
+            score = float(row[f"proba_{side}"]) if spec.task == "binary" else None
+            told = answer(row[f"pred_{side}"], spec.task)
+            event = Prediction(
+                id=row["id"], model=spec.model, version=side, time=time, features=features, prediction=told, score=score
+            )
+            found.append((time, event))
+    for row in rows(stream, "outcomes"):
+        time = millis(row["observed_at"])
+        known = answer(row["label"], spec.task)
+        found.append((time, Outcome(id=row["id"], model=spec.model, time=time, outcome=known)))
+    return sorted(found, key=lambda pair: pair[0])
+
+
+@pytest.fixture(scope="module", params=STREAMS)
+def replayed(request):
+    """A stream, batch by batch of slices: its panes added up by version and chunk, and what else was counted."""
+    stream = request.param
+    meta = json.loads((DATA / stream / "meta.json").read_text())
+    golden = json.loads((DATA / stream / "golden.json").read_text())
+    spec, sides = spec_of(meta), list(golden["overall"])
+    layouts = {side: (side, layout_of(spec, stream, side)) for side in sides}
+    starts = [millis(row["ts"]) // PANE_MS for row in rows(stream, "predictions")][:: golden["chunk_size"]]
+    totals = {(side, i): Totals.of(layouts[side][1], []) for side in sides for i in range(len(starts))}
+    ledger, counters = Ledger(kept_slices(spec, SLICE_MS), 1), Counter()
+    for predictions, outcomes in batches(spec, arrivals_of(spec, stream, sides)):
+        result = step(ledger, spec, layouts, predictions, outcomes)
+        for delta in (delta for deltas in result.panes.values() for delta in deltas):
+            of_chunk = totals[delta.version, bisect_right(starts, delta.pane) - 1]
+            of_chunk.vector[list(delta.cells)] += np.array(delta.counts)
+            for name, value in delta.sums.items():
+                of_chunk.sums[name] = of_chunk.sums.get(name, 0) + value
+        for of_slice in result.counters.values():
+            counters.update(of_slice)
+    return SimpleNamespace(stream=stream, golden=golden, spec=spec, totals=totals, counters=counters)
+
+
+def batches(spec, arrivals):
+    """Whole slices at a time, checked: (predictions, outcomes)."""
+    while arrivals:
+        last = arrivals[min(BATCH, len(arrivals)) - 1][0] // SLICE_MS
+        taken = [pair for pair in arrivals if pair[0] // SLICE_MS <= last]
+        arrivals = arrivals[len(taken) :]
+        yield (
+            [check_prediction(e, spec, t // SLICE_MS, t) for t, e in taken if isinstance(e, Prediction)],
+            [check_outcome(e, spec, t // SLICE_MS, t, i) for i, (t, e) in enumerate(taken) if isinstance(e, Outcome)],
+        )
+
+
+def whole(replayed, side):
+    """All chunks of a version."""
+    chunks = [totals for (version, _), totals in replayed.totals.items() if version == side]
+    names = {name for totals in chunks for name in totals.sums}
+    sums = {name: sum(totals.sums.get(name, 0) for totals in chunks) for name in names}
+    return Totals(chunks[0].layout, np.sum([totals.vector for totals in chunks], axis=0), sums)
+
+
+def held_apart(stream):
+    """By row, how much larger its log loss is with us than in the reference.
+
+    It differs where the model was wrong with a probability of exactly 0 or 1: the reference held those to
+    [1e-15, 1 - 1e-15], we hold them to the eps of a double, as scikit-learn does by default.
+    """
+    truth = {row["id"]: float(row["label"]) for row in rows(stream, "outcomes")}
+    theirs = {0.0: -math.log(1e-15), 1.0: -math.log(1 - (1 - 1e-15))}
+    found = []
+    for row in rows(stream, "predictions"):
+        label, score = truth.get(row["id"]), float(row["proba_a"])
+        wrong = label is not None and score in theirs and score != label
+        found.append(-math.log(np.finfo(float).eps) - theirs[score] if wrong else 0.0)
+    return found
+
+
+def check(found, expected, task, apart):
+    """`apart`: see `held_apart`, the sum over these rows."""
+    if task == "regression":
+        assert compute(found, "mae").value == pytest.approx(expected["mae"], abs=1e-9)
+        assert compute(found, "rmse").value == pytest.approx(expected["rmse"], abs=1e-9)
+        return
+    (tn, fp), (fn, tp) = found.histogram("confusion").reshape(2, 2).tolist()
+    assert (tp, fp, tn, fn) == tuple(expected[name] for name in ("tp", "fp", "tn", "fn"))
+    for name in ("accuracy", "f1"):
+        assert compute(found, name).value == pytest.approx(expected[name], abs=1e-9)
+    assert compute(found, "log_loss").value == pytest.approx(expected["log_loss"] + apart / expected["n"], abs=1e-9)
+    auc = compute(found, "auc")
+    error = abs(auc.value - expected["roc_auc"])
+    assert error <= auc.error_bound + 1e-12
+    assert error < 0.001
+
+
+def test_every_event_is_counted_once(replayed):
+    counts = replayed.golden["counts"]
+    for side in replayed.golden["overall"]:
+        everything = whole(replayed, side)
+        assert (everything.n, everything.labelled) == (counts["predictions"], counts["joined"])
+    # what was delivered again came with a later time: it takes the place of the same outcome
+    assert replayed.counters == {"corrections": counts["duplicates"]}
+
+
+def test_metrics_over_all_are_those_of_scikit_learn(replayed):
+    apart = sum(held_apart(replayed.stream)) if replayed.spec.task == "binary" else 0
+    for side, expected in replayed.golden["overall"].items():
+        found = whole(replayed, side)
+        assert found.labelled == expected["n"]
+        check(found, expected, replayed.spec.task, apart)
+
+
+def test_metrics_by_chunk_are_those_of_scikit_learn(replayed):
+    golden = replayed.golden
+    apart = held_apart(replayed.stream) if replayed.spec.task == "binary" else []
+    assert len(golden["chunks"]) >= 4
+    for i, chunk in enumerate(golden["chunks"]):
+        for side in golden["overall"]:
+            found = replayed.totals[side, i]
+            assert found.n == chunk["end"] - chunk["start"] + 1
+            assert found.labelled == chunk[side]["n"]
+            check(found, chunk[side], replayed.spec.task, sum(apart[chunk["start"] : chunk["end"] + 1]))
