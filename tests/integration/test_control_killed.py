@@ -121,6 +121,12 @@ class Control:
         self._log.close()
 
 
+def decided_until(settings):
+    """The last decision time that control has told of."""
+    told = [decode(r.value, Progress) for r in read_all(settings, Topic.PROGRESS) if r.value]
+    return max(progress.decision_time for progress in told)
+
+
 def decisions(settings):
     """What control has published, by topic and partition, in order; a record relayed again after a crash once."""
     found = {}
@@ -137,7 +143,7 @@ def decide_at_once(recorded):
     inputs = Inputs(recorded, f"once-{recorded.prefix}")
     inputs.give(EVER)
     control = Control(inputs.settings)
-    control.reach(END)
+    control.reach(decided_until(recorded))
     control.close()
     inputs.close()
     return inputs.settings
@@ -155,7 +161,7 @@ def decide_killed(recorded):
         control.start()
         control.reach(day)
     inputs.give(EVER)
-    control.reach(END)
+    control.reach(decided_until(recorded))
     control.close()
     inputs.close()
     return inputs.settings, hits
