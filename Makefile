@@ -5,7 +5,7 @@ STAMP := .venv/.driftline-setup
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format schemas up down clean lock
+.PHONY: help setup demo test lint format schemas reference up down clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -35,6 +35,9 @@ format: setup  ## put the code in order
 
 schemas: setup  ## write schemas/ from the typed events
 	$(BIN)/python -m driftline.events.schemas
+
+reference: setup  ## write docs/reference from the code
+	$(BIN)/python -m driftline.reference
 
 demo: setup  ## eight months of real flights through the whole loop
 	$(BIN)/python -m examples.flights.demo

@@ -112,7 +112,7 @@ def test_the_first_value_outside_its_range_fires_at_once():
     assert (alert.value, alert.threshold, alert.reason) == (150.0, 130.0, "out-of-range")
     assert alert.caused_by == ("slice/0/1", "p1")
     assert alert.evidence.samples == ("p1",)
-    assert alert.summary == "temp of m version 1 left its range [-60.0, 130.0]: 150, in 1 prediction so far."
+    assert alert.summary == "temp of m version 1 left its range [-60, 130]: 150, in 1 prediction so far."
 
 
 def test_a_value_under_its_range_names_the_lower_bound():

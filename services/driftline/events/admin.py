@@ -78,7 +78,7 @@ class CommandResult(Event, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a shard of control has decided. Topic `progress`; read by replay and status."""
+    """How far a shard of control has decided. Topic `progress`; read by replays."""
 
     shard: int
     decision_time: Millis

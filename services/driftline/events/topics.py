@@ -80,7 +80,7 @@ TOPICS: dict[Topic, TopicRule] = {
     Topic.COMMANDS: TopicRule(Spread.SHARD, Kept.FOREVER, "model", "command line", Command),
     Topic.COMMAND_RESULTS: TopicRule(Spread.SHARD, Kept.FOREVER, "model", "control", CommandResult),
     Topic.PROGRESS: TopicRule(Spread.SHARD, Kept.DAY, "", "control", Progress),
-    Topic.DEAD_LETTERS: TopicRule(Spread.ONE, Kept.RETENTION, "source topic-partition", "every consumer", None),
+    Topic.DEAD_LETTERS: TopicRule(Spread.ONE, Kept.RETENTION, "source topic-partition", "monitor, trainer, gate", None),
 }
 
 MARK_HEADER = "driftline-mark"
@@ -99,4 +99,4 @@ class DeadLetterReason(StrEnum):
     TOO_FAR_AHEAD = "too-far-ahead"  # its event time lies further ahead of its arrival than max_ahead
     KEY_MISMATCH = "key-mismatch"  # the record's key is not the event's id: it may stand in a wrong partition
     UNKNOWN_MARK = "unknown-mark"  # a mark that names nothing known
-    UNKNOWN_CONTENT_TYPE = "unknown-content-type"
+    UNKNOWN_CONTENT_TYPE = "unknown-content-type"  # its header content-type is not application/json

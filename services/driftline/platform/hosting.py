@@ -42,6 +42,9 @@ log = logging.getLogger("driftline.hosting")
 SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_S = 1.0
 CANCEL_AGAIN_S = 1.0
+HINT_LIMIT_S = 2.0
+REDIS_LIMIT_S = 30.0
+"""A Redis that is reached but does not answer for so long counts as away."""
 
 
 @dataclass
@@ -120,7 +123,7 @@ class _Units(mode.Service):
             bootstrap_servers=self._settings.bootstrap, acks="all", enable_idempotence=True, max_request_size=16 << 20
         )
         await self._producer.start()
-        self._redis = redis.Redis.from_url(self._settings.redis_url)
+        self._redis = redis.Redis.from_url(self._settings.redis_url, socket_timeout=REDIS_LIMIT_S)
         self._slot = os.environ.get("DRIFTLINE_SLOT", "0")
         self._heartbeat = Heartbeat(self._settings, self._service, self._slot)
         self._context = Context(self._settings, self._catalog, self._producer)
@@ -196,9 +199,11 @@ class _Units(mode.Service):
     async def _hint(self, offsets: Mapping[Source, int]) -> None:
         mine = self._group.assignment()
         found = {TopicPartition(self._settings.topic(s.topic), s.partition): offset for s, offset in offsets.items()}
+        found = {partition: offset for partition, offset in found.items() if partition in mine}
         try:
-            await self._group.commit({partition: offset for partition, offset in found.items() if partition in mine})
-        except (CommitFailedError, IllegalStateError, KafkaError) as error:
+            # aiokafka waits without a limit for a coordinator; no unit may stand still for a hint
+            await asyncio.wait_for(self._group.commit(found), HINT_LIMIT_S)
+        except (CommitFailedError, IllegalStateError, KafkaError, TimeoutError) as error:
             log.info("offsets not committed, which only a lag tool would notice: %s", error)
 
 

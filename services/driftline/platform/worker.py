@@ -105,7 +105,7 @@ class Worker:
             return False
         send_all(self._settings, answers)
         self._events += 1
-        self._last_event = record.timestamp
+        self._last_event = int(time.time() * 1000)
         self._commit(place, record.next_offset)
         return True
 
