@@ -37,6 +37,7 @@ HERE = Path(__file__).parent
 RULES_FROM = datetime(2013, 3, 1, tzinfo=UTC)
 LAST = datetime(2013, 9, 1, tzinfo=UTC)
 AUTHOR = "the flights demo"
+HOUR_MS = 3_600_000
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -77,9 +78,10 @@ def run(weeks: int, console: Console, keep: bool) -> dict[str, Any]:
         learnt = flights[flights["time"] < _millis(training.LEARNT_UNTIL)]
         learnt_rows = data.rows_of(learnt)
         reference = {name: [row[name] for row in learnt_rows] for name in data.FEATURES}
-        register(settings, history, FIRST, first, reference, AUTHOR)
         until = min(LAST, RULES_FROM + timedelta(weeks=weeks))
         with Replay(settings, on_wait=lambda wait: _tell(view, wait)) as replay:
+            replay.stretch(_millis(data.BEGIN) - HOUR_MS, [])
+            register(settings, history, FIRST, first, reference, AUTHOR)
             replay.stretch(_millis(data.BEGIN), [])
             follower = Follower(settings)
             champion = Champion(MODEL, settings)

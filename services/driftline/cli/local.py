@@ -73,8 +73,8 @@ def up(servers_only: bool, foreground: bool, **deployment: Any) -> None:
 
 def _stay(stack: LocalStack) -> None:
     """Until Ctrl-C, which is how this is meant to end, or until somebody else has stopped the stack."""
-    _say("running; Ctrl-C stops everything")
     try:
+        _say("running; Ctrl-C stops everything")  # within the try: who reads this may be quick
         while stack.running():
             time.sleep(0.5)
     except KeyboardInterrupt:
