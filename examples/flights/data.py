@@ -48,7 +48,7 @@ def load() -> pd.DataFrame:
             "time": _millis(departure),
             "known_at": np.where(happened, _millis(arrival.fillna(departure)), -1),
             "hour": flights["hour"].astype(float),
-            "weekday": local.dt.dayofweek.astype(float),
+            "weekday": local.dt.day_of_week.astype(float),
             "carrier": flights["carrier"].astype(object),
             "origin": flights["origin"].astype(object),
             "dest": flights["dest"].astype(object),

@@ -21,12 +21,21 @@ MAX_CATEGORIES = 50
 
 
 def quantile_edges(values: FloatArray, bins: int) -> tuple[float, ...]:
-    """Inner edges at the quantiles of the finite `values`: at most `bins - 1`, strictly increasing, ties merged."""
+    """Inner edges at the quantiles of the finite `values`: at most `bins + 1`, strictly increasing.
+
+    A value that alone would fill a bin (zeros of rain, a constant) gets one of its own, so that leaving it is seen.
+    """
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         return ()
-    edges = np.unique(np.quantile(finite, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf"))
-    return tuple(float(edge) for edge in edges if edge > finite.min())
+    quantiles = np.quantile(finite, np.linspace(0, 1, bins + 1), method="inverted_cdf")
+    values_at, times = np.unique(quantiles, return_counts=True)
+    frequent = values_at[times > 1]
+    inner = values_at[(values_at > finite.min()) & (values_at < finite.max())]
+    with np.errstate(over="ignore"):  # after the largest double comes infinity, which is no edge
+        beyond = np.nextafter(frequent, np.inf)
+    edges = np.union1d(inner, np.append(frequent, beyond))
+    return tuple(float(edge) for edge in edges if np.isfinite(edge))
 
 
 def grid_edges(low: float, high: float, bins: int) -> tuple[float, ...]:
@@ -49,7 +58,7 @@ def score_edges(scores: FloatArray | None) -> tuple[float, ...]:
     if scores is None or scores.size == 0:
         return tuple(float(e) for e in np.linspace(0, 1, SCORE_QUANTILES + SCORE_GRID + 1)[1:-1])
     mixed = np.union1d(grid, np.array(quantile_edges(scores, SCORE_QUANTILES)))
-    return tuple(float(e) for e in mixed if 0 < e < 1)
+    return tuple(float(e) for e in mixed if 0 < e <= 1)
 
 
 def to_numbers(values: Sequence[Value]) -> FloatArray:

@@ -68,9 +68,13 @@ def _score_or_feature_psi(
 
 
 def _twentieths(reference: IntArray) -> IntArray:
-    """Where to cut a fine histogram so that each part holds about a twentieth of the reference."""
+    """Where to cut a fine histogram so that each part holds about a twentieth of the reference.
+
+    A bin that alone holds more than that is cut off on both sides, so that leaving it is seen.
+    """
     cumulated = np.cumsum(reference)
     if not cumulated.size or cumulated[-1] == 0:
         return np.array([0])
-    targets = cumulated[-1] * np.arange(1, 20) / 20
-    return np.unique(np.append(0, np.minimum(np.searchsorted(cumulated, targets) + 1, reference.size - 1)))
+    bins, times = np.unique(np.searchsorted(cumulated, cumulated[-1] * np.arange(1, 20) / 20), return_counts=True)
+    cuts = np.unique(np.concatenate([[0], bins[times > 1], bins + 1]))
+    return cuts[cuts < reference.size]

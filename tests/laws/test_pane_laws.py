@@ -1,0 +1,68 @@
+"""Panes add like numbers: in any order, in any parts, and what is taken back is gone."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.panes import binary_layout, panes_of
+
+from driftline.core.pane import SCALE, Pane, Totals
+from driftline.core.step import fixed_point
+
+LAYOUT = binary_layout()
+
+panes = st.builds(
+    lambda cells, sums: Pane.of(
+        np.array([cell for cell, _ in cells], dtype=np.int64), np.array([n for _, n in cells], dtype=np.int64), sums
+    ),
+    st.lists(st.tuples(st.integers(0, LAYOUT.size - 1), st.integers(-5, 5)), max_size=20),
+    st.dictionaries(st.sampled_from(["log_loss", "absolute_error"]), st.integers(-(10**30), 10**30), max_size=2),
+)
+
+
+@given(panes, panes, panes)
+def test_addition_has_no_order(a, b, c):
+    assert a + b == b + a
+    assert (a + b) + c == a + (b + c)
+    assert a + Pane() == a
+
+
+@given(panes)
+def test_what_is_taken_back_leaves_nothing(a):
+    back = Pane.of(a.cells, -a.counts, {name: -value for name, value in a.sums.items()})
+    assert a + back == Pane()
+
+
+@given(st.lists(panes, max_size=8), st.integers(0, 8))
+def test_totals_are_the_same_from_any_parts(several, cut):
+    left, right = sum(several[:cut], Pane()), sum(several[cut:], Pane())
+    whole, parts = Totals.of(LAYOUT, several), Totals.of(LAYOUT, [left, right])
+    assert np.array_equal(whole.vector, parts.vector)
+    assert {k: v for k, v in whole.sums.items() if v} == {k: v for k, v in parts.sums.items() if v}
+
+
+rows = st.lists(
+    st.tuples(st.sampled_from(["no", "yes"]), st.sampled_from(["no", "yes", None]), st.floats(0, 1) | st.none()),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(rows, st.integers(1, 6), st.integers(1, 6))
+def test_windows_do_not_depend_on_how_rows_fall_into_panes(found, few, many):
+    columns = [list(column) for column in zip(*found, strict=True)]
+    one, other = (Totals.of(LAYOUT, panes_of(LAYOUT, *columns, panes=n)) for n in (few, many))
+    assert np.array_equal(one.vector, other.vector)
+    assert one.sums == other.sums
+
+
+halves = st.integers(-(2**50), 2**50).map(lambda k: (k + 0.5) / SCALE)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | halves)
+def test_a_term_is_rounded_once_and_exactly(term):
+    # Python rounds fractions half to even
+    assert fixed_point(term) == round(Fraction(term) * SCALE)

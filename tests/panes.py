@@ -1,0 +1,65 @@
+"""Panes as the monitor makes them, from plain arrays: for tests of the numbers that are computed from panes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from driftline.core.binning import bins_from_reference
+from driftline.core.ledger import Ledger
+from driftline.core.pane import Layout, Pane
+from driftline.core.step import step
+from driftline.core.validation import check_outcome, check_prediction, kept_slices
+from driftline.events.inputs import Outcome, Prediction
+from driftline.spec.reader import parse_spec
+
+PANE_MS = 60_000
+COMMON = "horizon: 48h\nlateness: 0s\npane: 1m\nmax_ahead: 5m\nwindows: {hour: {span: 1h}}\n"
+BINARY = parse_spec(
+    f"model: m\ntask: binary\nlabels: [no, yes]\npositive: yes\nfeatures: {{x: {{type: number}}}}\n{COMMON}", "binary"
+)
+REGRESSION = parse_spec(f"model: m\ntask: regression\nfeatures: {{x: {{type: number}}}}\n{COMMON}", "regression")
+
+
+def binary_layout(reference_scores: Sequence[float] | None = None) -> Layout:
+    """The layout of a binary version; its score bins follow the reference scores where given."""
+    scores = None if reference_scores is None else np.asarray(reference_scores, dtype=float)
+    return Layout(bins_from_reference(BINARY, {}, scores, None))
+
+
+def regression_layout() -> Layout:
+    """The layout of a regression version without reference."""
+    return Layout(bins_from_reference(REGRESSION, {}, None, None))
+
+
+def panes_of(
+    layout: Layout,
+    predicted: Sequence[object],
+    actual: Sequence[object],
+    scores: Sequence[float | None] | None = None,
+    panes: int = 1,
+) -> list[Pane]:
+    """Rows spread evenly over `panes` panes in their order; an `actual` of None never gets an outcome."""
+    spec = BINARY if layout.bins.score is not None else REGRESSION
+    predictions, outcomes = [], []
+    for i, (told, truth) in enumerate(zip(predicted, actual, strict=True)):
+        time = i * panes // len(predicted) * PANE_MS
+        event = Prediction(
+            id=str(i),
+            model="m",
+            version="1",
+            time=time,
+            features={"x": 1.0},
+            prediction=told,
+            score=None if scores is None else scores[i],
+        )
+        predictions.append(check_prediction(event, spec, 0, time))
+        if truth is not None:
+            outcomes.append(check_outcome(Outcome(id=str(i), model="m", time=time, outcome=truth), spec, 0, time, i))
+    result = step(Ledger(kept_slices(spec, PANE_MS), 1), spec, {"1": ("bins", layout)}, predictions, outcomes)
+    found = [Pane() for _ in range(panes)]
+    for deltas in result.panes.values():
+        for delta in deltas:
+            found[delta.pane] += Pane.of(np.array(delta.cells), np.array(delta.counts), delta.sums)
+    return found
