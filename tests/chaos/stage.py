@@ -30,6 +30,7 @@ from driftline.platform.store import RedisStore
 
 PARTITIONS = 4
 SLICE_MS = 1000
+LONG_S = 900.0
 BEGIN_MS = 1_700_000_000_000
 INPUTS = (Topic.PREDICTIONS, Topic.OUTCOMES)
 FOR_CONTROL = (Topic.COMMANDS, Topic.CANDIDATES, Topic.VERDICTS)
@@ -77,6 +78,7 @@ class Stage:
         self.live = clock == "live"
         self.ends: dict[Place, int] = {}
         self.machines: list[Machine] = []
+        self.ended_by_themselves = 0
         self.random = random.Random(seed)
         self._load = Load(seed, copies)
         self._now = BEGIN_MS
@@ -222,22 +224,48 @@ class Stage:
         """Records sent that are not in the stored state."""
         return self.standing().waiting(self.ends)
 
-    def wait_moves(self, since: Standing, what: str = "the stored position moves", limit_s: float = 120) -> float:
-        """Wait until more is stored than then; returns the seconds."""
-        return wait_for(what, lambda: self.standing().total > since.total, limit_s)
+    def wait_moves(self, since: Standing, *workers: Machine) -> float:
+        """Wait until more is stored than then; returns the seconds. Workers that end meanwhile are started again."""
 
-    def wait_all_applied(self, *workers: Machine, limit_s: float = 240) -> int:
-        """Wait until everything sent is stored and relayed; a worker that ends meanwhile is started again, as a
-        supervisor would. Returns how often that was."""
-        lives = sum(machine.lives for machine in workers)
+        def moves() -> bool:
+            self._keep_alive(workers)
+            return self.standing().total > since.total
+
+        return wait_for(f"the stored position moves ({self.name})", moves)
+
+    def wait_all_applied(self, *workers: Machine) -> float:
+        """Wait until everything sent is stored and relayed; returns the seconds. `workers` as in `wait_moves`."""
 
         def applied() -> bool:
-            for machine in workers:
-                machine.start()
+            self._keep_alive(workers)
             return self.waiting() == 0 and not any(self.outbox(n) for n in range(PARTITIONS))
 
-        wait_for(f"everything is applied ({self.name})", applied, limit_s, 0.05)
-        return sum(machine.lives for machine in workers) - lives
+        return wait_for(f"everything is applied ({self.name})", applied, LONG_S, 0.02)
+
+    def wait_decided(self, control: Machine) -> None:
+        """Wait until control has decided up to the end of what was sent."""
+        consumer = KafkaConsumer(bootstrap_servers=self.settings.bootstrap, auto_offset_reset="earliest")
+        consumer.assign([TopicPartition(self.settings.topic(Topic.PROGRESS), 0)])
+        decided = 0
+
+        def reached() -> bool:
+            nonlocal decided
+            self._keep_alive([control])
+            for records in consumer.poll(timeout_ms=100).values():
+                decided = max(decided, *(json.loads(record.value)["decision_time"] for record in records))
+            return decided >= self._now
+
+        try:
+            wait_for(f"control has decided ({self.name})", reached, LONG_S)
+        finally:
+            consumer.close()
+
+    def _keep_alive(self, workers: Sequence[Machine]) -> None:
+        """Start again what has ended by itself, as a supervisor would, and count it."""
+        for machine in workers:
+            if not machine.alive():
+                self.ended_by_themselves += 1
+                machine.start()
 
     def committed(self) -> dict[Place, int]:
         """What the group has committed: the hint."""
