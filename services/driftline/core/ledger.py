@@ -50,8 +50,8 @@ class Predicted(NamedTuple):
     """Predictions in the order of the log, a column a field.
 
     `low`, `high`: 128 bits of the id (uint64). `series`: the version's code (uint32). `slice` of the arrival;
-    `expires`, the slice from which on it is not known (int64). `digest` of the content (uint64). `answer`: the score, or the
-    predicted number (float64); `label`: the predicted label, 0 where answers are numbers (uint8).
+    `expires`, the slice from which on it is not known (int64). `digest` of the content (uint64). `answer`: the score,
+    or the predicted number (float64); `label`: the predicted label, 0 where answers are numbers (uint8).
     """
 
     low: Column
@@ -92,6 +92,10 @@ class Joined(NamedTuple):
     truth: Column
     sign: Column
 
+    def chosen(self, which: Bools) -> Joined:
+        """Some of them."""
+        return Joined(*(column[which] for column in self))
+
 
 @dataclass
 class Applied:
@@ -113,6 +117,13 @@ class Ledger:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def held_by_model(self) -> I64:
+        """Rows held, by the code of the model's outcomes."""
+        held = self.rows.held
+        total = np.zeros(len(self._table) + 1, np.int64)
+        np.add.at(total, self._table.model_of[: held.size], held)
+        return total
 
     def apply(self, predicted: Predicted, observed: Observed) -> Applied:
         """Take what arrived, in the order of slices, within a slice predictions first.

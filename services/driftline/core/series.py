@@ -32,7 +32,7 @@ class SeriesTable:
         self.entries: list[Series] = []
         self._codes: dict[tuple[str, str | None], int] = {}
         self._versions: dict[int, list[int]] = {}
-        self._arrays: tuple[I64, U32, U32] | None = None
+        self._arrays: tuple[I64, U32, U32, I64, I64] | None = None
         for entry in known:
             self._add(entry)
 
@@ -70,14 +70,32 @@ class SeriesTable:
         """Row m: the codes of the versions of the model whose outcomes have code m, then zeros."""
         return self._tables()[2]
 
-    def _tables(self) -> tuple[I64, U32, U32]:
+    @property
+    def ranks(self) -> I64:
+        """The place of each code in the order of (model, version)."""
+        return self._tables()[3]
+
+    @property
+    def by_rank(self) -> I64:
+        """The codes in that order."""
+        return self._tables()[4]
+
+    def _tables(self) -> tuple[I64, U32, U32, I64, I64]:
         if self._arrays is None:
             versions = np.zeros((len(self) + 1, max(map(len, self._versions.values()), default=0)), np.uint32)
             for model, codes in self._versions.items():
                 versions[model, : len(codes)] = codes
             models = [0, *(self._codes[entry.model, None] for entry in self.entries)]
             segments = [1, *(entry.segment for entry in self.entries)]
-            self._arrays = np.array(segments, np.int64), np.array(models, np.uint32), versions
+            named = [("", "", 0), *((e.model, e.version or "", 1 + i) for i, e in enumerate(self.entries))]
+            by_rank = np.array([code for _, _, code in sorted(named)], np.int64)
+            self._arrays = (
+                np.array(segments, np.int64),
+                np.array(models, np.uint32),
+                versions,
+                np.argsort(by_rank),
+                by_rank,
+            )
         return self._arrays
 
     def _add(self, entry: Series) -> int:
