@@ -26,7 +26,7 @@ arrivals = st.lists(
         st.integers(0, 3),  # version or outcome time
         st.integers(0, 1),  # value
     ),
-    max_size=60,
+    max_size=40,
 )
 
 
@@ -122,19 +122,19 @@ def expected(events):
     return fates, {k: n for k, n in joins.items() if n}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(arrivals)
 def test_what_is_joined_and_what_became_of_each_arrival_follows_from_the_rules_alone(events):
     assert run(events)[:2] == expected(events)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(arrivals, st.sets(st.integers(0, 59)), st.sets(st.integers(0, 59)))
 def test_neither_batches_nor_restarts_change_anything(events, cuts, restarts):
     assert run(events, cuts, restarts) == run(events, frozenset(range(60)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(arrivals)
 def test_an_outcome_that_met_nothing_is_an_orphan_and_no_other(events):
     _, joins, orphans = run(events)

@@ -106,6 +106,7 @@ def run(log, catalog, batches=(10**9,), restart=False):
     """Feed the log in batches of the given sizes (then the rest at once); returns slices, dead letters."""
     work = MonitorWork(catalog, 0, lambda *_: None)
     stored: dict = {}
+    logs: dict = {}
     waiting = {P: deque(), OUT: deque()}
     reached = {P: -1, OUT: -1}
     position = {P: 0, OUT: 0}
@@ -123,14 +124,17 @@ def run(log, catalog, batches=(10**9,), restart=False):
             out += step.outbox
             for name in step.changes.forget:
                 stored.pop(name, None)
+                logs.pop(name, None)
             for name, fields in step.changes.drop.items():
                 for field in fields:
                     stored.get(name, {}).pop(field, None)
             for name, values in step.changes.put.items():
                 stored.setdefault(name, {}).update(values)
+            for name, more in step.changes.append.items():
+                logs[name] = logs.get(name, b"") + more
             if restart:
                 work = MonitorWork(catalog, 0, lambda *_: None)
-                asyncio.run(work.start(Stored(b"1", stored)))
+                asyncio.run(work.start(Stored(b"1", stored, logs)))
     slices = [o.value for o in out if o.topic is Topic.SLICES and dict(o.headers)["driftline-kind"] == b"slice"]
     return slices, [o for o in out if o.topic is Topic.DEAD_LETTERS]
 

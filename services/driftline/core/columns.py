@@ -74,6 +74,7 @@ class OutcomeColumns:
     number that came true.
     """
 
+    ids: Sequence[str]
     low: U64
     high: U64
     series: U32
@@ -101,7 +102,7 @@ def digests(parts: Sequence[NDArray[Any]], numbers: F64, per_row: I64, categorie
     """
     total = np.zeros(per_row.size, np.uint64)
     for place, part in enumerate(parts):
-        total += _mixed(_bits(part), np.uint64(place + 1))
+        total += _mixed(_bits(part), np.full(1, place + 1, np.uint64))
     for values, counts in ((_bits(numbers), per_row), (categories, categories_per_row)):
         if values.size:
             starts = np.cumsum(counts) - counts
@@ -109,7 +110,7 @@ def digests(parts: Sequence[NDArray[Any]], numbers: F64, per_row: I64, categorie
             mixed = _mixed(values, places.astype(np.uint64))
             some = counts > 0
             total[some] += np.add.reduceat(mixed, starts[some])
-            total = _mixed(total, np.uint64(len(parts)))
+            total = _mixed(total, np.full(1, len(parts), np.uint64))
     return total
 
 
@@ -119,7 +120,7 @@ def _bits(values: NDArray[Any]) -> U64:
     return values.astype(np.uint64)
 
 
-def _mixed(values: U64, place: U64 | np.uint64) -> U64:
+def _mixed(values: U64, place: U64) -> U64:
     x = values + place * _STEP
     x = (x ^ (x >> _S30)) * _M1
     x = (x ^ (x >> _S27)) * _M2

@@ -244,7 +244,7 @@ class Ledger:
 
     def _observe(self, new: Observed) -> U8:
         rows, size = self.rows, new.low.size
-        joined, corrected, repeated, superseded, placed = (np.zeros(size, np.bool_) for _ in range(5))
+        joined, corrected, repeated, superseded, placed, met = (np.zeros(size, np.bool_) for _ in range(6))
         for codes in self._table.versions[new.series].T:
             look = np.flatnonzero(rows.may_hold(codes, new.slice))
             found, _ = rows.index.find(new.low[look], new.high[look], codes[look])
@@ -261,18 +261,22 @@ class Ledger:
             corrected[here] |= change & has
             placed[here] |= change | same
             replaced = told & ~alive & ~same & ~later
+            met[here] |= replaced
             self._tell(now[change & has], r[change & has], -1)
             rows.join(r[replaced], rows.time[r[replaced]], rows.truth[r[replaced]], np.full(replaced.sum(), KNOWN))
             # a repeat is remembered longer than what it repeats
             held = change | same
             rows.join(r[held], time[held], truth[held], new.expires[here][held])
             self._tell(now[change], r[change], 1)
-        self._replace_waiting(new, placed, repeated, superseded)
+        self._replace_waiting(new, placed, met, repeated, superseded)
         fates = np.where(repeated, Fate.DUPLICATE, np.where(superseded, Fate.SUPERSEDED, Fate.COUNTED))
         return np.where(joined, np.where(corrected, Fate.CORRECTION, Fate.COUNTED), fates).astype(np.uint8)
 
-    def _replace_waiting(self, new: Observed, placed: Bools, repeated: Bools, superseded: Bools) -> None:
-        """Outcomes with rows of their own: the new one replaces those that are not later than it."""
+    def _replace_waiting(self, new: Observed, placed: Bools, met: Bools, repeated: Bools, superseded: Bools) -> None:
+        """Outcomes with rows of their own: the new one replaces those that are not later than it.
+
+        `met`: it replaces one that has met a prediction, so it is no orphan either; nor is one that is superseded.
+        """
         rows = self.rows
         found, _ = rows.index.find(new.low, new.high, new.series)
         which = np.flatnonzero(found >= 0)
@@ -284,7 +288,7 @@ class Ledger:
         later = alive & (rows.time[r] > new.time[which])
         repeated[which[alive & (rows.time[r] == new.time[which]) & (rows.truth[r] == new.truth[which])]] = True
         superseded[which[later]] = True
-        met = superseded.copy()
+        met |= superseded
         met[which[alive & ~later & (rows.mark[r] != 0)]] = True
         replaced = r[alive & ~later]  # what is not known any more stays for `forget` to count
         rows.take_out(replaced)

@@ -191,6 +191,7 @@ class Rows:
             )
             self._note_held(rows["series"].astype(np.int64), rows["expires"].astype(np.int64))
         taken = np.flatnonzero(self.expires[: self._top])
+        np.maximum.at(self.last, self.series[taken], self.remembered[taken])
         self.index.put(self._shadowed(taken))
         self._free = [np.flatnonzero(self.expires[: self._top] == 0)]
 

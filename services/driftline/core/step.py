@@ -102,6 +102,13 @@ class Partition:
             changed.breaches = breaches(self.table, self.plans, chosen)
         return changed
 
+    def forget(self, finished: int) -> Changed:
+        """Nothing has arrived up to slice `finished`; but what is not known after it is forgotten."""
+        changed = Changed()
+        for ledger in self.ledgers.values():
+            self._forget(changed, ledger, finished)
+        return changed
+
     def _portions(self, new: PredictionColumns, came: OutcomeColumns, finished: int) -> list[tuple[I64, I64, int]]:
         """Rows of both to apply at once, and the slice after which to forget: all, unless a limit could be reached."""
         if not self._may_reach_a_limit(new, came):
