@@ -89,7 +89,7 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
             "max_kept": (
                 "count",
                 "`50000000`",
-                "Predictions and waiting outcomes kept at most, over all partitions; beyond it the oldest are forgotten.",
+                "Predictions and waiting outcomes kept at most, in all partitions; beyond it the oldest go early.",
             ),
             "max_ahead": ("duration", "`5m`", "How far an event time may lie ahead of its arrival."),
         },
