@@ -1,0 +1,147 @@
+"""Where the engine's time goes, stage by stage, with a real Redis to store into."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import redis.asyncio as redis
+
+from benchmarks import engine
+from benchmarks.figures.engine import timing_of
+from benchmarks.measure import Progress, Stopwatch, settled
+from benchmarks.results import Cell, Column, Result
+from benchmarks.sampling import Profile, Sampler, Stage
+from benchmarks.watched import MemoryCatalog, catalog_of
+from benchmarks.workload import generate, location
+from driftline.monitor.work import MonitorWork
+from driftline.platform.changes import Changes
+from driftline.platform.records import Outgoing
+from driftline.platform.store import RedisStore
+
+SIZE = 20_000
+PREFIX = f"benchmark-profile{os.getpid()}:"
+STAGES = (
+    Stage("store", "platform/store.py"),
+    Stage("store", "/redis/"),
+    Stage("decode", "monitor/intake.py", ("_decode",)),
+    Stage("hash", "events/inputs.py", ("content_digest",)),
+    Stage("hash", "core/ledger.py", ("key",)),
+    Stage("validate", "core/validation.py"),
+    Stage("validate", "events/inputs.py"),
+    Stage("validate", "monitor/intake.py"),
+    Stage("ranges", "core/breaches.py"),
+    Stage("changes to store", "core/ledger.py", ("take_changes",)),
+    Stage("changes to store", "monitor/work.py", ("_collect_changes",)),
+    Stage("ledger", "core/ledger.py"),
+    Stage("columns", "core/binning.py", ("to_numbers",)),
+    Stage("panes", "core/binning.py"),
+    Stage("panes", "core/pane.py"),
+    Stage("panes", "core/step.py"),
+    Stage("encode", "events/base.py", ("encode",)),
+    Stage("encode", "monitor/work.py", ("_slices",)),
+    Stage("cut", "monitor/work.py", ("cut", "<genexpr>", "<lambda>")),
+    Stage("around", "monitor/work.py"),
+    Stage("around", "benchmarks/"),
+)
+MEANING = {
+    "decode": "JSON to typed events",
+    "columns": "events to arrays",
+    "hash": "ids and contents to digests",
+    "validate": "types, times, labels",
+    "ranges": "declared ranges, allowed values",
+    "ledger": "first, repeat, conflict; join; forgetting",
+    "panes": "features, scores, confusion into cells; log loss",
+    "changes to store": "what the step changed, as bytes",
+    "encode": "slices as JSON",
+    "store": "one write a step into Redis",
+    "cut": "which records belong to finished slices",
+    "around": "the harness, and what no other stage claims",
+    "garbage collection": "Python's collector",
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How many predictions, records a step."""
+
+    predictions: int
+    size: int = SIZE
+
+
+FULL, QUICK = Scale(200_000), Scale(10_000)
+
+
+def measure(scale: Scale, progress: Progress, redis_url: str) -> Result:
+    """One run under the sampler; the same run without it says what the sampler itself costs."""
+    progress.expect(3)
+    progress("making the workload")
+    workload = generate(scale.predictions)
+    timing = timing_of(scale.size)
+    catalog, marks = catalog_of(workload, timing)
+    first = engine.first_batch(marks, timing.slice_ms)
+    batches = engine.batches(*workload.records(), timing.slice_ms)
+    events = sum(batch.events for batch in batches)
+    with settled():
+        progress("a run without the sampler")
+        watch = Stopwatch()
+        asyncio.run(_run(catalog, [first, *batches], redis_url))
+        plain = watch.spent(events).cpu_us
+        progress("a run under the sampler")
+        sampler = Sampler(STAGES)
+        with sampler.running():
+            asyncio.run(_run(catalog, [first, *batches], redis_url))
+    return _result(scale, sampler.profile, events, plain)
+
+
+async def _run(catalog: MemoryCatalog, batches: Sequence[engine.Batch], redis_url: str) -> None:
+    client = redis.Redis.from_url(redis_url)
+    store = RedisStore(client, PREFIX)
+    work: MonitorWork = engine.new_work(catalog)
+    fence: bytes | None = None
+    try:
+        for turn, batch in enumerate(batches):
+            changes: list[Changes] = []
+            out = await engine.feed(work, [batch], changes.append)
+            outbox = {f"{turn:016d}:{k:06d}".encode(): _stored(each) for k, each in enumerate(out)}
+            position = str(turn).encode()
+            for each in changes:
+                await store.write(work.name, fence, position, each, outbox)
+            await store.clear(work.name, list(outbox))
+            fence = position
+    finally:
+        async for key in client.scan_iter(f"{PREFIX}*", count=1000):
+            await client.unlink(key)
+        await client.aclose()
+
+
+def _stored(out: Outgoing) -> bytes:
+    return msgspec.msgpack.encode(out)
+
+
+def _result(scale: Scale, profile: Profile, events: int, plain: float) -> Result:
+    total = profile.total
+    ranked = sorted(profile.stages.items(), key=lambda item: -item[1])
+    rows: list[list[Cell]] = [
+        [name, MEANING.get(name, ""), seconds / events * 1e6, seconds / total] for name, seconds in ranked
+    ]
+    rows.append(["all", "", total / events * 1e6, 1.0])
+    busiest = sorted(profile.functions.items(), key=lambda item: -item[1])[:5]
+    named = ", ".join(f"`{place}` {seconds / total:.0%}" for place, seconds in busiest)
+    return Result(
+        name="profile",
+        title="Where the engine's time goes, with a Redis to store into",
+        columns=[Column("stage"), Column("what"), Column("an event", "us"), Column("share", "percent")],
+        rows=rows,
+        figures={f"{name}: us an event": seconds / events * 1e6 for name, seconds in ranked},
+        notes=[
+            f"Processor time of {events:,} events (predictions and outcomes) in steps of {scale.size:,}, sampled every "
+            f"millisecond; without the sampler {plain:.3g} us an event. Sending to Kafka and the fetch are not in it.",
+            f"The busiest functions: {named}.",
+        ],
+        workload=location()[1],
+        quick=scale is not FULL,
+    )
