@@ -152,8 +152,8 @@ def _result(scale: Scale, found: dict[str, list[Spent]], idle: float, declared: 
             f"{scale.predictions:,} predictions and their outcomes, steps of {SIZE:,} records, the second half timed; "
             f"an event is a prediction or an outcome; {scale.rounds} rounds in turn.",
             f"A model of 12 features whose last prediction was forgotten holds {idle:,.0f} bytes of state in the "
-            f"worker, and {declared:,.0f} bytes of declarations (spec, bins, reference counts), over {scale.idle:,} models "
-            "(allocations traced).",
+            f"worker, and {declared:,.0f} bytes of declarations (spec, bins, reference counts), over {scale.idle:,} "
+            "models (allocations traced).",
         ],
         rounds={name: [spent.cpu_us for spent in runs] for name, runs in found.items()},
         workload=location()[1],

@@ -153,8 +153,9 @@ def _result(scale: Scale, found: dict[str, list[Spent]], told: dict[str, int]) -
         figures=figures,
         notes=[
             f"Control fed with the slices of {scale.predictions:,} predictions and their outcomes; a window ends at "
-            f"each pane, and tells {', '.join(METRICS)} with intervals, and the drift of 12 features and the score; reports "
-            f"include restatements. Processor time, {scale.rounds} rounds in turn, less that of a run without windows.",
+            f"each pane, and tells {', '.join(METRICS)} with intervals, and the drift of 12 features and the score; "
+            f"reports include restatements. Processor time, {scale.rounds} rounds in turn, less that of a run without "
+            "windows.",
         ],
         rounds=costs,
         workload=location()[1],
