@@ -17,19 +17,16 @@ import msgspec
 import numpy as np
 import redis.asyncio as redis
 
-from benchmarks import engine, spool
+from benchmarks import feeding, spool
 from benchmarks.measure import resident_bytes
 from benchmarks.watched import MemoryCatalog, Timing, deployment
 from benchmarks.workload import START_MS
 from driftline.platform.changes import Changes
 from driftline.platform.store import RedisStore
 
-WARM = 10_000
-"""Predictions after which the growth is measured: by then all code is loaded and every buffer has its size."""
-
 
 class Job(msgspec.Struct, kw_only=True):
-    """What to keep. `declared`: the bytes of a model's spec revision and baseline."""
+    """What to keep. `declared`: the bytes of a model's spec revision and baseline. `warm`: predictions not measured."""
 
     events: str
     declared: tuple[bytes, bytes]
@@ -38,6 +35,7 @@ class Job(msgspec.Struct, kw_only=True):
     traced: bool
     redis_url: str | None
     prefix: str
+    warm: int
 
 
 class Kept(msgspec.Struct, kw_only=True):
@@ -56,20 +54,20 @@ async def keep(job: Job) -> Kept:
     marks = catalog.take(*job.declared)
     client = redis.Redis.from_url(job.redis_url) if job.redis_url else None
     store = _Stored(client, job.prefix) if client else None
-    work = engine.new_work(catalog)
+    work = feeding.new_work(catalog)
     length = job.timing.slice_ms
     batches = spool.read(Path(job.events), START_MS, length, job.with_outcomes)
     seen = warm = before = 0
     if job.traced:
         tracemalloc.start()
-    for batch in _with_first(engine.first_batch(marks, length), batches):
+    for batch in _with_first(feeding.first_batch(marks, length), batches):
         changes: list[Changes] = []
-        await engine.feed(work, [batch] if batch.events else [], changes.append)
+        await feeding.feed(work, [batch] if batch.events else [], changes.append)
         if store is not None:
             for each in changes:
                 await store.write(work.name, each)
         seen += len(batch.predictions)
-        if not before and seen >= WARM:
+        if not before and seen >= job.warm:
             warm, before = seen, _held(job.traced)
     taken = _held(job.traced) - before
     found = await _redis_bytes(client, job.prefix) if client else None
@@ -114,7 +112,7 @@ def array_bytes(root: object) -> int:
     return total
 
 
-def _with_first(first: engine.Batch, rest: Iterator[engine.Batch]) -> Iterator[engine.Batch]:
+def _with_first(first: feeding.Batch, rest: Iterator[feeding.Batch]) -> Iterator[feeding.Batch]:
     yield first
     yield from rest
 

@@ -82,7 +82,7 @@ def river_naive(chunks: Sequence[Chunk], bins: Bins, adwin: bool = False) -> Ans
             auc.update(truth, score)
             log_loss.update(truth, score)
             labelled += 1
-    return Answer(n, labelled, breaches, accuracy.get(), f1.get(), auc.get(), log_loss.get())
+    return Answer(n, labelled, breaches, *(float(metric.get()) for metric in (accuracy, f1, auc, log_loss)))
 
 
 class _Features(msgspec.Struct, gc=False):

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.engine import OUTCOMES, PREDICTIONS, Batch
+from benchmarks.feeding import OUTCOMES, PREDICTIONS, Batch
 from benchmarks.workload import Workload
 from driftline.events.base import Millis
 from driftline.platform.records import Record, Source

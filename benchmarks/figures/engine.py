@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from benchmarks import engine
+from benchmarks import engine, feeding
 from benchmarks.answers import RIVER_EPS, Answer, check, expected
 from benchmarks.measure import Progress, Spent, Stopwatch, median, paired_ratio, rounds, settled
 from benchmarks.peers import ByHand, Chunk, river_naive
@@ -32,7 +32,7 @@ class Scale:
     rounds: int
 
 
-FULL, QUICK = Scale(200_000, 5), Scale(20_000, 1)
+FULL, QUICK = Scale(200_000, 5), Scale(3_000, 1)
 
 
 def timing_of(size: int, horizon: timedelta = HORIZON) -> Timing:
@@ -52,7 +52,7 @@ def measure(scale: Scale, progress: Progress) -> Result:
     for size in SIZES:
         timing = timing_of(size)
         catalog, marks = catalog_of(workload, timing)
-        batches = engine.batches(predictions, outcomes, timing.slice_ms)
+        batches = feeding.batches(predictions, outcomes, timing.slice_ms)
         chunks: list[Chunk] = [
             ([r.value or b"" for r in batch.predictions], [r.value or b"" for r in batch.outcomes]) for batch in batches
         ]
@@ -86,7 +86,7 @@ def _add_river(
         contenders[name] = _timed(workload, lambda a=adwin: river_naive(chunks, bins, a))  # type: ignore[misc]  # as above
 
 
-def _driftline(catalog: MemoryCatalog, marks: list[str], batches: list[engine.Batch]) -> Callable[[], Spent]:
+def _driftline(catalog: MemoryCatalog, marks: list[str], batches: list[feeding.Batch]) -> Callable[[], Spent]:
     return lambda: engine.run(catalog, marks, batches).whole
 
 

@@ -21,28 +21,30 @@ from benchmarks.servers import Failed
 from benchmarks.watched import Timing, declarations, reference_baseline, watch
 from benchmarks.workload import PREDICTIONS_A_SECOND, generate, location
 
-SIZE = 20_000
 HORIZON = timedelta(days=30)
 """Longer than the run, so that everything is kept."""
 PREFIX = f"benchmark-memory{os.getpid()}:"
+WARM = 10_000
+"""Predictions after which growth is measured: by then all code is loaded and every buffer has its size."""
 FORMS = {"waiting for its outcome": False, "with its outcome": True}
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How many predictions are kept."""
+    """How many predictions are kept, and how many records a step takes."""
 
     predictions: int
+    size: int
 
 
-FULL, QUICK = Scale(1_000_000), Scale(20_000)
+FULL, QUICK = Scale(1_000_000, 20_000), Scale(4_000, 200)
 
 
 def measure(scale: Scale, progress: Progress, redis_url: str) -> Result:
     """Each form twice in a process of its own: its resident memory, then its allocations traced."""
     progress.expect(1 + 2 * len(FORMS))
     progress("writing the workload to a file")
-    timing = Timing(slice=timedelta(seconds=SIZE / 2 / PREDICTIONS_A_SECOND), horizon=HORIZON)
+    timing = Timing(slice=timedelta(seconds=scale.size / 2 / PREDICTIONS_A_SECOND), horizon=HORIZON)
     with tempfile.TemporaryDirectory(prefix="driftline-benchmark-") as directory:
         path = Path(directory) / "events"
         declared = _prepare(scale, timing, path)
@@ -57,6 +59,7 @@ def measure(scale: Scale, progress: Progress, redis_url: str) -> Result:
                 traced=False,
                 redis_url=redis_url,
                 prefix=PREFIX,
+                warm=min(WARM, scale.predictions // 10),
             )
             progress(f"{name}: resident memory, Redis")
             try:

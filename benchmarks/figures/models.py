@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from benchmarks import engine
+from benchmarks import feeding
 from benchmarks.measure import Progress, Spent, Stopwatch, median, paired_ratio, rounds, settled
 from benchmarks.results import Cell, Column, Result
 from benchmarks.watched import MemoryCatalog, Timing, catalog_of, declarations, deployment, reference_baseline, watch
@@ -18,28 +18,28 @@ from driftline.events.topics import MARK_HEADER
 from driftline.monitor.work import MonitorWork
 from driftline.platform.records import Record
 
-SIZE = 20_000
 HORIZON = timedelta(seconds=500)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Predictions of each run, numbers of models, rounds, and idle models for the memory."""
+    """Predictions of each run, numbers of models, rounds, idle models for the memory, records a step."""
 
     predictions: int
     models: tuple[int, ...]
     rounds: int
     idle: int
+    size: int
 
 
-FULL = Scale(200_000, (1, 100, 1_000, 10_000), 3, 2_000)
-QUICK = Scale(20_000, (1, 100), 1, 50)
+FULL = Scale(200_000, (1, 100, 1_000, 10_000), 3, 2_000, 20_000)
+QUICK = Scale(4_000, (1, 100), 1, 20, 400)
 
 
 def measure(scale: Scale, progress: Progress) -> Result:
     """Only the second half of each run is timed: by then every model has been seen."""
     progress.expect(len(scale.models) * (1 + scale.rounds) + 1)
-    timing = Timing(slice=timedelta(seconds=SIZE / 2 / PREDICTIONS_A_SECOND), horizon=HORIZON)
+    timing = Timing(slice=timedelta(seconds=scale.size / 2 / PREDICTIONS_A_SECOND), horizon=HORIZON)
     contenders: dict[str, Callable[[], Spent]] = {}
     for models in scale.models:
         progress(f"making the workload of {models:,} models")
@@ -53,23 +53,23 @@ def measure(scale: Scale, progress: Progress) -> Result:
 
 def _contender(workload: Workload, timing: Timing) -> Callable[[], Spent]:
     catalog, marks = catalog_of(workload, timing)
-    batches = engine.batches(*workload.records(), timing.slice_ms)
-    first = engine.first_batch(marks, timing.slice_ms)
+    batches = feeding.batches(*workload.records(), timing.slice_ms)
+    first = feeding.first_batch(marks, timing.slice_ms)
     half = next(
         k for k, batch in enumerate(batches) if batch.predictions and _index(batch) >= len(workload.predictions) // 2
     )
 
     def run() -> Spent:
-        work = engine.new_work(catalog)
-        asyncio.run(engine.feed(work, [first, *batches[:half]]))
+        work = feeding.new_work(catalog)
+        asyncio.run(feeding.feed(work, [first, *batches[:half]]))
         watch = Stopwatch()
-        asyncio.run(engine.feed(work, batches[half:]))
+        asyncio.run(feeding.feed(work, batches[half:]))
         return watch.spent(sum(batch.events for batch in batches[half:]))
 
     return run
 
 
-def _index(batch: engine.Batch) -> int:
+def _index(batch: feeding.Batch) -> int:
     return batch.predictions[0].offset
 
 
@@ -94,10 +94,10 @@ def idle_bytes(models: int, timing: Timing) -> tuple[float, float]:
         marks = [mark for revision, bins in declared for mark in catalog.take(revision, bins)]
         gc.collect()
         known = tracemalloc.get_traced_memory()[0]
-        work = engine.new_work(catalog)
-        asyncio.run(engine.feed(work, [engine.first_batch(marks, timing.slice_ms)]))
+        work = feeding.new_work(catalog)
+        asyncio.run(feeding.feed(work, [feeding.first_batch(marks, timing.slice_ms)]))
         length = timing.slice_ms
-        asyncio.run(engine.feed(work, engine.batches(once, sorted(truths, key=_arrival), length)))
+        asyncio.run(feeding.feed(work, feeding.batches(once, sorted(truths, key=_arrival), length)))
         _pass_time(work, later, length)
         gc.collect()
         total = tracemalloc.get_traced_memory()[0]
@@ -109,10 +109,10 @@ def idle_bytes(models: int, timing: Timing) -> tuple[float, float]:
 def _pass_time(work: MonitorWork, until: int, length: int) -> None:
     ticks = [
         Record(source, 10**9, until, until, None, b"", ((MARK_HEADER, b"tick"),))
-        for source in (engine.PREDICTIONS, engine.OUTCOMES)
+        for source in (feeding.PREDICTIONS, feeding.OUTCOMES)
     ]
     end = until // length * length + length
-    asyncio.run(engine.feed(work, [engine.Batch(ticks[:1], ticks[1:], end)]))
+    asyncio.run(feeding.feed(work, [feeding.Batch(ticks[:1], ticks[1:], end)]))
 
 
 def _renamed(record: Record, model: str) -> Record:
@@ -134,8 +134,7 @@ def _result(scale: Scale, found: dict[str, list[Spent]], idle: float, declared: 
         rows.append([name, median(costs), min(costs), max(costs), ratio])
         figures[f"{name} models: us an event"] = median(costs)
         figures[f"{name} models: x one model"] = ratio
-    figures["bytes an idle model, state"] = idle
-    figures["bytes an idle model, declared"] = declared
+    figures["bytes an idle model"] = idle + declared
     return Result(
         name="models",
         title="Models interleaved at random: processor time an event",
@@ -149,8 +148,8 @@ def _result(scale: Scale, found: dict[str, list[Spent]], idle: float, declared: 
         rows=rows,
         figures=figures,
         notes=[
-            f"{scale.predictions:,} predictions and their outcomes, steps of {SIZE:,} records, the second half timed; "
-            f"an event is a prediction or an outcome; {scale.rounds} rounds in turn.",
+            f"{scale.predictions:,} predictions and their outcomes, steps of {scale.size:,} records, the second half "
+            f"timed; an event is a prediction or an outcome; {scale.rounds} rounds in turn.",
             f"A model of 12 features whose last prediction was forgotten holds {idle:,.0f} bytes of state in the "
             f"worker, and {declared:,.0f} bytes of declarations (spec, bins, reference counts), over {scale.idle:,} "
             "models (allocations traced).",

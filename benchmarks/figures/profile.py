@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 import redis.asyncio as redis
 
-from benchmarks import engine
+from benchmarks import feeding
 from benchmarks.figures.engine import timing_of
 from benchmarks.measure import Progress, Stopwatch, settled
 from benchmarks.results import Cell, Column, Result
@@ -72,7 +72,7 @@ class Scale:
     size: int = SIZE
 
 
-FULL, QUICK = Scale(200_000), Scale(10_000)
+FULL, QUICK = Scale(200_000), Scale(4_000, 1_000)
 
 
 def measure(scale: Scale, progress: Progress, redis_url: str) -> Result:
@@ -82,8 +82,8 @@ def measure(scale: Scale, progress: Progress, redis_url: str) -> Result:
     workload = generate(scale.predictions)
     timing = timing_of(scale.size)
     catalog, marks = catalog_of(workload, timing)
-    first = engine.first_batch(marks, timing.slice_ms)
-    batches = engine.batches(*workload.records(), timing.slice_ms)
+    first = feeding.first_batch(marks, timing.slice_ms)
+    batches = feeding.batches(*workload.records(), timing.slice_ms)
     events = sum(batch.events for batch in batches)
     with settled():
         progress("a run without the sampler")
@@ -97,15 +97,15 @@ def measure(scale: Scale, progress: Progress, redis_url: str) -> Result:
     return _result(scale, sampler.profile, events, plain)
 
 
-async def _run(catalog: MemoryCatalog, batches: Sequence[engine.Batch], redis_url: str) -> None:
+async def _run(catalog: MemoryCatalog, batches: Sequence[feeding.Batch], redis_url: str) -> None:
     client = redis.Redis.from_url(redis_url)
     store = RedisStore(client, PREFIX)
-    work: MonitorWork = engine.new_work(catalog)
+    work: MonitorWork = feeding.new_work(catalog)
     fence: bytes | None = None
     try:
         for turn, batch in enumerate(batches):
             changes: list[Changes] = []
-            out = await engine.feed(work, [batch], changes.append)
+            out = await feeding.feed(work, [batch], changes.append)
             outbox = {f"{turn:016d}:{k:06d}".encode(): _stored(each) for k, each in enumerate(out)}
             position = str(turn).encode()
             for each in changes:

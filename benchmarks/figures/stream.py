@@ -136,8 +136,8 @@ def _result(scale: Scale, loaded: dict[Form, _Loaded]) -> Result:
         figures=figures,
         notes=[
             f"{scale.predictions:,} predictions and their outcomes in {PARTITIONS} partitions of each topic, 12 "
-            "features; the monitor begins with nothing stored and is measured by the clock from the first slices that it stored "
-            "and published to the last; an event is a prediction or an outcome.",
+            "features; the monitor begins with nothing stored and is measured by the clock from the first slices that "
+            "it stored and published to the last; an event is a prediction or an outcome.",
             f"{scale.rounds} rounds in turn; the ratio is the median of the rounds' own. Bare consumption: aiokafka "
             "with the loop's settings, in a process of its own, doing nothing with what it reads.",
         ],

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from benchmarks import engine
+from benchmarks import feeding
 from benchmarks.measure import Progress, Spent, Stopwatch, median, rounds, settled
 from benchmarks.results import Cell, Column, Result
 from benchmarks.watched import METRICS, MemoryCatalog, Timing, declarations, deployment, reference_baseline, spec_text
@@ -38,7 +38,7 @@ class Scale:
     rounds: int
 
 
-FULL, QUICK = Scale(200_000, (1, 6, 60, 180), 3), Scale(20_000, (1, 6), 1)
+FULL, QUICK = Scale(200_000, (1, 6, 60, 180), 3), Scale(4_000, (1, 6), 1)
 
 
 def measure(scale: Scale, progress: Progress) -> Result:
@@ -71,8 +71,8 @@ def _slices(workload: Workload, spec: MonitorSpec, partition: int) -> list[Recor
     """What a monitor publishes about the workload, as records of `slices`."""
     catalog, marks = _catalog(workload, spec)
     slice_ms = round(SLICE.total_seconds() * 1000)
-    steps = [engine.first_batch(marks, slice_ms), *engine.batches(*workload.records(partition), slice_ms)]
-    out = asyncio.run(engine.feed(engine.new_work(catalog), steps))
+    steps = [feeding.first_batch(marks, slice_ms), *feeding.batches(*workload.records(partition), slice_ms)]
+    out = asyncio.run(feeding.feed(feeding.new_work(catalog), steps))
     return [_record(offset, each) for offset, each in enumerate(o for o in out if o.topic is Topic.SLICES)]
 
 
