@@ -101,8 +101,8 @@ def _ticks(at: Millis) -> list[Outgoing]:
 
 
 def _outgoing(topic: Topic, records: Sequence[Record], partition: int, form: Form) -> Iterator[Outgoing]:
-    if form == "columns":
-        yield from columns.batches(topic, records, partition)
+    if form == "columns" and topic is Topic.PREDICTIONS:
+        yield from columns.batches(records, partition)
         return
     for record in records:
         yield Outgoing(topic, record.key, record.value, partition, (), record.arrival)

@@ -18,7 +18,7 @@ from driftline.platform.settings import LocalServers, Settings
 
 HORIZON = timedelta(seconds=500)
 FORMS: tuple[Form, ...] = ("single", "columns")
-NAMES = {"single": "single JSON", "columns": "JSON columns, 1,000 rows a batch"}
+NAMES = {"single": "single JSON", "columns": "predictions in JSON columns, 1,000 rows a batch"}
 
 
 @dataclass(frozen=True)

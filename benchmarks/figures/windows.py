@@ -103,7 +103,6 @@ async def _ignore(_: Decided) -> None:
 
 async def _decide(work: ControlWork, published: Sequence[Record]) -> int:
     """Everything that the monitor published, one "read up to" at a time; the number of window reports."""
-    await work.start({}, fresh=True)
     reports = 0
     waiting: deque[Record] = deque()
     far: Millis = published[-1].arrival + 10**12
