@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
+from pathlib import Path
+from types import CodeType, FrameType
 
 EVERY_S = 0.001
 COLLECTING = "garbage collection"
@@ -52,7 +53,7 @@ class Sampler:
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self._stages = stages
-        self._known: dict[tuple[str, str], str | None] = {}
+        self._known: dict[CodeType, tuple[str | None, str]] = {}
         self._last = 0.0
         self.profile = Profile()
 
@@ -72,11 +73,12 @@ class Sampler:
 
     def _take(self, _number: int, frame: FrameType | None) -> None:
         passed = self._passed()
+        while frame is not None and frame.f_code.co_filename == __file__:  # its own work is its caller's
+            frame = frame.f_back
         while frame is not None:
-            stage = self._stage_of(frame.f_code.co_filename, frame.f_code.co_name)
+            stage, place = self._look_at(frame.f_code)
             if stage is not None:
                 self.profile.stages[stage] += passed
-                place = f"{frame.f_code.co_filename.rpartition('driftline/')[2]}:{frame.f_code.co_name}"
                 self.profile.functions[place] += passed
                 return
             frame = frame.f_back
@@ -93,8 +95,18 @@ class Sampler:
         passed, self._last = now - self._last, now
         return passed
 
-    def _stage_of(self, file: str, function: str) -> str | None:
-        key = (file, function)
-        if key not in self._known:
-            self._known[key] = next((stage.name for stage in self._stages if stage.holds(file, function)), None)
-        return self._known[key]
+    def _look_at(self, code: CodeType) -> tuple[str | None, str]:
+        """The stage that claims a frame's code, and what the code is called."""
+        if code not in self._known:
+            function, file = _function(code), code.co_filename
+            stage = next((stage.name for stage in self._stages if stage.holds(file, function)), None)
+            self._known[code] = stage, f"{'/'.join(Path(file).parts[-2:])}:{function}"
+        return self._known[code]
+
+
+def _function(code: CodeType) -> str:
+    """The function's name; what is written inside one (comprehensions, lambdas) goes by the name around it."""
+    parts = code.co_qualname.split(".")
+    while parts[-1].startswith("<") and len(parts) > 1:
+        parts.pop()
+    return parts[-1]
