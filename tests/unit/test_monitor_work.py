@@ -18,6 +18,7 @@ from driftline.events.slices import Slice
 from driftline.events.topics import MARK_HEADER, Topic
 from driftline.monitor.work import MonitorWork
 from driftline.platform.records import Record, Source
+from driftline.platform.store import Stored
 from driftline.spec.model import FeatureSpec, MonitorSpec, OutputSpec, PromotionSpec
 
 P, OUT = Source(Topic.PREDICTIONS, 0), Source(Topic.OUTCOMES, 0)
@@ -129,7 +130,7 @@ def run(log, catalog, batches=(10**9,), restart=False):
                 stored.setdefault(name, {}).update(values)
             if restart:
                 work = MonitorWork(catalog, 0, lambda *_: None)
-                asyncio.run(work.start(stored, fresh=False))
+                asyncio.run(work.start(Stored(b"1", stored)))
     slices = [o.value for o in out if o.topic is Topic.SLICES and dict(o.headers)["driftline-kind"] == b"slice"]
     return slices, [o for o in out if o.topic is Topic.DEAD_LETTERS]
 

@@ -27,7 +27,7 @@ from driftline.events.slices import Slice
 from driftline.events.topics import MARK_HEADER, Topic
 from driftline.platform.catalog import Catalog
 from driftline.platform.changes import Changes, Step
-from driftline.platform.loop import Hashes
+from driftline.platform.loop import Stored
 from driftline.platform.records import Record, Source
 from driftline.spec.model import MonitorSpec, millis
 
@@ -88,17 +88,17 @@ class ControlWork:
         self._layouts: dict[str, Layout] = {}
         self._stored: dict[str, bytes] = {}
 
-    async def start(self, stored: Hashes, fresh: bool) -> None:
+    async def start(self, stored: Stored) -> None:
         """Without state, what was published before is recognised by its id: only what is missing is written."""
-        if fresh:
+        if stored.fresh:
             self._published = await asyncio.to_thread(self._read_published, OUTPUTS, self._number)
             return
-        self._state = msgspec.json.decode(stored["shard"][b"state"], type=_State)
-        for data in stored.get("books", {}).values():
+        self._state = msgspec.json.decode(stored.hashes["shard"][b"state"], type=_State)
+        for data in stored.hashes.get("books", {}).values():
             book = msgspec.json.decode(data, type=Book)
             self._stored[book.model] = data
             desk = self._desk(book)
-            desk.panes.restore(stored.get(f"panes:{book.model}", {}).items())
+            desk.panes.restore(stored.hashes.get(f"panes:{book.model}", {}).items())
 
     def cut(
         self, waiting: Mapping[Source, Sequence[Record]], reached: Mapping[Source, Millis]

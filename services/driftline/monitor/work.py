@@ -21,7 +21,7 @@ from driftline.events.topics import MARK_HEADER, DeadLetterReason, Topic
 from driftline.monitor.intake import take_in
 from driftline.platform.catalog import Catalog
 from driftline.platform.changes import Changes, Step
-from driftline.platform.loop import Hashes
+from driftline.platform.loop import Stored
 from driftline.platform.records import Outgoing, Record, Source, dead_letter
 from driftline.spec.model import MonitorSpec, millis
 
@@ -62,13 +62,13 @@ class MonitorWork:
         self._ledgers: dict[str, Ledger] = {}
         self._layouts: dict[str, Layout] = {}
 
-    async def start(self, stored: Hashes, fresh: bool) -> None:
+    async def start(self, stored: Stored) -> None:
         """See `Work.start`."""
-        if fresh:
+        if stored.fresh:
             return
-        self._state = msgspec.json.decode(stored["state"][b"state"], type=_State)
+        self._state = msgspec.json.decode(stored.hashes["state"][b"state"], type=_State)
         items: dict[str, list[tuple[bytes, bytes]]] = {}
-        for name, values in stored.items():
+        for name, values in stored.hashes.items():
             if name.startswith("ledger:"):
                 items.setdefault(name.removeprefix("ledger:").rsplit(":", 1)[0], []).extend(values.items())
         for model, rows in items.items():

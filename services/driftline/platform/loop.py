@@ -21,14 +21,11 @@ from driftline.platform.changes import Changes, Step
 from driftline.platform.kafka import from_kafka, tick
 from driftline.platform.records import Outgoing, Record, Source
 from driftline.platform.settings import Settings
-from driftline.platform.store import Fenced, Store
+from driftline.platform.store import Fenced, Store, Stored
 
-__all__ = ["Changes", "Hashes", "Loop", "Step", "Work"]
+__all__ = ["Changes", "Loop", "Step", "Stored", "Work"]
 
 log = logging.getLogger("driftline.loop")
-
-Hashes = Mapping[str, Mapping[bytes, bytes]]
-"""Stored state: named hashes of field -> value."""
 
 POLL_MS = 200
 FETCH_RECORDS = 5_000
@@ -48,8 +45,8 @@ class Work(Protocol):
     ticked: tuple[Source, ...]
     """Those of its sources in which it lets time pass while nothing comes (`clock: live`)."""
 
-    async def start(self, stored: Hashes, fresh: bool) -> None:
-        """Take over the stored state; `fresh`: there is none, reading begins at the earliest record kept."""
+    async def start(self, stored: Stored) -> None:
+        """Take over the stored state; where it is `fresh`, reading begins at the earliest record kept."""
 
     def cut(
         self, waiting: Mapping[Source, Sequence[Record]], reached: Mapping[Source, Millis]
@@ -123,7 +120,7 @@ class Loop:
     async def _live(self, work: Work, consumer: AIOKafkaConsumer) -> None:
         stored = await self._store.load(work.name)
         position = msgspec.json.decode(stored.position, type=_Position) if stored.position else None
-        await work.start(stored.hashes, fresh=position is None)
+        await work.start(stored)
         await self._relay(work.name, [(name, _decode_outgoing(value)) for name, value in stored.outbox])
         inbox = _Inbox(self._settings, work, consumer)
         turn = await inbox.open(position)

@@ -29,6 +29,11 @@ class Stored:
     logs: dict[str, bytes] = field(default_factory=dict)
     outbox: list[tuple[bytes, bytes]] = field(default_factory=list)
 
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing is stored."""
+        return self.position is None
+
 
 class Store(Protocol):
     """State, outbox and position of units. The contract suite in `tests/contract` says what each must hold."""
