@@ -16,13 +16,25 @@ from driftline.core.validation import kept_slices
 from driftline.errors import InvalidRecord
 from driftline.events.base import Millis, encode
 from driftline.events.partitioning import partition_of
-from driftline.events.slices import Breach, PaneDelta, ReadUpTo, Slice, read_up_to_headers, slice_headers
+from driftline.events.slices import (
+    Breach,
+    Gap,
+    NoticeKind,
+    PaneDelta,
+    ReadUpTo,
+    Slice,
+    notice,
+    notice_headers,
+    read_up_to_headers,
+    slice_headers,
+)
 from driftline.events.topics import MARK_HEADER, DeadLetterReason, Topic
 from driftline.monitor.intake import take_in
 from driftline.platform.catalog import Catalog
 from driftline.platform.changes import Changes, Step
-from driftline.platform.loop import Stored
 from driftline.platform.records import Outgoing, Record, Source, dead_letter
+from driftline.platform.store import Stored
+from driftline.platform.work import Refused
 from driftline.spec.model import MonitorSpec, millis
 
 DEFAULT_BINS = "default:"
@@ -61,6 +73,7 @@ class MonitorWork:
         self._state = _State()
         self._ledgers: dict[str, Ledger] = {}
         self._layouts: dict[str, Layout] = {}
+        self._refused: Refused = {}
 
     async def start(self, stored: Stored) -> None:
         """See `Work.start`."""
@@ -73,6 +86,19 @@ class MonitorWork:
                 items.setdefault(name.removeprefix("ledger:").rsplit(":", 1)[0], []).extend(values.items())
         for model, rows in items.items():
             self._ledger(self._spec(model)).restore(rows)
+
+    def refuse(self, records: Refused) -> None:
+        """See `Work.refuse`."""
+        self._refused = records
+
+    def tell(self, kind: NoticeKind, at: Millis, detail: str, gap: Gap | None = None) -> list[Outgoing]:
+        """See `Tells.tell`."""
+        told = notice(kind, self._number, self._state.finished + 1, at, detail=detail, gap=gap)
+        return [Outgoing(Topic.SLICES, None, encode(told), self._number, notice_headers(told, 0))]
+
+    def gauges(self) -> dict[str, float]:
+        """See `Measures.gauges`."""
+        return {"kept_predictions": sum(map(len, self._ledgers.values()))}
 
     def cut(
         self, waiting: Mapping[Source, Sequence[Record]], reached: Mapping[Source, Millis]
@@ -136,6 +162,8 @@ class MonitorWork:
         for record in (*predictions, *outcomes):
             slice_number = self._slice(record)
             try:
+                if (why := self._refused.get((record.source, record.offset))) is not None:
+                    raise InvalidRecord(DeadLetterReason.STEP_FAILED, why)
                 if (mark := record.header(MARK_HEADER)) is not None:
                     if self._read_mark(mark, slice_number):
                         marks.setdefault(slice_number, []).append(mark)

@@ -69,7 +69,7 @@ def create(
                 continue
             new = NewTopic(
                 name=settings.topic(topic),
-                num_partitions=_partitions(rule, wanted),
+                num_partitions=partitions_of(topic, wanted),
                 replication_factor=replication,
                 topic_configs=_configuration(topic, rule, wanted, retention),
             )
@@ -101,7 +101,7 @@ def check(settings: Settings) -> list[str]:
         problems = []
         for topic, rule in TOPICS.items():
             name = settings.topic(topic)
-            expected = _partitions(rule, deployment)
+            expected = partitions_of(topic, deployment)
             if (found := len(described[name]["partitions"])) != expected:
                 problems.append(
                     f"topic {name} has {found} partitions where {expected} were made; ids and models would move: "
@@ -124,8 +124,10 @@ def _admin(settings: Settings) -> KafkaAdminClient:
         ) from error
 
 
-def _partitions(rule: TopicRule, deployment: Deployment) -> int:
-    return {Spread.SOURCE: deployment.partitions, Spread.SHARD: deployment.shards, Spread.ONE: 1}[rule.spread]
+def partitions_of(topic: Topic, deployment: Deployment) -> int:
+    """How many partitions a topic was made with."""
+    spread = TOPICS[topic].spread
+    return {Spread.SOURCE: deployment.partitions, Spread.SHARD: deployment.shards, Spread.ONE: 1}[spread]
 
 
 def _configuration(topic: Topic, rule: TopicRule, deployment: Deployment, retention: timedelta) -> dict[str, str]:
