@@ -26,6 +26,7 @@ from redis.exceptions import RedisError
 from driftline.errors import DeploymentError, DriftlineError
 from driftline.events.base import Millis
 from driftline.events.topics import Topic
+from driftline.platform import retention
 from driftline.platform import settings as settings_module
 from driftline.platform.catalog import Catalog
 from driftline.platform.heartbeat import Heartbeat
@@ -69,10 +70,13 @@ def run_service(service: str, topics: Sequence[Topic], make_work: MakeWork) -> N
     try:
         settings = settings_module.load()
         problems = check(settings)
+        warnings = [] if problems else retention.warnings(settings)
     except DriftlineError as error:
         sys.exit(f"driftline {service}: {error}")
     if problems:
         sys.exit("\n".join(f"driftline {service}: {problem}" for problem in problems))
+    for warning in warnings:
+        log.warning("%s", warning)
     faust_directory = settings.state_dir / "faust"
     faust_directory.mkdir(parents=True, exist_ok=True)
     app = faust.App(

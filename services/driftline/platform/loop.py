@@ -94,7 +94,7 @@ class Loop:
             del stored
             await stand_still(self._store, checkpoint, own.stop, inbox, self._watch)
             return
-        self._watch.stopped, self._watch.missing = "", own.told.missing
+        self._watch.stopped, self._watch.behind, self._watch.missing = "", own.told.behind, own.told.missing
         await take_over(work, stored, self._refused)
         del stored  # the work has its own by now
         try:

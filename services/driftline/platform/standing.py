@@ -110,7 +110,7 @@ def comment(work: Work, step: Step, told: Told, missing: Sequence[Missing], watc
             text = f"The decision time lies {behind:.0f} s behind the clock."
             log.warning("%s: %s: %s", work.name, kind, text)
             step.outbox += _tell(work, kind, watch.decision_time, text, None)
-    watch.missing = told.missing
+    watch.behind, watch.missing = told.behind, told.missing
     if encode(told) != before:
         step.changes.put[OWN] = {TOLD: encode(told)}
 

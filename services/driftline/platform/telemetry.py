@@ -85,6 +85,7 @@ class UnitWatch:
     missing: Mapping[str, int] = field(default_factory=dict)
     outbox: int = 0
     stopped: str = ""
+    behind: bool = False
     gauges: Mapping[str, float] = field(default_factory=dict)
 
     def note(self, events: int, decision_time: Millis) -> None:
@@ -110,13 +111,15 @@ class UnitWatch:
 class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker that runs units says of them.
 
-    `behind_s`: how far the slowest decision time lies behind the wall clock (`clock: live`). `kept`: predictions
+    `behind_s`: how far the slowest decision time lies behind the wall clock (`clock: live`); `behind`: further than it
+    should, as a notice has said. `kept`: predictions
     remembered until their horizon. `dead_letters`, `refused`: since it started. `missing`: records that were gone from
     Kafka before they were read. `metrics`: where it answers Prometheus. `stopped`: why units stand still, by unit.
     """
 
     lag: int
     behind_s: float | None
+    behind: bool
     kept: int | None
     dead_letters: int
     refused: int
@@ -153,6 +156,7 @@ class WorkerWatch(Collector):
         return Vitals(
             lag=sum(sum(u.lag.values()) for u in units),
             behind_s=max((behind for u in units if (behind := u.behind_s(now)) is not None), default=None),
+            behind=any(u.behind for u in units),
             kept=int(sum(kept)) if kept else None,
             dead_letters=sum(u.dead_letters.total() for u in units),
             refused=sum(u.refused for u in units),

@@ -115,6 +115,17 @@ def check(settings: Settings) -> list[str]:
         admin.close()
 
 
+def configurations(settings: Settings, names: list[str]) -> dict[str, dict[str, str]]:
+    """The settings of topics, as the broker has them. Raises `Unreachable`."""
+    admin = _admin(settings)
+    try:
+        return _configurations(admin, names)
+    except KafkaError as error:
+        raise Unreachable(f"Kafka at {settings.bootstrap} did not describe the topics: {error}") from error
+    finally:
+        admin.close()
+
+
 def _admin(settings: Settings) -> KafkaAdminClient:
     try:
         return KafkaAdminClient(bootstrap_servers=settings.bootstrap, bootstrap_timeout_ms=ANSWERS_WITHIN_MS)
