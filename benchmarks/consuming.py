@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.servers import Failed
 from driftline.events.topics import Topic
-from driftline.platform.loop import FETCH_RECORDS, POLL_MS
+from driftline.platform.inbox import FETCH_RECORDS, POLL_MS
 from driftline.platform.settings import Settings
 
 

@@ -116,6 +116,26 @@ def test_what_one_unit_writes_is_not_another_s(store):
     assert (v.hashes, v.logs, v.outbox) == ({}, {"l": b"v"}, [])
 
 
+def test_a_peek_is_the_position_and_one_hash(store):
+    async def story():
+        nothing = await store.peek("u", "h")
+        await store.write("u", None, b"1", Changes(put={"h": {b"a": b"1"}, "g": {b"b": b"2"}}), {b"1": b"x"})
+        return nothing, await store.peek("u", "h"), await store.peek("u", "none")
+
+    assert asyncio.run(story()) == ((None, {}), (b"1", {b"a": b"1"}), (b"1", {}))
+
+
+def test_a_unit_with_a_position_and_nothing_else_is_fresh(store):
+    async def story():
+        before = await store.load("u")
+        await store.write("u", None, b"1", Changes(), {b"1": b"x"})
+        position_only = await store.load("u")
+        await store.write("u", b"1", b"2", Changes(append={"l": b"rows"}), {})
+        return before.fresh, position_only.fresh, (await store.load("u")).fresh
+
+    assert asyncio.run(story()) == (True, True, False)
+
+
 BIG = 50_000_000
 MANY = 60_000
 

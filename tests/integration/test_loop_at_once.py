@@ -28,6 +28,8 @@ class Echo:
 
     async def start(self, stored): ...
 
+    def refuse(self, records): ...
+
     def cut(self, waiting, reached):
         return None
 

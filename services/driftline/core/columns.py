@@ -28,7 +28,8 @@ class PredictionColumns:
 
     `numbers` holds the numeric features of all rows, one row after the other, in the order of its spec, NaN where
     missing; `categories` likewise, None where missing. `answer` is the score (NaN: none), or the predicted number of a
-    regression; `label` the predicted label's number (0 in a regression).
+    regression; `label` the predicted label's number (0 in a regression). `last`: the offset of the last row's record,
+    -1 where there is none.
     """
 
     ids: Sequence[str]
@@ -44,6 +45,7 @@ class PredictionColumns:
     digest: U64
     numbers: F64
     categories: Sequence[str | None]
+    last: int
 
     @property
     def size(self) -> int:
@@ -61,6 +63,7 @@ class PredictionColumns:
             ids=[self.ids[row] for row in rows.tolist()],
             numbers=self.numbers[np.repeat(kept, numbers_per_plan[self.plan])],
             categories=list(compress(self.categories, categories.tolist())),
+            last=self.last,
             **{name: getattr(self, name)[rows] for name in _BY_ROW},
         )
 
@@ -71,7 +74,7 @@ _BY_ROW = ("low", "high", "series", "plan", "slice", "pane", "shadow", "answer",
 @dataclass(frozen=True)
 class OutcomeColumns:
     """Outcomes in the order of the log. `series` is the code of the model's outcomes; `truth` a label's number, or the
-    number that came true.
+    number that came true; `last` as in `PredictionColumns`.
     """
 
     ids: Sequence[str]
@@ -81,6 +84,7 @@ class OutcomeColumns:
     slice: I64
     time: I64
     truth: F64
+    last: int
 
     @property
     def size(self) -> int:

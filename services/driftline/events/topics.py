@@ -99,4 +99,5 @@ class DeadLetterReason(StrEnum):
     TOO_FAR_AHEAD = "too-far-ahead"  # its event time lies further ahead of its arrival than max_ahead
     KEY_MISMATCH = "key-mismatch"  # the record's key is not the event's id: it may stand in a wrong partition
     UNKNOWN_MARK = "unknown-mark"  # a mark that names nothing known
+    STEP_FAILED = "step-failed"  # Driftline itself cannot work on it: a bug, told in the detail
     UNKNOWN_CONTENT_TYPE = "unknown-content-type"  # its header content-type is not application/json

@@ -153,10 +153,12 @@ class Reader:
         if not fine.all():
             bad += [self._refuse((good[i], 0)) for i in np.flatnonzero(~fine).tolist()]
             ids = [ids[i] for i in np.flatnonzero(fine).tolist()]
+            good = [good[i] for i in np.flatnonzero(fine).tolist()]
         low, high = hashed([event_id.encode() for event_id in ids])
         number, arrival = number[fine], arrival[fine]
         code = self._code[number]
-        return OutcomeColumns(ids, low, high, code, arrival // slice_ms, time[fine], truth[fine]), bad
+        last = good[-1].offset if good else -1
+        return OutcomeColumns(ids, low, high, code, arrival // slice_ms, time[fine], truth[fine], last), bad
 
     def _take_singles(self, chunk: Sequence[Record], rows: _Rows, bad: list[Bad]) -> None:
         events, good = _decoded(self._decode, chunk, partial(self._prediction_alone, bad))
@@ -301,6 +303,7 @@ class Reader:
             digest=digests(parts, numbers, of_numbers, self._hashed_names(categories), per_row - of_numbers),
             numbers=numbers,
             categories=categories,
+            last=rows.places[-1][0].offset if rows.places else -1,
         )
         return columns, bad
 

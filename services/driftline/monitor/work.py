@@ -14,23 +14,34 @@ from driftline.core.pane import Layout
 from driftline.core.series import Series, SeriesTable
 from driftline.core.step import Changed, Partition
 from driftline.core.validation import kept_slices
-from driftline.errors import InvalidRecord
+from driftline.errors import InvalidRecord, UnitStopped
 from driftline.events.base import Millis, encode
 from driftline.events.partitioning import partition_of
-from driftline.events.slices import ReadUpTo, read_up_to_headers, slice_headers
+from driftline.events.slices import (
+    Gap,
+    NoticeKind,
+    ReadUpTo,
+    notice,
+    notice_headers,
+    read_up_to_headers,
+    slice_headers,
+)
 from driftline.events.topics import MARK_HEADER, DeadLetterReason, Topic
 from driftline.monitor.marks import Mark, NotAMark
 from driftline.monitor.reading import Bad, Reader
 from driftline.monitor.slices import slices
 from driftline.platform.catalog import Catalog
 from driftline.platform.changes import Changes, Step
-from driftline.platform.loop import Stored
 from driftline.platform.records import Outgoing, Record, Source, dead_letter
+from driftline.platform.store import Stored
+from driftline.platform.work import Refused
 from driftline.spec.model import MonitorSpec, millis
 
 DEFAULT_BINS = "default:"
 SAMPLED = np.uint64(63)
 """Of the ids, those whose hash has none of these bits (1 in 64) are looked at for the partition they stand in."""
+BAD_IN_A_ROW = 10_000
+"""After so many bad records of a source without a good one the partition stops: somebody has deployed a mistake."""
 
 
 class _State(msgspec.Struct, kw_only=True):
@@ -39,7 +50,8 @@ class _State(msgspec.Struct, kw_only=True):
     `origin`: the first slice seen. `previous`: the last slice published. `finished`: the last slice said to be
     finished. `specs`: revision in force by model. `coming`: (slice of the mark, model, revision), in force from the
     slice after. `bins`: bins id by model and version, fixed at the first sight of the version. `series`: see
-    `core.series`.
+    `core.series`. `bad`: by topic, how many bad records came since the last good one; -1: an operator lets them pass
+    until a good one comes.
     """
 
     origin: int | None = None
@@ -49,6 +61,7 @@ class _State(msgspec.Struct, kw_only=True):
     coming: list[tuple[int, str, int]] = []
     bins: dict[str, dict[str, str]] = {}
     series: list[Series] = []
+    bad: dict[str, int] = {}
 
 
 class MonitorWork:
@@ -71,6 +84,7 @@ class MonitorWork:
         self._shards: dict[str, int] = {}
         self._baselines: list[tuple[int, str]] = []
         self._stored: dict[bytes, bytes] = {}
+        self._refused: Refused = {}
 
     async def start(self, stored: Stored) -> None:
         """See `Work.start`."""
@@ -87,6 +101,23 @@ class MonitorWork:
             if series.version is not None:
                 bins_id = self._state.bins[series.model][series.version]
                 self._partition.kinds.add(code, bins_id, self._layout(bins_id))
+
+    def refuse(self, records: Refused) -> None:
+        """See `Work.refuse`."""
+        self._refused = records
+
+    def resume(self, kind: NoticeKind) -> Changes:
+        """See `Resumes.resume`: what was all bad may pass."""
+        changes = Changes()
+        if kind is NoticeKind.ALL_BAD:
+            self._state.bad = {source.topic.value: -1 for source in self.sources}
+            self._collect_changes(changes)
+        return changes
+
+    def tell(self, kind: NoticeKind, at: Millis, detail: str, gap: Gap | None = None) -> list[Outgoing]:
+        """See `Tells.tell`."""
+        told = notice(kind, self._number, self._state.finished + 1, at, detail=detail, gap=gap)
+        return [Outgoing(Topic.SLICES, None, encode(told), self._number, notice_headers(told, 0))]
 
     def cut(
         self, waiting: Mapping[Source, Sequence[Record]], reached: Mapping[Source, Millis]
@@ -121,10 +152,10 @@ class MonitorWork:
         """See `Work.stored_and_relayed`."""
 
     def gauges(self) -> dict[str, float]:
-        """What this partition holds: see `Work.gauges`."""
+        """See `Measures.gauges`."""
         ledgers = self._partition.ledgers.values()
         return {
-            "kept_rows": float(sum(len(ledger) for ledger in ledgers)),
+            "kept_predictions": float(sum(len(ledger) for ledger in ledgers)),
             "ledger_bytes": float(sum(ledger.rows.size_bytes for ledger in ledgers)),
         }
 
@@ -169,17 +200,47 @@ class MonitorWork:
         bad: list[Bad] = []
         marks = self._take_marks(self._marks(predictions, bad), bad)
         reader = self._reader or self._make_reader()
-        columns, bad_predictions = reader.predictions(_unmarked(predictions), self._slice_ms)
-        came, bad_outcomes = reader.outcomes(_unmarked(outcomes), self._slice_ms)
+        sound = [_unmarked(self._usable(records, bad)) for records in (predictions, outcomes)]
+        columns, bad_predictions = reader.predictions(sound[0], self._slice_ms)
+        came, bad_outcomes = reader.outcomes(sound[1], self._slice_ms)
         self._settle_baselines()
+        self._stop_if_all_bad(sound[0], columns.last, bad_predictions)
+        self._stop_if_all_bad(sound[1], came.last, bad_outcomes)
         changed = self._step_over((columns, came), until)
         self._count_placement(columns, came, changed)
         dead: dict[int, int] = {}
-        for found in (bad + bad_predictions, bad_outcomes):
-            for record, row, why in sorted(found, key=lambda one: (one[0].offset, one[1])):
-                result.outbox.append(dead_letter(record, why, row))
-                dead[self._slice(record)] = dead.get(self._slice(record), 0) + 1
+        bad += bad_predictions + bad_outcomes
+        for record, row, why in sorted(bad, key=lambda one: (one[0].source.topic, one[0].offset, one[1])):
+            result.outbox.append(dead_letter(record, why, row))
+            dead[self._slice(record)] = dead.get(self._slice(record), 0) + 1
         self._publish(changed, marks, dead, result)
+
+    def _usable(self, records: Sequence[Record], bad: list[Bad]) -> Sequence[Record]:
+        """Without those on which an earlier step raised."""
+        if not self._refused:
+            return records
+        why = [self._refused.get((record.source, record.offset)) for record in records]
+        found = list(zip(records, why, strict=True))
+        bad += [(record, 0, InvalidRecord(DeadLetterReason.STEP_FAILED, text)) for record, text in found if text]
+        return [record for record, text in found if not text]
+
+    def _stop_if_all_bad(self, records: Sequence[Record], last_good: int, bad: Sequence[Bad]) -> None:
+        """Raises `UnitStopped` where nothing but bad records has come for long. `last_good`: an offset, -1: none."""
+        if not records:
+            return
+        topic = records[0].source.topic.value
+        before = self._state.bad.get(topic, 0)
+        since = sum(record.offset > last_good for record in records)
+        if since < len(records):
+            before = 0
+        self._state.bad[topic] = before if before < 0 else before + since
+        if self._state.bad[topic] >= BAD_IN_A_ROW:
+            why = bad[-1][2]
+            raise UnitStopped(
+                NoticeKind.ALL_BAD,
+                f"{self._state.bad[topic]} records of {topic}-{self._number} in a row cannot be used, the last one for "
+                f"{why.reason} ({why.detail[:200]}); nothing is dropped while the partition stands still",
+            )
 
     def _bring_into_force(self, first: int) -> None:
         """Specs whose marks stand in a slice before `first`."""

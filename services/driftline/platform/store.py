@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
 
@@ -31,8 +31,12 @@ class Stored:
 
     @property
     def fresh(self) -> bool:
-        """Whether nothing is stored."""
-        return self.position is None
+        """Whether no state is stored; a position may be, of a unit that stopped before it had any."""
+        return not self.hashes and not self.logs
+
+    def without(self, name: str) -> Stored:
+        """The same without one hash."""
+        return replace(self, hashes={each: fields for each, fields in self.hashes.items() if each != name})
 
 
 class Store(Protocol):
@@ -40,6 +44,9 @@ class Store(Protocol):
 
     async def load(self, unit: str) -> Stored:
         """Everything stored of `unit`."""
+
+    async def peek(self, unit: str, name: str) -> tuple[bytes | None, dict[bytes, bytes]]:
+        """The position and one hash, as they are together at one moment, without reading the rest."""
 
     async def write(
         self, unit: str, expected: bytes | None, position: bytes, changes: Changes, outbox: dict[bytes, bytes]
@@ -83,6 +90,14 @@ class RedisStore:
                     continue
             hashes = {name: found for name, found in zip(names, values[: len(names)], strict=True) if found}
             return Stored(position, hashes, dict(zip(logs, values[len(names) :], strict=True)), sorted(outbox.items()))
+
+    async def peek(self, unit: str, name: str) -> tuple[bytes | None, dict[bytes, bytes]]:
+        """See `Store.peek`."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.get(self._key(unit, "position"))
+            pipe.hgetall(self._key(unit, f"h:{name}"))
+            position, fields = await pipe.execute()
+        return position, fields
 
     async def _members(self, pipe: Any, unit: str, kind: str) -> list[str]:
         return sorted(name.decode() for name in await pipe.smembers(self._key(unit, kind)))
@@ -159,6 +174,11 @@ class MemoryStore:
         stored = self._units.get(unit, Stored(None))
         hashes = {name: dict(values) for name, values in stored.hashes.items()}
         return Stored(stored.position, hashes, dict(stored.logs), sorted(stored.outbox))
+
+    async def peek(self, unit: str, name: str) -> tuple[bytes | None, dict[bytes, bytes]]:
+        """See `Store.peek`."""
+        stored = await self.load(unit)
+        return stored.position, stored.hashes.get(name, {})
 
     async def write(
         self, unit: str, expected: bytes | None, position: bytes, changes: Changes, outbox: dict[bytes, bytes]
