@@ -293,7 +293,7 @@ def test_a_partition_into_which_only_bad_records_come_stops_and_goes_on_when_tol
     log.records[P][-1:] = []
     log.add(P, 3500, b"{", b"a")
     log.end(5000)
-    with pytest.raises(UnitStopped, match="20 records of predictions-0 in a row cannot be used, .* not-json"):
+    with pytest.raises(UnitStopped, match=r"20 records of predictions-0 in a row cannot be used, .* not-json"):
         run(log, catalog)
 
 
