@@ -5,7 +5,7 @@ STAMP := .venv/.driftline-setup
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format schemas reference up down clean lock
+.PHONY: help setup demo bench test lint format schemas reference up down clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -38,6 +38,9 @@ schemas: setup  ## write schemas/ from the typed events
 
 reference: setup  ## write docs/reference from the code
 	$(BIN)/python -m driftline.reference
+
+bench: setup  ## every figure of docs/performance.md measured on this machine (about half an hour)
+	$(BIN)/python -m benchmarks all
 
 demo: setup  ## eight months of real flights through the whole loop
 	$(BIN)/python -m examples.flights.demo

@@ -163,7 +163,7 @@ def run_loop(servers: LocalServers, own_servers: LocalStack | None, state: Path)
 
 def drive(settings, stack, own_servers):
     """The replay. Returns what was killed: (name, process id)."""
-    flights = data.load()
+    flights = data.load(datetime.fromtimestamp(END / 1000, UTC))
     known = flights[(flights["time"] < RULES_FROM) & flights["outcome"].notna()]
     first = training.make_model().fit(known[list(data.FEATURES)].tail(8000), known["outcome"].astype(str).tail(8000))
     history, stubborn = read_spec(ROOT / "examples/flights/history.yaml"), parse_spec(STUBBORN, "stubborn")

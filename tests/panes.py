@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from tests.engine import Engine
 
 from driftline.core.binning import bins_from_reference
-from driftline.core.ledger import Ledger
 from driftline.core.pane import Layout, Pane
-from driftline.core.step import step
-from driftline.core.validation import check_outcome, check_prediction, kept_slices
 from driftline.events.inputs import Outcome, Prediction
 from driftline.spec.reader import parse_spec
 
 PANE_MS = 60_000
-COMMON = "horizon: 48h\nlateness: 0s\npane: 1m\nmax_ahead: 5m\nwindows: {hour: {span: 1h}}\n"
+COMMON = "horizon: 48h\nlateness: 0s\npane: 1m\nwindows: {hour: {span: 1h}}\n"
 BINARY = parse_spec(
     f"model: m\ntask: binary\nlabels: [no, yes]\npositive: yes\nfeatures: {{x: {{type: number}}}}\n{COMMON}", "binary"
 )
@@ -42,7 +40,8 @@ def panes_of(
 ) -> list[Pane]:
     """Rows spread evenly over `panes` panes in their order; an `actual` of None never gets an outcome."""
     spec = BINARY if layout.bins.score is not None else REGRESSION
-    predictions, outcomes = [], []
+    predictions: list[tuple[int, Prediction | Outcome]] = []
+    outcomes: list[tuple[int, Prediction | Outcome]] = []
     for i, (told, truth) in enumerate(zip(predicted, actual, strict=True)):
         time = i * panes // len(predicted) * PANE_MS
         event = Prediction(
@@ -54,10 +53,10 @@ def panes_of(
             prediction=told,
             score=None if scores is None else scores[i],
         )
-        predictions.append(check_prediction(event, spec, 0, time))
+        predictions.append((time, event))
         if truth is not None:
-            outcomes.append(check_outcome(Outcome(id=str(i), model="m", time=time, outcome=truth), spec, 0, time, i))
-    result = step(Ledger(kept_slices(spec, PANE_MS), 1), spec, {"1": ("bins", layout)}, predictions, outcomes)
+            outcomes.append((time, Outcome(id=str(i), model="m", time=time, outcome=truth)))
+    result = Engine(spec, {"1": layout}, PANE_MS * panes).feed([*predictions, *outcomes])
     found = [Pane() for _ in range(panes)]
     for deltas in result.panes.values():
         for delta in deltas:

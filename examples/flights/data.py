@@ -24,17 +24,19 @@ OUTSIDE |= {"STT": "America/Puerto_Rico"}
 """Destinations that the package's list of airports does not have; none of them changes its clocks."""
 
 
-def load() -> pd.DataFrame:
-    """One row a flight, by scheduled departure.
+def load(until: datetime | None = None) -> pd.DataFrame:
+    """One row a flight, by scheduled departure; those before `until`, or all.
 
     Columns: `id`; `time`, `known_at` (milliseconds since 1970; `known_at` is -1 where the flight was cancelled or
     diverted and no outcome ever comes); the features; `outcome` (`late`, `on-time`, or None).
     """
     flights = pd.read_csv(_file("flights.csv.zip"))
+    if until is not None:
+        flights = flights[_departure(flights) < until]
     weather = pd.read_csv(_file("weather.csv"), usecols=["origin", "time_hour", *WEATHER])
     weather = weather.drop_duplicates(["origin", "time_hour"])
     flights = flights.merge(weather, on=["origin", "time_hour"], how="left", validate="many_to_one")
-    departure = pd.to_datetime(flights["time_hour"], utc=True) + pd.to_timedelta(flights["minute"], unit="min")
+    departure = _departure(flights)
     local = departure.dt.tz_convert("America/New_York")
     arrival = _arrival(flights, departure)
     happened = flights["arr_delay"].notna()
@@ -58,6 +60,11 @@ def load() -> pd.DataFrame:
         }
     )
     return table.sort_values(["time", "id"], ignore_index=True)
+
+
+def _departure(flights: pd.DataFrame) -> pd.Series:
+    """When each flight should leave, in UTC."""
+    return pd.to_datetime(flights["time_hour"], utc=True) + pd.to_timedelta(flights["minute"], unit="min")
 
 
 def _arrival(flights: pd.DataFrame, departure: pd.Series) -> pd.Series:

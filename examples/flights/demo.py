@@ -15,6 +15,7 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 
 from driftline.client import Champion, Replay, Wait, WaitReason
 from driftline.errors import DriftlineError
@@ -69,16 +70,17 @@ def run(weeks: int, console: Console, keep: bool) -> dict[str, Any]:
     """The whole demo; returns its summary."""
     began = time.monotonic()
     state = state_directory()
-    with _stack(state / "demo", console, keep) as settings, View(console) as view:
+    until = min(LAST, RULES_FROM + timedelta(weeks=weeks))
+    # one thread: more of them, waiting for one another, would take the cores from the workers and be no quicker
+    with threadpool_limits(1), _stack(state / "demo", console, keep) as settings, View(console) as view:
         view.say("reading flights, training the first model")
-        flights = data.load()
+        flights = data.load(until)
         first = _train_first(flights)
         history, rules = read_spec(HERE / "history.yaml"), read_spec(HERE / "monitor.yaml")
         apply_spec(settings, history, AUTHOR)
         learnt = flights[flights["time"] < _millis(training.LEARNT_UNTIL)]
         learnt_rows = data.rows_of(learnt)
         reference = {name: [row[name] for row in learnt_rows] for name in data.FEATURES}
-        until = min(LAST, RULES_FROM + timedelta(weeks=weeks))
         with Replay(settings, on_wait=lambda wait: _tell(view, wait)) as replay:
             replay.stretch(_millis(data.BEGIN) - HOUR_MS, [])
             register(settings, history, FIRST, first, reference, AUTHOR)
@@ -113,7 +115,9 @@ def _stack(state: Path, console: Console, keep: bool) -> Iterator[Settings]:
     shutil.rmtree(state, ignore_errors=True)
     prefix = f"demo-{int(time.time())}."
     os.environ["DRIFTLINE_PREFIX"] = prefix
-    stack = LocalStack(state, {"DRIFTLINE_PREFIX": prefix}, say=lambda text: console.print(text, highlight=False))
+    stack = LocalStack(
+        state, {"DRIFTLINE_PREFIX": prefix}, say=lambda text: console.print(text, highlight=False), brief=True
+    )
     try:
         addresses = stack.start()
         settings = Settings(

@@ -41,7 +41,7 @@ class View:
 
     def say(self, text: str) -> None:
         """One line that stays."""
-        (self._live.console if self._live else self._console).print(text, highlight=False)
+        (self._live.console if self._live else self._console).print(text, highlight=False, soft_wrap=True)
 
     def held(self, note: str) -> None:
         """The replayed clock is held, because in life this takes minutes, not weeks."""

@@ -5,6 +5,7 @@ DriftlineError                a sentence that says what happened and what to do;
 ├── DeploymentError           topics, settings or servers are not as a service needs them
 ├── Unreachable               Kafka or Redis does not answer
 ├── ArtifactError             an artifact is missing, damaged, or holds what must not be loaded
+├── UnitStopped               a unit must not go on before an operator has looked at it
 └── InvalidRecord             one record (or row) cannot be used: becomes a dead letter, never an outage
 """
 
@@ -35,6 +36,21 @@ class Unreachable(DriftlineError):
 
 class ArtifactError(DriftlineError):
     """An artifact cannot be trusted or read."""
+
+
+@dataclass(eq=False)
+class UnitStopped(DriftlineError):
+    """Raised by a step (or by the loop itself): the unit stands still, and nothing of it is lost meanwhile.
+
+    `kind`: a value of `events.slices.NoticeKind` (`gap`, `all-bad`, `stopped`). `detail`: a sentence without its full
+    stop, and without the command that lets the unit go on: the loop adds both.
+    """
+
+    kind: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"
 
 
 @dataclass(eq=False)  # not frozen: Python itself sets __traceback__ on an exception that passes a context manager

@@ -27,7 +27,7 @@ _TOP: dict[str, Said] = {
     ),
     "lateness": ("duration, zero allowed", "`10m`", "How long after its end a window is first reported."),
     "pane": ("duration", "`1m`", "The grain of event time; every window's `span` and `every` is a multiple of it."),
-    "max_ahead": ("duration", "`5m`", "How far an event time may lie ahead of its arrival."),
+    "limits": ("mapping", "see below", "What bounds memory, and how wrong a clock may be."),
     "metrics": (
         "list of metrics",
         "all of the task",
@@ -81,6 +81,17 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
         {
             "span": ("duration", "required", "How long it is."),
             "every": ("duration", "`span`", "How often one ends."),
+        },
+    ),
+    "limits": (
+        "What bounds memory, and how wrong a clock may be.",
+        {
+            "max_kept": (
+                "count",
+                "`50000000`",
+                "Predictions and waiting outcomes kept at most, in all partitions; beyond it the oldest go early.",
+            ),
+            "max_ahead": ("duration", "`5m`", "How far an event time may lie ahead of its arrival."),
         },
     ),
     "rules[]": (

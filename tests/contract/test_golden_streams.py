@@ -14,14 +14,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tests.engine import Engine
 
 from driftline.core.binning import bins_from_reference, cells_of_categories, to_numbers
 from driftline.core.drift import psi
-from driftline.core.ledger import Ledger
 from driftline.core.metrics import compute
 from driftline.core.pane import Layout, Totals
-from driftline.core.step import step
-from driftline.core.validation import check_outcome, check_prediction, kept_slices
 from driftline.events.inputs import Outcome, Prediction
 from driftline.spec.reader import parse_spec
 
@@ -40,7 +38,6 @@ task: {task}
 features: {{{features}}}
 horizon: 400d
 lateness: 0s
-max_ahead: 5m
 pane: 1m
 windows: {{day: {{span: 24h}}}}
 """
@@ -106,32 +103,29 @@ def replayed(request):
     meta = json.loads((DATA / stream / "meta.json").read_text())
     golden = json.loads((DATA / stream / "golden.json").read_text())
     spec, sides = spec_of(meta), list(golden["overall"])
-    layouts = {side: (side, layout_of(spec, stream, side)) for side in sides}
+    layouts = {side: layout_of(spec, stream, side) for side in sides}
     starts = [millis(row["ts"]) // PANE_MS for row in rows(stream, "predictions")][:: golden["chunk_size"]]
-    totals = {(side, i): Totals.of(layouts[side][1], []) for side in sides for i in range(len(starts))}
-    ledger, counters = Ledger(kept_slices(spec, SLICE_MS), 1), Counter()
-    for predictions, outcomes in batches(spec, arrivals_of(spec, stream, sides)):
-        result = step(ledger, spec, layouts, predictions, outcomes)
+    totals = {(side, i): Totals.of(layouts[side], []) for side in sides for i in range(len(starts))}
+    engine, counters = Engine(spec, layouts, SLICE_MS), Counter()
+    for batch in batches(arrivals_of(spec, stream, sides)):
+        result = engine.feed(batch)
         for delta in (delta for deltas in result.panes.values() for delta in deltas):
             of_chunk = totals[delta.version, bisect_right(starts, delta.pane) - 1]
             of_chunk.vector[list(delta.cells)] += np.array(delta.counts)
             for name, value in delta.sums.items():
                 of_chunk.sums[name] = of_chunk.sums.get(name, 0) + value
         for of_slice in result.counters.values():
-            counters.update(of_slice)
+            counters.update(of_slice[spec.model])
     return SimpleNamespace(stream=stream, golden=golden, spec=spec, totals=totals, counters=counters)
 
 
-def batches(spec, arrivals):
-    """Whole slices at a time, checked: (predictions, outcomes)."""
+def batches(arrivals):
+    """Whole slices at a time."""
     while arrivals:
         last = arrivals[min(BATCH, len(arrivals)) - 1][0] // SLICE_MS
         taken = [pair for pair in arrivals if pair[0] // SLICE_MS <= last]
         arrivals = arrivals[len(taken) :]
-        yield (
-            [check_prediction(e, spec, t // SLICE_MS, t) for t, e in taken if isinstance(e, Prediction)],
-            [check_outcome(e, spec, t // SLICE_MS, t, i) for i, (t, e) in enumerate(taken) if isinstance(e, Outcome)],
-        )
+        yield taken
 
 
 def whole(replayed, side):

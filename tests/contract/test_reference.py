@@ -31,7 +31,7 @@ retrain:
   data: {span: 30d, holdout: 7d}
 """
 WITH_EVERY_SECTION = LEAST.replace("windows:", "outputs: {score: {range: [0, 1]}}\nwindows:") + (
-    "promotion: {policy: auto}\nretention: {decisions: forever}\n"
+    "promotion: {policy: auto}\nlimits: {max_kept: 10}\nretention: {decisions: forever}\n"
 )
 INTERNAL = {"DRIFTLINE_STACK"}
 """What the local stack marks its own processes with: nobody sets it."""
@@ -96,8 +96,10 @@ def test_the_stated_defaults_are_those_of_a_spec_without_them():
     def stated(section, word):
         return SPEC_SECTIONS[section][1][word][1].strip("`")
 
-    for word in ("horizon", "lateness", "pane", "max_ahead"):
+    for word in ("horizon", "lateness", "pane"):
         assert getattr(spec, word) == parse_duration(stated("The spec", word))
+    assert spec.max_ahead == parse_duration(stated("limits", "max_ahead"))
+    assert spec.max_kept == int(stated("limits", "max_kept"))
     for word in ("cooldown", "improve_within", "deadline", "time_limit"):
         assert getattr(retrain, word) == parse_duration(stated("retrain", word))
     assert f"{retrain.budget} per {retrain.budget_per.days}d" == stated("retrain", "budget")

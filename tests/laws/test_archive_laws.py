@@ -9,10 +9,10 @@ from pathlib import Path
 import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.plain_ledger import Fate, Kept, Ledger, Truth
 
 from driftline.archiver.rows import bytes_of, row_of, text_of
 from driftline.archiver.writer import Writer
-from driftline.core.ledger import Fate, Kept, Ledger, Truth
 from driftline.events.topics import MARK_HEADER, Topic
 from driftline.platform.archive_files import POSITIONS, prepare
 from driftline.platform.archive_view import connect_views

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.panes import binary_layout, panes_of
 
+from driftline.core.counting import fixed_point
 from driftline.core.pane import SCALE, Pane, Totals
-from driftline.core.step import fixed_point
 
 LAYOUT = binary_layout()
 

@@ -19,6 +19,7 @@ from driftline.events.retraining import Artifact, Candidate, Recipe, Span, Verdi
 from driftline.events.slices import Breach, PaneDelta, ReadUpTo, Slice
 from driftline.events.topics import MARK_HEADER, Topic
 from driftline.platform.records import Outgoing, Record, Source
+from driftline.platform.store import Stored
 from driftline.spec.model import (
     FeatureSpec,
     MonitorSpec,
@@ -259,7 +260,7 @@ class Shard:
         self.work = ControlWork(self.declared, 0, lambda *_: None, tell, lambda *_: set(self.published))
         # a store keeps no order of fields
         shuffled = {name: dict(sorted(fields.items(), reverse=True)) for name, fields in self.stored.items()}
-        asyncio.run(self.work.start(shuffled, fresh=not self.stored))
+        asyncio.run(self.work.start(Stored(b"1" if self.stored else None, shuffled)))
 
     def fetch(self, source: Source, count: int) -> None:
         """Read up to `count` more records of a source."""

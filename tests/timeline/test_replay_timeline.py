@@ -38,7 +38,7 @@ class Workers:
 
     def send(self, records) -> int:
         self.sent = list(records)
-        self.diary.append(("acknowledged", len(self.sent)))
+        self.diary.append(("sent", len(self.sent)))
         return len(self.sent)
 
     def tick(self, time) -> None:
@@ -73,7 +73,7 @@ def replay(workers: Workers, **options) -> Replay:
     return Replay(cluster=workers, **options)
 
 
-def test_a_stretch_is_sent_acknowledged_ticked_and_decided_before_the_next_one_is_asked_for():
+def test_a_stretch_is_sent_ticked_and_decided_before_the_next_one_is_asked_for():
     workers = Workers()
 
     def stretches():
@@ -84,12 +84,12 @@ def test_a_stretch_is_sent_acknowledged_ticked_and_decided_before_the_next_one_i
     assert [s.events for s in replay(workers).run(stretches())] == [1, 1]
     assert workers.diary == [
         ("asked", 1),
-        ("acknowledged", 1),
+        ("sent", 1),
         ("tick", DAY),
         ("listen",),
         ("decided", 0, DAY),
         ("asked", 2),
-        ("acknowledged", 1),
+        ("sent", 1),
         ("tick", 2 * DAY),
         ("listen",),
         ("decided", 0, 2 * DAY),

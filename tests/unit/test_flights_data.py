@@ -34,6 +34,13 @@ def test_every_flight_is_there_once(flights, raw):
     assert flights["distance"].sum() == raw["distance"].sum()
 
 
+def test_the_first_flights_are_the_same_without_the_later_ones(flights):
+    until = datetime(2013, 1, 20, tzinfo=UTC)
+    before = flights[flights["time"] < until.timestamp() * 1000]
+    assert len(before) > 10_000
+    pd.testing.assert_frame_equal(data.load(until), before, check_dtype=False)
+
+
 def test_outcomes_are_those_of_the_flights_that_arrived(flights, raw):
     arrived = raw["arr_delay"].dropna()
     assert flights["outcome"].value_counts().to_dict() == {

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,33 @@ def test_servers_listen_on_loopback_only_and_keep_their_data_under_the_state_dir
     settings = (state / "redis" / "redis.conf").read_text().splitlines()
     assert {"bind 127.0.0.1", "port 4003", f'dir "{state}/redis"', "appendonly yes"} <= set(settings)
     assert "appendfsync everysec" in settings
+
+
+def kafka_on_this_machine(state: Path, monkeypatch: pytest.MonkeyPatch, **options: bool) -> Program:
+    executable(state / "jre" / "bin" / "java", "#!/bin/sh\n")
+    monkeypatch.setattr(servers, "class_path", lambda say: "jars/*")
+    monkeypatch.setenv("JAVA_HOME", str(state / "jre"))
+    return servers.kafka(state, 4001, 4002, print, **options)
+
+
+def test_a_broker_for_minutes_is_not_compiled_for_hours(tmp_path, monkeypatch):
+    brief = kafka_on_this_machine(tmp_path, monkeypatch, brief=True).command
+    lasting = kafka_on_this_machine(tmp_path, monkeypatch).command
+    assert [option for option in brief if option not in lasting] == list(servers.QUICK_START)
+    assert [option for option in lasting if option not in brief] == []
+
+
+def test_a_cluster_s_name_is_22_characters_and_never_an_option(monkeypatch):
+    identities = iter([uuid.UUID(bytes=b"\xfb" * 16), uuid.UUID(bytes=b"\x00" * 15 + b"\x10")])
+    monkeypatch.setattr(servers.uuid, "uuid4", lambda: next(identities))
+    assert servers._cluster_id() == "AAAAAAAAAAAAAAAAAAAAEA"  # the one before it would have begun with a dash
+
+
+def test_workers_that_wait_for_one_another_leave_the_cores_to_others_unless_the_user_says_so(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert LocalStack(tmp_path)._worker_environment()["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert LocalStack(tmp_path)._worker_environment()["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 def test_ports_are_kept_while_they_are_free_and_told_in_a_file(tmp_path):

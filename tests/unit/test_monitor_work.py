@@ -13,11 +13,14 @@ import pytest
 
 from driftline.core.binning import default_bins
 from driftline.core.pane import Layout, Pane, Totals
+from driftline.errors import UnitStopped
 from driftline.events.admin import Deployment
 from driftline.events.slices import Slice
 from driftline.events.topics import MARK_HEADER, Topic
+from driftline.monitor.intake import COLUMNS
 from driftline.monitor.work import MonitorWork
 from driftline.platform.records import Record, Source
+from driftline.platform.store import Stored
 from driftline.spec.model import FeatureSpec, MonitorSpec, OutputSpec, PromotionSpec
 
 P, OUT = Source(Topic.PREDICTIONS, 0), Source(Topic.OUTCOMES, 0)
@@ -105,6 +108,7 @@ def run(log, catalog, batches=(10**9,), restart=False):
     """Feed the log in batches of the given sizes (then the rest at once); returns slices, dead letters."""
     work = MonitorWork(catalog, 0, lambda *_: None)
     stored: dict = {}
+    logs: dict = {}
     waiting = {P: deque(), OUT: deque()}
     reached = {P: -1, OUT: -1}
     position = {P: 0, OUT: 0}
@@ -122,14 +126,17 @@ def run(log, catalog, batches=(10**9,), restart=False):
             out += step.outbox
             for name in step.changes.forget:
                 stored.pop(name, None)
+                logs.pop(name, None)
             for name, fields in step.changes.drop.items():
                 for field in fields:
                     stored.get(name, {}).pop(field, None)
             for name, values in step.changes.put.items():
                 stored.setdefault(name, {}).update(values)
+            for name, more in step.changes.append.items():
+                logs[name] = logs.get(name, b"") + more
             if restart:
                 work = MonitorWork(catalog, 0, lambda *_: None)
-                asyncio.run(work.start(stored, fresh=False))
+                asyncio.run(work.start(Stored(b"1", stored, logs)))
     slices = [o.value for o in out if o.topic is Topic.SLICES and dict(o.headers)["driftline-kind"] == b"slice"]
     return slices, [o for o in out if o.topic is Topic.DEAD_LETTERS]
 
@@ -273,3 +280,67 @@ def test_a_spec_holds_from_the_slice_after_its_mark(catalog):
 def test_each_slice_names_the_one_before(catalog):
     slices = [msgspec.json.decode(s, type=Slice) for s in run(busy_log(), catalog)[0]]
     assert [s.previous for s in slices] == [None, *(s.slice for s in slices[:-1])]
+
+
+def test_a_partition_into_which_only_bad_records_come_stops_and_goes_on_when_told(catalog, monkeypatch):
+    monkeypatch.setattr("driftline.monitor.work.BAD_IN_A_ROW", 20)
+    log = Log()
+    log.predict(2000, "good")
+    for _ in range(19):
+        log.add(P, 3000, b"{", b"a")
+    log.end(5000)
+    assert len(run(log, catalog)[1]) == 19
+    log.records[P][-1:] = []
+    log.add(P, 3500, b"{", b"a")
+    log.end(5000)
+    with pytest.raises(UnitStopped, match=r"20 records of predictions-0 in a row cannot be used, .* not-json"):
+        run(log, catalog)
+
+
+def test_columns_count_as_single_messages_do_and_their_bad_rows_are_dead_letters(catalog):
+    names, xs = ["a", "b", "c", "d"], [1.0, "no number", 3.0, None]
+    single, columns = Log(), Log()
+    for name, x in zip(names, xs, strict=True):
+        single.predict(2000, name, x=x)
+    message = {
+        "model": "m",
+        "version": "1",
+        "id": names,
+        "time": [2000] * 4,
+        "prediction": ["yes"] * 4,
+        "score": [0.7] * 4,
+        "features": {"x": xs, "c": ["a"] * 4},
+    }
+    columns.add(P, 2000, orjson.dumps(message), b"", (("content-type", COLUMNS.encode()),))
+    for log in (single, columns):
+        log.end(5000)
+    (slices, (letter,)), (slices_of_columns, (letter_of_row,)) = run(single, catalog), run(columns, catalog)
+    assert slices == slices_of_columns
+    assert dict(letter_of_row.headers)["driftline.row"] == b"1"
+    assert dict(letter_of_row.headers)["driftline.reason"] == dict(letter.headers)["driftline.reason"] == b"wrong-type"
+    assert letter_of_row.value == orjson.dumps(message)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"time": [2000]}, b"not-an-event"),
+        ({"features": {"x": [1.0]}}, b"not-an-event"),
+        ({"model": "unknown"}, b"unknown-model"),
+        ({"version": ""}, b"not-an-event"),
+        ({"id": "a"}, b"not-an-event"),
+    ],
+)
+def test_a_message_of_columns_that_does_not_fit_together_is_refused(catalog, changed, reason):
+    message = {
+        "model": "m",
+        "version": "1",
+        "id": ["a", "b"],
+        "time": [2000] * 2,
+        "prediction": ["yes", "no"],
+    } | changed
+    log = Log()
+    log.add(P, 2000, orjson.dumps(message), b"", (("content-type", COLUMNS.encode()),))
+    log.end(5000)
+    _, dead = run(log, catalog)
+    assert {dict(letter.headers)["driftline.reason"] for letter in dead} == {reason}

@@ -82,7 +82,7 @@ features:
   x: {type: numbr}
 windows:
   day: {span: 1 day}
-max_ahead: soon
+limits: {max_ahead: soon}
 metrics: [acuracy]
 rules:
   - {name: low, metric: auk, window: dya, below: 0.5, severty: critical}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -14,12 +16,16 @@ from rich.table import Table
 from driftline.cli.parameters import Duration
 from driftline.errors import DeploymentError
 from driftline.events.base import iso
+from driftline.platform import retention
 from driftline.platform import settings as settings_module
 from driftline.platform import status as status_module
 from driftline.platform import topics as topics_module
 from driftline.platform.local.stack import WORKERS, LocalStack, interrupt_on_signals
+from driftline.platform.status import Worker
 
 DURATION = Duration()
+WIDE = 200
+"""Columns where no terminal limits them."""
 
 
 def _say(text: str) -> None:
@@ -93,6 +99,9 @@ def down() -> None:
 def status(as_json: bool) -> None:
     """Say for each worker whether it makes progress, not merely whether it runs.
 
+    `lag` is records that wait; `behind` how far its decision time lies behind the clock; `kept` predictions that wait
+    for their outcome or their horizon; `dead letters` and `records` those since it started.
+
     \b
     driftline status
     driftline status --json | jq '.workers[] | select(.progress != "ok")'
@@ -101,20 +110,38 @@ def status(as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
-    table = Table("worker", "process", "progress", "lag", "records", "last record", "decision time", box=None)
-    for worker in found.workers:
+    Console(width=None if sys.stdout.isatty() else WIDE).print(_table(found.workers))
+    for problem in found.problems:
+        click.echo(problem)
+
+
+def _table(workers: Sequence[Worker]) -> Table:
+    table = Table(box=None)
+    for name in ("worker", "process", "progress"):
+        table.add_column(name)
+    for name in ("lag", "behind", "kept", "memory", "dead letters", "records"):
+        table.add_column(name, justify="right")
+    for name in ("last record", "decision time"):
+        table.add_column(name)
+    for worker in workers:
         table.add_row(
             f"{worker.service}-{worker.slot}" if worker.slot else worker.service,
             f"{worker.process} {worker.pid or ''}".strip(),
             worker.progress,
-            "" if worker.lag is None else str(worker.lag),
-            "" if worker.events is None else str(worker.events),
+            _shown(worker.lag),
+            "" if worker.behind_s is None else f"{worker.behind_s:.0f} s",
+            _shown(worker.kept),
+            "" if worker.memory is None else f"{worker.memory / 1e6:.0f} MB",
+            _shown(worker.dead_letters),
+            _shown(worker.events),
             "" if worker.last_event is None else iso(worker.last_event),
             "" if worker.decision_time is None else iso(worker.decision_time),
         )
-    Console().print(table)
-    for problem in found.problems:
-        click.echo(problem)
+    return table
+
+
+def _shown(number: int | None) -> str:
+    return "" if number is None else str(number)
 
 
 @click.command()
@@ -159,12 +186,25 @@ def create(replication: int, **deployment: Any) -> None:
 
 
 @topics.command("check")
-def check_topics() -> None:
-    """Say what is wrong with the topics and how to mend it."""
-    problems = topics_module.check(settings_module.load())
+@click.option("--json", "as_json", is_flag=True, help="For machines; exits with 1 where something is wrong.")
+def check_topics(as_json: bool) -> None:
+    """Say what is wrong with the topics and how to mend it; warn where Kafka keeps too little to rebuild from.
+
+    \b
+    driftline topics check
+    driftline topics check --json | jq .warnings
+    """
+    settings = settings_module.load()
+    problems = topics_module.check(settings)
+    warnings = [] if problems else retention.warnings(settings)
+    if as_json:
+        click.echo(msgspec.json.encode({"problems": problems, "warnings": warnings}))
+        raise SystemExit(1 if problems else 0)
     if problems:
         raise DeploymentError("\n".join(problems))
-    click.echo("all topics are as they should be")
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo("all topics are as they should be" + (", but for the warnings" if warnings else ""))
 
 
 commands = [up, down, status, logs, topics]

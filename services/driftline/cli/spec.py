@@ -8,9 +8,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from driftline.errors import DriftlineError
+from driftline.errors import DriftlineError, Unreachable
+from driftline.platform import retention
 from driftline.platform import settings as settings_module
 from driftline.platform.declare import apply_spec, latest_spec
+from driftline.platform.settings import Settings
 from driftline.spec.plain import to_plain
 from driftline.spec.reader import read_spec
 
@@ -26,12 +28,23 @@ def apply(file: Path, as_json: bool) -> None:
     \b
     driftline apply monitor.yaml
     """
-    spec = read_spec(file)
-    revision, new = apply_spec(settings_module.load(), spec, getpass.getuser())
+    spec, settings = read_spec(file), settings_module.load()
+    revision, new = apply_spec(settings, spec, getpass.getuser())
+    _warn(settings)
     if as_json:
         click.echo(msgspec.json.encode({"model": spec.model, "revision": revision, "new": new}))
     else:
         click.echo(f"{spec.model}@{revision} {'is in force' if new else 'is in force already: nothing has changed'}")
+
+
+def _warn(settings: Settings) -> None:
+    """The spec is in force, whatever comes of this."""
+    try:
+        found = retention.warnings(settings)
+    except Unreachable as error:
+        found = [f"whether Kafka keeps enough to rebuild from is not known: {error}"]
+    for warning in found:
+        click.echo(f"warning: {warning}", err=True)
 
 
 @click.group("spec")

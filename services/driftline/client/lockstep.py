@@ -30,10 +30,13 @@ class Cluster(Protocol):
     """Ids of the retrain requests that have a verdict or a failed candidate."""
 
     def send(self, records: Iterable[Outgoing]) -> int:
-        """Write `records` in order; returns how many, once all are acknowledged."""
+        """Hand over `records`, to be written in order; returns how many."""
 
     def tick(self, time: Millis) -> None:
-        """Let time pass to `time` in every input partition, of the sources and of control."""
+        """Let time pass to `time` in every input partition, of the sources and of control.
+
+        Each tick stands behind all that was sent to its partition. Returns once these and the ticks are acknowledged.
+        """
 
     def listen(self, timeout_s: float) -> None:
         """Bring `decided` and `answered` up to date; waits up to `timeout_s` for news."""
@@ -71,7 +74,6 @@ class KafkaCluster:
         for record in records:
             self._sender.add(record)
             sent += 1
-        self._sender.acknowledged()
         return sent
 
     def tick(self, time: Millis) -> None:
@@ -79,6 +81,7 @@ class KafkaCluster:
         spread = [(topic, self.deployment.partitions) for topic in TICKED_BY_SOURCE]
         spread += [(topic, self.deployment.shards) for topic in TICKED_BY_SHARD]
         self.send(tick(topic, number, time) for topic, count in spread for number in range(count))
+        self._sender.acknowledged()
 
     def listen(self, timeout_s: float) -> None:
         """See `Cluster.listen`."""

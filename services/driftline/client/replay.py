@@ -96,8 +96,9 @@ class Replay:
         """
         ordered = sorted(events, key=_stamp)
         self._check(end, ordered)
-        # 1 send, and wait until every record is acknowledged. 2 let time pass to the end everywhere. 3 wait until it is
-        # decided. A crash before 3: another replay of the same stretch sends repeats, which are counted once.
+        # 1 send. 2 let time pass to the end everywhere, behind the records of each partition; wait until all of it is
+        # acknowledged. 3 wait until it is decided, for which every partition must have come to the end: nothing is
+        # decided before it is sent. A crash before 3: another replay of the stretch sends repeats, counted once.
         sent = self._cluster.send(map(self._outgoing, ordered))
         self._end = end
         self._pass_time(max(end, self._now))

@@ -27,8 +27,9 @@ from driftline.events.slices import Slice
 from driftline.events.topics import MARK_HEADER, Topic
 from driftline.platform.catalog import Catalog
 from driftline.platform.changes import Changes, Step
-from driftline.platform.loop import Hashes
 from driftline.platform.records import Record, Source
+from driftline.platform.store import Stored
+from driftline.platform.work import Refused, refused_letters, usable
 from driftline.spec.model import MonitorSpec, millis
 
 log = logging.getLogger("driftline.control")
@@ -87,18 +88,23 @@ class ControlWork:
         self._target = -1
         self._layouts: dict[str, Layout] = {}
         self._stored: dict[str, bytes] = {}
+        self._refused: Refused = {}
 
-    async def start(self, stored: Hashes, fresh: bool) -> None:
+    async def start(self, stored: Stored) -> None:
         """Without state, what was published before is recognised by its id: only what is missing is written."""
-        if fresh:
+        if stored.fresh:
             self._published = await asyncio.to_thread(self._read_published, OUTPUTS, self._number)
             return
-        self._state = msgspec.json.decode(stored["shard"][b"state"], type=_State)
-        for data in stored.get("books", {}).values():
+        self._state = msgspec.json.decode(stored.hashes["shard"][b"state"], type=_State)
+        for data in stored.hashes.get("books", {}).values():
             book = msgspec.json.decode(data, type=Book)
             self._stored[book.model] = data
             desk = self._desk(book)
-            desk.panes.restore(stored.get(f"panes:{book.model}", {}).items())
+            desk.panes.restore(stored.hashes.get(f"panes:{book.model}", {}).items())
+
+    def refuse(self, records: Refused) -> None:
+        """See `Work.refuse`."""
+        self._refused = records
 
     def cut(
         self, waiting: Mapping[Source, Sequence[Record]], reached: Mapping[Source, Millis]
@@ -130,6 +136,7 @@ class ControlWork:
     def step(self, taken: Mapping[Source, Sequence[Record]], reached: Mapping[Source, Millis]) -> Step:
         """See `Work.step`."""
         out = Out(self._catalog.deployment, self._number, self._published)
+        out.records += refused_letters(taken, self._refused)
         arrivals = self._arrivals(taken)
         numbers = deque(sorted(arrivals))
         while (number := self._next(numbers[0] if numbers else None)) is not None:
@@ -159,7 +166,7 @@ class ControlWork:
         for number, arrived in self._slices_in(taken):
             found.setdefault(number, _Arrivals()).slices.setdefault(arrived.partition, arrived)
         for source in self.ticked:
-            for record in taken[source]:
+            for record in usable(taken[source], self._refused):
                 event = self._read_input(source, record)
                 if event is not None:
                     number = max(record.arrival // self._slice_ms, self._state.applied + 1)
@@ -168,7 +175,7 @@ class ControlWork:
 
     def _slices_in(self, taken: Mapping[Source, Sequence[Record]]) -> Iterator[tuple[int, Slice]]:
         for source in self._slices:
-            for record in taken[source]:
+            for record in usable(taken[source], self._refused):
                 number = _number(record)
                 mine = _kind(record) == "slice" and record.header("driftline-shard") == str(self._number)
                 if mine and number > self._state.applied:

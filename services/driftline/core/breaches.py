@@ -2,90 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.core.arrivals import ArrivedPrediction
-from driftline.core.binning import category_name, to_numbers
-from driftline.events.inputs import Value
+from driftline.core.columns import PredictionColumns
+from driftline.core.plans import Plan, Plans, PlanTables
+from driftline.core.series import SeriesTable
 from driftline.events.slices import Breach, BreachReason
-from driftline.spec.model import MonitorSpec
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
 
 SAMPLES = 5
 """Sample prediction ids that a breach carries."""
 
 
-def breaches_of(spec: MonitorSpec, version: str, rows: Sequence[ArrivedPrediction]) -> list[tuple[int, Breach]]:
-    """(slice, breach) for each slice and each feature or output whose values break its declaration."""
-    if not rows:
-        return []
-    finder = _Finder(spec.model, version, rows)
-    for column, (name, feature) in enumerate(spec.features.items()):
-        values = [a.values[column] for a in rows]
-        if feature.range is not None:
-            finder.out_of_range(name, to_numbers(values), feature.range)
-        if feature.allowed is not None:
-            finder.not_allowed(name, values, feature.allowed)
-        if feature.missing == "forbidden":
-            finder.missing(name, values)
-    for name, output in spec.outputs.items():
-        answers = [a.score if name == "score" else a.value for a in rows]
-        finder.out_of_range(name, to_numbers(answers), output.range)
-    return finder.found
+class _Bad(NamedTuple):
+    """One value that is not allowed. `order`: features come in the order of the spec, then outputs."""
+
+    row: int
+    order: int
+    reason: BreachReason
+    value: float | str | None
 
 
-class _Finder:
-    """Collects the breaches of one version's rows."""
+def breaches(table: SeriesTable, plans: Plans, new: PredictionColumns) -> dict[int, list[Breach]]:
+    """By slice, the breaches of each version, feature and reason, with sample ids in the order of arrival."""
+    tables = plans.tables
+    bad = sorted([*_numbers(plans, tables, new), *_categories(plans, tables, new), *_outputs(plans, new)])
+    groups: dict[tuple[int, str, str, int, BreachReason], list[_Bad]] = {}
+    for one in bad:
+        series = table[int(new.series[one.row])]
+        key = int(new.slice[one.row]), series.model, series.version or "", one.order, one.reason
+        groups.setdefault(key, []).append(one)
+    found: dict[int, list[Breach]] = {}
+    for (number, _, version, _, _), ones in sorted(groups.items()):
+        plan = plans[int(new.plan[ones[0].row])]
+        found.setdefault(number, []).append(_breach(plan, version, ones, new.ids))
+    return found
 
-    def __init__(self, model: str, version: str, rows: Sequence[ArrivedPrediction]) -> None:
-        self.found: list[tuple[int, Breach]] = []
-        self._model, self._version, self._rows = model, version, rows
 
-    def out_of_range(self, name: str, values: NDArray[np.float64], declared: tuple[float, float]) -> None:
+def _numbers(plans: Plans, tables: PlanTables, new: PredictionColumns) -> Iterator[_Bad]:
+    rows, place = tables.places(new.plan, tables.numbers_per_row)
+    plan = new.plan[rows]
+    outside = (new.numbers < tables.low[plan, place]) | (new.numbers > tables.high[plan, place])
+    for i in np.flatnonzero(outside | np.isnan(new.numbers)).tolist():
+        row, known = int(rows[i]), plans[int(plan[i])]
+        name = known.numbers[int(place[i])]
+        if outside[i]:
+            yield _Bad(row, known.order[name], BreachReason.OUT_OF_RANGE, float(new.numbers[i]))
+        elif known.spec.features[name].missing == "forbidden":
+            yield _Bad(row, known.order[name], BreachReason.MISSING, None)
+
+
+def _categories(plans: Plans, tables: PlanTables, new: PredictionColumns) -> Iterator[_Bad]:
+    suspects = _suspects(tables, new)
+    if not suspects:
+        return
+    rows, place = tables.places(new.plan, tables.categories_per_row)
+    for i in suspects:
+        row, known, value = int(rows[i]), plans[int(new.plan[rows[i]])], new.categories[i]
+        name = known.categories[int(place[i])]
+        feature = known.spec.features[name]
+        if value is None:
+            if feature.missing == "forbidden":
+                yield _Bad(row, known.order[name], BreachReason.MISSING, None)
+        elif feature.allowed is not None and value not in feature.allowed:
+            yield _Bad(row, known.order[name], BreachReason.NOT_ALLOWED, value)
+
+
+def _suspects(tables: PlanTables, new: PredictionColumns) -> list[int]:
+    """Places in `new.categories` to look at: gaps, and what a declared set could forbid."""
+    found = {i for i, value in enumerate(new.categories) if value is None} if None in new.categories else set()
+    restricted = tables.allowed
+    if restricted.any():
+        rows, place = tables.places(new.plan, tables.categories_per_row)
+        found |= set(np.flatnonzero(restricted[new.plan[rows], place]).tolist())
+    return sorted(found)
+
+
+def _outputs(plans: Plans, new: PredictionColumns) -> Iterator[_Bad]:
+    for number in np.unique(new.plan).tolist():
+        known = plans[number]
+        for name, output in known.spec.outputs.items():
+            answers = new.answer if name == "score" or known.spec.task == "regression" else new.label
+            low, high = output.range
+            for row in np.flatnonzero((new.plan == number) & ((answers < low) | (answers > high))).tolist():
+                yield _Bad(row, known.order[name], BreachReason.OUT_OF_RANGE, float(answers[row]))
+
+
+def _breach(plan: Plan, version: str, ones: Sequence[_Bad], ids: Sequence[str]) -> Breach:
+    name, reason = plan.named[ones[0].order], ones[0].reason
+    worst, low, high = ones[0].value, None, None
+    if reason is BreachReason.OUT_OF_RANGE:
+        declared = plan.declared(name)
+        assert declared is not None, "what is out of range has one"
         low, high = declared
-        with np.errstate(invalid="ignore"):
-            outside = np.flatnonzero((values < low) | (values > high)).tolist()
-        for number, where in self._by_slice(outside):
-            worst = max(where, key=lambda i: (max(low - values[i], values[i] - high), -i))
-            self._add(number, name, BreachReason.OUT_OF_RANGE, where, float(values[worst]), low, high)
+        worst = _farthest((float(one.value) for one in ones if isinstance(one.value, float)), low, high)
+    return Breach(
+        model=plan.spec.model,
+        version=version,
+        name=name,
+        reason=reason,
+        n=len(ones),
+        low=low,
+        high=high,
+        worst=worst,
+        samples=tuple(ids[one.row] for one in ones[:SAMPLES]),
+    )
 
-    def not_allowed(self, name: str, values: Sequence[Value], allowed: tuple[str, ...]) -> None:
-        known = {None, *allowed}
-        names = [category_name(value) for value in values]
-        for number, where in self._by_slice([i for i, value in enumerate(names) if value not in known]):
-            self._add(number, name, BreachReason.NOT_ALLOWED, where, names[where[0]])
 
-    def missing(self, name: str, values: Sequence[Value]) -> None:
-        for number, where in self._by_slice([i for i, value in enumerate(values) if value is None]):
-            self._add(number, name, BreachReason.MISSING, where, None)
-
-    def _by_slice(self, where: Sequence[int]) -> list[tuple[int, list[int]]]:
-        groups: dict[int, list[int]] = {}
-        for i in where:
-            groups.setdefault(self._rows[i].slice, []).append(i)
-        return sorted(groups.items())
-
-    def _add(
-        self,
-        number: int,
-        name: str,
-        reason: BreachReason,
-        where: Sequence[int],
-        worst: float | str | None,
-        low: float | None = None,
-        high: float | None = None,
-    ) -> None:
-        breach = Breach(
-            model=self._model,
-            version=self._version,
-            name=name,
-            reason=reason,
-            n=len(where),
-            low=low,
-            high=high,
-            worst=worst,
-            samples=tuple(self._rows[i].id for i in where[:SAMPLES]),
-        )
-        self.found.append((number, breach))
+def _farthest(values: Iterable[float], low: float, high: float) -> float:
+    """The value farthest outside the range, the first of several."""
+    return max(values, key=lambda value: max(low - value, value - high))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from driftline.core.step import log_losses
+from driftline.core.counting import log_losses
 from driftline.events.retraining import Comparison
 from driftline.spec.model import HIGHER_IS_BETTER, METRICS, MonitorSpec, PromotionSpec
 

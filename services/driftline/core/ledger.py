@@ -3,242 +3,407 @@
 Rules, which the archive's SQL view applies too:
 
 * The first prediction of (model, id, version) counts; an exact repeat is a duplicate, a different one a conflict.
-* A prediction and an outcome meet if their arrival slices are less than `kept` slices apart.
-* Of several outcomes a prediction takes the one with the greatest `(time, offset)`; a change takes back the old one.
+* An arrival is known for `kept` slices. A prediction and an outcome meet if the later comes while the earlier is known.
+* Of several outcomes a prediction takes the one with the greatest `(time, arrival)`; a change takes back the old one.
+
+A joined outcome stands in the row of its prediction, and is remembered there for predictions of the same id to come
+(a shadow's, say); one that waits has a row of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple
 
-import msgspec
-import xxhash
+import numpy as np
+from numpy.typing import NDArray
 
-SEGMENTS = 16
-"""Kept items are stored in about this many segments by arrival, so that forgetting is dropping whole ones."""
+from driftline.core.rows import KNOWN, LogChanges, Rows
+from driftline.core.series import SeriesTable
 
+Column = NDArray[Any]
+I64 = NDArray[np.int64]
+U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
+U8 = NDArray[np.uint8]
+Bools = NDArray[np.bool_]
 
-class Truth(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """An outcome as kept: `value` is a label's number or a regression target."""
-
-    slice: int
-    offset: int
-    time: int
-    value: float
-    digest: int
-    matched: bool
-
-
-class Kept(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """A prediction as kept: `value` is a label's number or a regression prediction; `truth` what was joined to it."""
-
-    slice: int
-    version: str
-    role: str
-    pane: int
-    value: float
-    score: float | None
-    digest: int
-    truth: Truth | None
+NEVER = np.iinfo(np.int64).min
+TO_KEEP = 15 / 16
+"""Where a model has more predictions than it may, so much of the limit is left: forgetting early comes in portions."""
 
 
-class Fate(StrEnum):
+class Fate(IntEnum):
     """What became of an arrival."""
 
-    COUNTED = "counted"
-    DUPLICATE = "duplicates"
-    CONFLICT = "conflicts"
-    CORRECTION = "corrections"
-    SUPERSEDED = "superseded"  # an outcome older than the one already known
+    COUNTED = 0
+    DUPLICATE = 1
+    CONFLICT = 2
+    CORRECTION = 3
+    SUPERSEDED = 4  # an outcome older than the one already known
+
+
+class Predicted(NamedTuple):
+    """Predictions in the order of the log, a column a field.
+
+    `low`, `high`: 128 bits of the id (uint64). `series`: the version's code (uint32). `slice` of the arrival;
+    `expires`, the slice from which on it is not known (int64). `digest` of the content (uint64). `answer`: the score,
+    or the predicted number (float64); `label`: the predicted label, 0 where answers are numbers (uint8).
+    """
+
+    low: Column
+    high: Column
+    series: Column
+    slice: Column
+    expires: Column
+    pane: Column
+    shadow: Column
+    answer: Column
+    label: Column
+    digest: Column
+
+
+class Observed(NamedTuple):
+    """Outcomes in the order of the log, as `Predicted`. `series` is the code of the model's outcomes, `truth` a label
+    (uint8) or a number (float64).
+    """
+
+    low: Column
+    high: Column
+    series: Column
+    slice: Column
+    expires: Column
+    time: Column
+    truth: Column
 
 
 class Joined(NamedTuple):
-    """A prediction and its outcome, to be added to the prediction's pane (`sign` 1) or taken back (-1)."""
+    """Predictions and their outcomes, to be added to their panes in `slice` (`sign` 1) or taken back (-1)."""
 
-    prediction: Kept
-    truth: Truth
-    sign: int
+    slice: Column
+    series: Column
+    pane: Column
+    shadow: Column
+    answer: Column
+    label: Column
+    truth: Column
+    sign: Column
+
+    def chosen(self, which: Bools) -> Joined:
+        """Some of them."""
+        return Joined(*(column[which] for column in self))
 
 
 @dataclass
-class LedgerChanges:
-    """Fields of stored segments to write and drop, and whole segments to forget."""
+class Applied:
+    """What became of each arrival (`Fate`), and the joins that follow."""
 
-    put: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
-    drop: dict[int, list[bytes]] = field(default_factory=dict)
-    forget: list[int] = field(default_factory=list)
-
-
-@dataclass
-class _Entry:
-    predictions: list[Kept] = field(default_factory=list)
-    outcomes: list[Truth] = field(
-        default_factory=list
-    )  # the earlier arrived, the greater its time: none dominates another
+    predicted: U8
+    observed: U8
+    joined: Joined
 
 
 class Ledger:
-    """The ledger of one model in one source partition.
+    """The ledger of all models of one sort in one source partition. `labels`: see `Rows`."""
 
-    `kept`: for how many slices an arrival is remembered; it may change. `segment_slices`, which names what is stored,
-    may not.
-    """
-
-    def __init__(self, kept: int, segment_slices: int) -> None:
-        self.kept = kept
-        self._segment_slices = segment_slices
-        self._entries: dict[bytes, _Entry] = {}
-        self._segments: dict[int, set[bytes]] = {}
-        self._changes = LedgerChanges()
+    def __init__(self, table: SeriesTable, *, labels: bool) -> None:
+        self.rows = Rows(table, labels=labels)
+        self._table = table
+        self._several: set[tuple[int, int, int]] = set()
+        self._joins: list[Joined] = []
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.rows)
 
-    @staticmethod
-    def segment_size(kept: int) -> int:
-        """How many slices make a segment, so that there are about `SEGMENTS` of them."""
-        return max(1, kept // SEGMENTS)
+    def held_by_model(self) -> I64:
+        """Rows held, by the code of the model's outcomes."""
+        held = self.rows.held
+        total = np.zeros(len(self._table) + 1, np.int64)
+        np.add.at(total, self._table.model_of[: held.size], held)
+        return total
 
-    @staticmethod
-    def key(event_id: str) -> bytes:
-        """128 bits of an id (two ids in 10^11 collide with a chance below 10^-16)."""
-        return xxhash.xxh3_128_digest(event_id.encode())
+    def apply(self, predicted: Predicted, observed: Observed) -> Applied:
+        """Take what arrived, in the order of slices, within a slice predictions first.
 
-    def predict(self, key: bytes, prediction: Kept) -> tuple[Fate, list[Joined]]:
-        """A prediction arrives: it counts if its version has not predicted this id yet."""
-        entry = self._entries.setdefault(key, _Entry())
-        for known in entry.predictions:
-            if known.version == prediction.version and self._alive(known.slice, prediction.slice):
-                return (Fate.DUPLICATE if known.digest == prediction.digest else Fate.CONFLICT), []
-        waiting = [truth for truth in entry.outcomes if self._alive(truth.slice, prediction.slice)]
-        joined = []
-        if waiting:
-            best = max(waiting, key=lambda truth: (truth.time, truth.offset))
-            if not best.matched:
-                self._replace_outcome(key, entry, best, msgspec.structs.replace(best, matched=True))
-            prediction = msgspec.structs.replace(prediction, truth=best)
-            joined.append(Joined(prediction, best, 1))
-        entry.predictions.append(prediction)
-        self._store(key, prediction.slice, _prediction_field(key, prediction), prediction)
-        return Fate.COUNTED, joined
+        Arrivals of different ids have nothing to do with each other, so all first arrivals of their ids are taken at
+        once, then all second ones, and so on.
+        """
+        applied = Applied(np.zeros(predicted.low.size, np.uint8), np.zeros(observed.low.size, np.uint8), _no_joins())
+        self._joins = []
+        for p, o in _rounds(predicted, observed):
+            if p.size:
+                applied.predicted[p] = self._predict(Predicted(*(column[p] for column in predicted)))
+            if o.size:
+                applied.observed[o] = self._observe(Observed(*(column[o] for column in observed)))
+        if self._joins:
+            applied.joined = Joined(*(np.concatenate(columns) for columns in zip(*self._joins, strict=True)))
+        return applied
 
-    def outcome(self, key: bytes, truth: Truth) -> tuple[Fate, list[Joined]]:
-        """An outcome arrives: it scores every version that predicted this id, or waits for one that will."""
-        entry = self._entries.setdefault(key, _Entry())
-        joined: list[Joined] = []
-        repeated = any(
-            known.digest == truth.digest for known in entry.outcomes if self._alive(known.slice, truth.slice)
-        )
-        corrected = superseded = False
-        for position, kept in enumerate(entry.predictions):
-            if not self._alive(kept.slice, truth.slice):
-                continue
-            if kept.truth is not None:
-                repeated |= kept.truth.digest == truth.digest
-                superseded |= truth.time < kept.truth.time
-                if truth.time < kept.truth.time or kept.truth.digest == truth.digest:
-                    continue
-                corrected = True
-                joined.append(Joined(kept, kept.truth, -1))
-            updated = msgspec.structs.replace(kept, truth=truth)
-            entry.predictions[position] = updated
-            self._store(key, kept.slice, _prediction_field(key, updated), updated)
-            joined.append(Joined(updated, truth, 1))
-        superseded |= any(known.time > truth.time for known in entry.outcomes if self._alive(known.slice, truth.slice))
-        self._keep_outcome(key, entry, truth, matched=bool(joined))
-        if joined:
-            return (Fate.CORRECTION if corrected else Fate.COUNTED), joined
-        if repeated:
-            return Fate.DUPLICATE, joined
-        return (Fate.SUPERSEDED if superseded else Fate.COUNTED), joined
+    def forget(self, until: int) -> list[tuple[int, U32]]:
+        """Drop what is not known any more from slice `until` on.
 
-    def forget(self, slice_number: int) -> int:
-        """Drop the segments of which nothing is remembered; returns how many outcomes never met a prediction."""
-        orphans = 0
-        for segment in sorted(self._segments):
-            if slice_number - ((segment + 1) * self._segment_slices - 1) < self.kept:
-                break
-            for key in self._segments.pop(segment):
-                entry = self._entries.get(key)
-                if entry is None:
-                    continue
-                gone = [truth for truth in entry.outcomes if self._segment(truth.slice) == segment]
-                orphans += sum(not truth.matched for truth in gone)
-                entry.outcomes = [truth for truth in entry.outcomes if truth not in gone]
-                entry.predictions = [kept for kept in entry.predictions if self._segment(kept.slice) != segment]
-                if not entry.outcomes and not entry.predictions:
-                    del self._entries[key]
-            self._changes.put.pop(segment, None)
-            self._changes.drop.pop(segment, None)
-            self._changes.forget.append(segment)
+        Returns, by the slice in which it fell due, the series of outcomes that never met a prediction.
+        """
+        rows, orphans = self.rows, []
+        for at, gone in rows.expiring(until):
+            waiting = self._waits(gone)
+            alone = gone[waiting & (rows.mark[gone] == 0)]
+            if alone.size:
+                orphans.append((at, rows.series[alone]))
+            self._settle(gone[waiting])
+            # an outcome that came after its prediction outlives it
+            self._wait_apart(gone[~waiting & (rows.remembered[gone] > until)])
         return orphans
 
-    def take_changes(self) -> LedgerChanges:
-        """What has changed since the last call."""
-        changes, self._changes = self._changes, LedgerChanges()
-        return changes
+    def forget_oldest(self, model: int, limit: int) -> int:
+        """Where more than `limit` rows of a model are held, let go of its oldest slices, but for the newest one.
 
-    def restore(self, items: Iterable[tuple[bytes, bytes]]) -> None:
-        """Take back stored fields (`field -> value`), in any order."""
-        for name, value in items:
-            key = name[1:17]
-            entry = self._entries.setdefault(key, _Entry())
-            if name[:1] == _PREDICTION:
-                kept = _DECODE_KEPT(value)
-                entry.predictions.append(kept)
-                self._segments.setdefault(self._segment(kept.slice), set()).add(key)
-            else:
-                truth = _DECODE_TRUTH(value)
-                entry.outcomes.append(truth)
-                self._segments.setdefault(self._segment(truth.slice), set()).add(key)
-        for entry in self._entries.values():
-            entry.predictions.sort(key=lambda kept: kept.slice)
-            entry.outcomes.sort(key=lambda truth: truth.offset)
+        `model` is the code of its outcomes. Returns how many rows went.
+        """
+        rows = self.rows
+        codes = np.append(self._table.versions[model], np.uint32(model))
+        if rows.held[codes[codes < rows.held.size]].sum() <= limit:
+            return 0
+        held = rows.numbers_of(codes)
+        expires = rows.expires[held]
+        left = int(limit * TO_KEEP)
+        last_gone = np.partition(expires, held.size - left - 1)[held.size - left - 1]
+        gone = held[expires <= min(last_gone, expires.max() - 1)]
+        waiting = gone[self._waits(gone)]
+        rows.take_out(gone)
+        self._settle(waiting)
+        return int(gone.size)
 
-    def _segment(self, slice_number: int) -> int:
-        return slice_number // self._segment_slices
+    def take_changes(self) -> LogChanges:
+        """What is to be stored since the last call."""
+        return self.rows.take_changes()
 
-    def _alive(self, then: int, now: int) -> bool:
-        return now - then < self.kept
+    def restore(self, logs: Mapping[str, bytes]) -> None:
+        """Take back what is stored."""
+        rows = self.rows
+        rows.restore(logs)
+        taken = np.flatnonzero(rows.expires > 0)
+        keys = Counter(self._key(row) for row in taken[self._waits(taken)].tolist())
+        self._several = {key for key, times in keys.items() if times > 1}
 
-    def _keep_outcome(self, key: bytes, entry: _Entry, truth: Truth, *, matched: bool) -> None:
-        """Remember `truth` for predictions to come, a repeat too since it lives longer; forget those it dominates."""
-        for known in [known for known in entry.outcomes if known.time <= truth.time]:
-            matched |= known.matched
-            entry.outcomes.remove(known)
-            self._drop(known.slice, _outcome_field(key, known))
-        truth = msgspec.structs.replace(truth, matched=matched)
-        entry.outcomes.append(truth)
-        self._store(key, truth.slice, _outcome_field(key, truth), truth)
+    def _predict(self, new: Predicted) -> U8:
+        rows, fates = self.rows, np.zeros(new.low.size, np.uint8)
+        row, place = rows.index.find(new.low, new.high, new.series)
+        known = (row >= 0) & (rows.expires[row] > new.slice)
+        marks = ((new.digest << np.uint64(1)) | new.shadow).astype(rows.mark.dtype)
+        fates[known] = np.where(rows.mark[row[known]] == marks[known], Fate.DUPLICATE, Fate.CONFLICT)
+        fresh = np.flatnonzero(~known)
+        again = row[fresh] >= 0  # its id and version were known long ago, and the index still names that row
+        if again.any():
+            old = row[fresh][again]
+            self._wait_apart(old[rows.remembered[old] > new.slice[fresh][again]])
+            row, place = rows.index.find(new.low, new.high, new.series)
+        low, high, series, now = new.low[fresh], new.high[fresh], new.series[fresh], new.slice[fresh]
+        best = self._remembered(low, high, series, now)
+        label = {} if rows.label is None else {"label": new.label[fresh]}
+        numbers = rows.add(
+            low=low,
+            high=high,
+            series=series,
+            expires=new.expires[fresh],
+            pane=new.pane[fresh],
+            answer=new.answer[fresh],
+            mark=marks[fresh],
+            **label,
+        )
+        rows.index.move(place[fresh][again], numbers[again])
+        rows.index.put(numbers[~again])
+        has = np.flatnonzero(best.time != NEVER)
+        rows.join(numbers[has], best.time[has], best.truth[has], best.until[has])
+        self._tell(now[has], numbers[has], 1)
+        waited = best.row[best.row >= 0]
+        rows.take_out(waited)
+        self._settle(waited)
+        return fates
 
-    def _replace_outcome(self, key: bytes, entry: _Entry, old: Truth, new: Truth) -> None:
-        entry.outcomes[entry.outcomes.index(old)] = new
-        self._store(key, new.slice, _outcome_field(key, new), new)
+    def _remembered(self, low: U64, high: U64, series: U32, now: I64) -> _Best:
+        """The latest outcome that is known of each id."""
+        rows, model = self.rows, self._table.model_of[series]
+        best = _Best(low.size, rows.truth.dtype)
+        for codes in self._table.versions[model].T:
+            found = np.full(low.size, -1, np.int64)
+            look = np.flatnonzero((codes != series) & rows.may_hold(codes, now))
+            found[look], _ = rows.index.find(low[look], high[look], codes[look])
+            best.take(rows, found, now, waits=False)
+        found, _ = rows.index.find(low, high, model)
+        best.take(rows, found, now, waits=True)
+        for i, every in self._in_several(low, high, model):
+            for each in every:
+                one = np.full(low.size, -1, np.int64)
+                one[i] = each
+                best.take(rows, one, now, waits=True)
+        return best
 
-    def _store(self, key: bytes, slice_number: int, name: bytes, item: Kept | Truth) -> None:
-        segment = self._segment(slice_number)
-        self._segments.setdefault(segment, set()).add(key)
-        self._changes.put.setdefault(segment, {})[name] = _ENCODER.encode(item)
+    def _observe(self, new: Observed) -> U8:
+        rows, size = self.rows, new.low.size
+        joined, corrected, repeated, superseded, placed, met = (np.zeros(size, np.bool_) for _ in range(6))
+        for codes in self._table.versions[new.series].T:
+            look = np.flatnonzero(rows.may_hold(codes, new.slice))
+            found, _ = rows.index.find(new.low[look], new.high[look], codes[look])
+            here, r = look[found >= 0], found[found >= 0]
+            now, time, truth = new.slice[here], new.time[here], new.truth[here]
+            alive, has = rows.expires[r] > now, rows.remembered[r] > 0
+            told = has & (alive | (rows.remembered[r] > now))
+            same = told & (rows.time[r] == time) & (rows.truth[r] == truth)
+            later = told & (rows.time[r] > time)
+            change = alive & ~same & ~later
+            repeated[here] |= same
+            superseded[here] |= later
+            joined[here] |= change
+            corrected[here] |= change & has
+            placed[here] |= change | same
+            replaced = told & ~alive & ~same & ~later
+            met[here] |= replaced
+            self._tell(now[change & has], r[change & has], -1)
+            rows.join(r[replaced], rows.time[r[replaced]], rows.truth[r[replaced]], np.full(replaced.sum(), KNOWN))
+            # a repeat is remembered longer than what it repeats
+            held = change | same
+            rows.join(r[held], time[held], truth[held], new.expires[here][held])
+            self._tell(now[change], r[change], 1)
+        self._replace_waiting(new, placed, met, repeated, superseded)
+        fates = np.where(repeated, Fate.DUPLICATE, np.where(superseded, Fate.SUPERSEDED, Fate.COUNTED))
+        return np.where(joined, np.where(corrected, Fate.CORRECTION, Fate.COUNTED), fates).astype(np.uint8)
 
-    def _drop(self, slice_number: int, name: bytes) -> None:
-        segment = self._segment(slice_number)
-        written = self._changes.put.get(segment, {})
-        written.pop(name, None)
-        self._changes.drop.setdefault(segment, []).append(name)
+    def _replace_waiting(self, new: Observed, placed: Bools, met: Bools, repeated: Bools, superseded: Bools) -> None:
+        """Outcomes with rows of their own: the new one replaces those that are not later than it.
+
+        `met`: it replaces one that has met a prediction, so it is no orphan either; nor is one that is superseded.
+        """
+        rows = self.rows
+        found, _ = rows.index.find(new.low, new.high, new.series)
+        which = np.flatnonzero(found >= 0)
+        r = found[which]
+        for i, every in self._in_several(new.low, new.high, new.series):
+            r = np.append(r[which != i], np.array(every, np.int64))
+            which = np.append(which[which != i], np.full(len(every), i))
+        alive = rows.remembered[r] > new.slice[which]
+        later = alive & (rows.time[r] > new.time[which])
+        repeated[which[alive & (rows.time[r] == new.time[which]) & (rows.truth[r] == new.truth[which])]] = True
+        superseded[which[later]] = True
+        met |= superseded
+        met[which[alive & ~later & (rows.mark[r] != 0)]] = True
+        replaced = r[alive & ~later]  # what is not known any more stays for `forget` to count
+        rows.take_out(replaced)
+        self._settle(replaced)
+        stay = np.flatnonzero(~placed)
+        self._wait(Observed(*(column[stay] for column in new)), met[stay])
+
+    def _wait(self, new: Observed, met: Bools) -> None:
+        """Keep outcomes in rows of their own. `met`: they are no orphans even if nothing asks for them any more."""
+        if not new.low.size:
+            return
+        rows = self.rows
+        before, _ = rows.index.find(new.low, new.high, new.series)
+        self._several |= {self._key(row) for row in before[before >= 0].tolist()}
+        numbers = rows.add(
+            low=new.low,
+            high=new.high,
+            series=new.series,
+            expires=new.expires,
+            pane=np.zeros(met.size, np.int64),
+            answer=np.zeros(met.size),
+            mark=met,
+        )
+        rows.index.put(numbers)
+        rows.join(numbers, new.time, new.truth, new.expires)
+
+    def _wait_apart(self, numbers: I64) -> None:
+        """Let the outcomes that are remembered in these rows go on waiting in rows of their own."""
+        rows = self.rows
+        until, model = rows.remembered[numbers].astype(np.int64), self._table.model_of[rows.series[numbers]]
+        time, truth = rows.time[numbers], rows.truth[numbers]
+        told = Observed(rows.low[numbers], rows.high[numbers], model, until, until, time, truth)
+        rows.join(numbers, time, truth, np.full(numbers.size, KNOWN))
+        self._wait(told, np.ones(numbers.size, np.bool_))
+
+    def _tell(self, now: I64, numbers: I64, sign: int) -> None:
+        rows = self.rows
+        if not numbers.size:
+            return
+        label = np.zeros(numbers.size, np.uint8) if rows.label is None else rows.label[numbers]
+        self._joins.append(
+            Joined(
+                now,
+                rows.series[numbers],
+                rows.pane[numbers].astype(np.int64),
+                (rows.mark[numbers] & 1).astype(np.bool_),
+                rows.answer[numbers],
+                label,
+                rows.truth[numbers],
+                np.full(numbers.size, sign, np.int64),
+            )
+        )
+
+    def _waits(self, numbers: I64) -> Bools:
+        """Which of the rows are outcomes that wait."""
+        series = self.rows.series[numbers]
+        waits: Bools = self._table.model_of[series] == series
+        return waits
+
+    # Several outcomes of one id wait at once only where an older one came after a later one, of an id that nobody has
+    # predicted. Such ids are rare, are noted in `_several`, and taken one by one.
+
+    def _key(self, row: int) -> tuple[int, int, int]:
+        rows = self.rows
+        return int(rows.low[row]), int(rows.high[row]), int(rows.series[row])
+
+    def _in_several(self, low: U64, high: U64, model: U32) -> list[tuple[int, list[int]]]:
+        """Positions of ids of which several outcomes wait, and the rows of these."""
+        if not self._several:
+            return []
+        keys = enumerate(zip(low.tolist(), high.tolist(), model.tolist(), strict=True))
+        return [(i, self.rows.index.find_all(*key)) for i, key in keys if key in self._several]
+
+    def _settle(self, numbers: I64) -> None:
+        """Some waiting rows have gone: of which of their ids do several wait yet?"""
+        if self._several:
+            gone = {self._key(row) for row in numbers.tolist()} & self._several
+            self._several -= {key for key in gone if len(self.rows.index.find_all(*key)) < 2}
 
 
-def _prediction_field(key: bytes, prediction: Kept) -> bytes:
-    return _PREDICTION + key + prediction.version.encode()
+class _Best:
+    """The latest outcome found so far, by id; `row` is that in which it waits, -1: it stands beside a prediction."""
+
+    def __init__(self, size: int, kind: np.dtype[Any]) -> None:
+        self.time = np.full(size, NEVER)
+        self.truth = np.zeros(size, kind)
+        self.until = np.zeros(size, np.int64)
+        self.row = np.full(size, -1, np.int64)
+
+    def take(self, rows: Rows, found: I64, now: I64, *, waits: bool) -> None:
+        """Look at one row an id (-1: none), in slice `now`."""
+        better = np.flatnonzero((found >= 0) & (rows.remembered[found] > now) & (rows.time[found] > self.time))
+        r = found[better]
+        self.time[better], self.truth[better], self.until[better] = rows.time[r], rows.truth[r], rows.remembered[r]
+        self.row[better] = r if waits else -1
 
 
-def _outcome_field(key: bytes, truth: Truth) -> bytes:
-    return _OUTCOME + key + truth.digest.to_bytes(8, "big")
+def _rounds(predicted: Predicted, observed: Observed) -> Iterator[tuple[I64, I64]]:
+    """Positions in both, each id at most once a round, in the order in which its arrivals came."""
+    size = predicted.low.size
+    low = np.concatenate([predicted.low, observed.low])
+    ordered = np.sort(low)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    rank = np.zeros(low.size, np.int64)
+    if repeated.size:
+        several = np.flatnonzero(np.isin(low, repeated))
+        slices = np.concatenate([predicted.slice, observed.slice])[several]
+        several = several[np.lexsort((several, several >= size, slices, low[several]))]
+        first = np.append(True, low[several][1:] != low[several][:-1])
+        count = np.arange(several.size)
+        rank[several] = count - np.maximum.accumulate(np.where(first, count, 0))
+    by_rank = np.argsort(rank, kind="stable")
+    for which in np.split(by_rank, np.flatnonzero(np.diff(rank[by_rank])) + 1):
+        yield which[which < size], which[which >= size] - size
 
 
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODE_KEPT = msgspec.msgpack.Decoder(Kept).decode
-_DECODE_TRUTH = msgspec.msgpack.Decoder(Truth).decode
-_PREDICTION, _OUTCOME = b"p", b"o"
+def _no_joins() -> Joined:
+    return Joined(*[np.empty(0, np.int64)] * len(Joined._fields))

@@ -5,42 +5,33 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-from driftline.core.arrivals import ArrivedOutcome, ArrivedPrediction
 from driftline.errors import InvalidRecord
 from driftline.events.base import Millis, iso, to_millis
-from driftline.events.inputs import Outcome, Prediction, Value, content_digest, label_name
+from driftline.events.inputs import Outcome, Prediction, Value, label_name
 from driftline.events.topics import DeadLetterReason
-from driftline.spec.model import FeatureSpec, MonitorSpec, millis
+from driftline.spec.model import MonitorSpec, millis
 
 LARGEST = 1e150
 """A regression value beyond this cannot be squared in a double."""
 LATEST: Millis = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last instant that RFC 3339 can name
 
 
-def check_prediction(event: Prediction, spec: MonitorSpec, slice_number: int, arrival: Millis) -> ArrivedPrediction:
-    """The prediction as the ledger takes it. Raises `InvalidRecord` with a named reason."""
-    time = _check_time(event.time, spec, arrival)
-    score = event.score
-    if score is not None and not math.isfinite(score):
+def check_prediction(event: Prediction, spec: MonitorSpec, arrival: Millis) -> None:
+    """Raises `InvalidRecord` with a named reason if the prediction cannot be used."""
+    _check_time(event.time, spec, arrival)
+    if event.score is not None and not math.isfinite(event.score):
         raise InvalidRecord(DeadLetterReason.WRONG_TYPE, "score is not finite")
-    return ArrivedPrediction(
-        slice=slice_number,
-        id=event.id,
-        version=event.version,
-        role=event.role,
-        pane=time // millis(spec.pane),
-        value=_value(event.prediction, spec, "prediction"),
-        score=score,
-        values=tuple(_feature(name, feature, event.features.get(name)) for name, feature in spec.features.items()),
-        digest=content_digest(event),
-    )
+    _check_value(event.prediction, spec, "prediction")
+    for name, feature in spec.features.items():
+        value = event.features.get(name)
+        if value is not None and feature.type == "number":
+            _number(value, name)
 
 
-def check_outcome(event: Outcome, spec: MonitorSpec, slice_number: int, arrival: Millis, offset: int) -> ArrivedOutcome:
-    """The outcome as the ledger takes it. Raises `InvalidRecord` with a named reason."""
-    time = _check_time(event.time, spec, arrival)
-    value = _value(event.outcome, spec, "outcome")
-    return ArrivedOutcome(slice_number, event.id, offset, time, value, content_digest(event))
+def check_outcome(event: Outcome, spec: MonitorSpec, arrival: Millis) -> None:
+    """Raises `InvalidRecord` with a named reason if the outcome cannot be used."""
+    _check_time(event.time, spec, arrival)
+    _check_value(event.outcome, spec, "outcome")
 
 
 def kept_slices(spec: MonitorSpec, slice_ms: int) -> int:
@@ -52,7 +43,7 @@ def kept_slices(spec: MonitorSpec, slice_ms: int) -> int:
     return -(-(millis(spec.horizon) + millis(spec.max_ahead)) // slice_ms) + 1
 
 
-def _check_time(stated: int | datetime, spec: MonitorSpec, arrival: Millis) -> Millis:
+def _check_time(stated: int | datetime, spec: MonitorSpec, arrival: Millis) -> None:
     time = to_millis(stated)
     if not 0 <= time <= LATEST:
         raise InvalidRecord(DeadLetterReason.NOT_AN_EVENT, f"time {time} is no instant between 1970 and 9999")
@@ -60,25 +51,17 @@ def _check_time(stated: int | datetime, spec: MonitorSpec, arrival: Millis) -> M
         raise InvalidRecord(DeadLetterReason.TOO_OLD, f"{iso(time)} is more than the horizon before {iso(arrival)}")
     if time - arrival > millis(spec.max_ahead):
         raise InvalidRecord(DeadLetterReason.TOO_FAR_AHEAD, f"{iso(time)} is more than max_ahead after {iso(arrival)}")
-    return time
 
 
-def _value(value: str | int | float | bool, spec: MonitorSpec, what: str) -> float:
+def _check_value(value: str | int | float | bool, spec: MonitorSpec, what: str) -> None:
     if spec.task == "regression":
         number = _number(value, what)
         if abs(number) > LARGEST:
             raise InvalidRecord(DeadLetterReason.WRONG_TYPE, f"{what} {number} is too large to be squared")
-        return number
+        return
     label = label_name(value)
     if label not in spec.labels:
         raise InvalidRecord(DeadLetterReason.UNKNOWN_LABEL, f"{what} {label!r} is none of {', '.join(spec.labels)}")
-    return float(spec.labels.index(label))
-
-
-def _feature(name: str, feature: FeatureSpec, value: Value) -> Value:
-    if value is None:
-        return None
-    return _number(value, name) if feature.type == "number" else value
 
 
 def _number(value: Value, what: str) -> float:

@@ -13,7 +13,7 @@ from driftline.events.baselines import Baseline
 from driftline.events.inputs import Outcome, Prediction
 from driftline.events.reports import WindowReport
 from driftline.events.retraining import Candidate, Case, ModelState, RetrainRequest, Verdict
-from driftline.events.slices import ReadUpTo, Slice
+from driftline.events.slices import Notice, ReadUpTo, Slice
 
 
 class Topic(StrEnum):
@@ -67,7 +67,7 @@ class TopicRule:
 TOPICS: dict[Topic, TopicRule] = {
     Topic.PREDICTIONS: TopicRule(Spread.SOURCE, Kept.RETENTION, "id", "applications", Prediction),
     Topic.OUTCOMES: TopicRule(Spread.SOURCE, Kept.RETENTION, "id", "applications", Outcome),
-    Topic.SLICES: TopicRule(Spread.SOURCE, Kept.RETENTION, "", "monitor", Slice | ReadUpTo),
+    Topic.SLICES: TopicRule(Spread.SOURCE, Kept.RETENTION, "", "monitor", Slice | ReadUpTo | Notice),
     Topic.METRICS: TopicRule(Spread.SHARD, Kept.RETENTION, "model", "control", WindowReport),
     Topic.ALERTS: TopicRule(Spread.SHARD, Kept.FOREVER, "fingerprint", "control", Alert),
     Topic.RETRAIN_REQUESTS: TopicRule(Spread.SHARD, Kept.FOREVER, "model", "control", RetrainRequest),
@@ -99,4 +99,5 @@ class DeadLetterReason(StrEnum):
     TOO_FAR_AHEAD = "too-far-ahead"  # its event time lies further ahead of its arrival than max_ahead
     KEY_MISMATCH = "key-mismatch"  # the record's key is not the event's id: it may stand in a wrong partition
     UNKNOWN_MARK = "unknown-mark"  # a mark that names nothing known
+    STEP_FAILED = "step-failed"  # Driftline itself cannot work on it: a bug, told in the detail
     UNKNOWN_CONTENT_TYPE = "unknown-content-type"  # its header content-type is not application/json

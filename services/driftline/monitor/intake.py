@@ -1,53 +1,76 @@
-"""From a record to a valid arrival, or to a dead letter with a named reason."""
+"""One record by itself: a valid event, or a dead letter with a named reason. The slow way, which is the rule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import msgspec
 
-from driftline.core.arrivals import ArrivedOutcome, ArrivedPrediction
 from driftline.core.validation import check_outcome, check_prediction
 from driftline.errors import InvalidRecord
 from driftline.events.inputs import Outcome, Prediction
 from driftline.events.topics import DeadLetterReason, Topic
+from driftline.monitor.typed import Rows
 from driftline.platform.records import Record
 from driftline.spec.model import MonitorSpec
 
-_DECODE: dict[Topic, Callable[[bytes], Prediction | Outcome]] = {
-    Topic.PREDICTIONS: msgspec.json.Decoder(Prediction).decode,
+T = TypeVar("T")
+
+COLUMNS = "application/vnd.driftline.columns+json"
+"""The content type of a message of predictions in columns."""
+
+read_prediction_bytes: Callable[[bytes], Prediction] = msgspec.json.Decoder(Prediction).decode
+_READ: dict[Topic, Callable[[bytes], Prediction | Outcome]] = {
+    Topic.PREDICTIONS: read_prediction_bytes,
     Topic.OUTCOMES: msgspec.json.Decoder(Outcome).decode,
 }
+_read_rows = msgspec.json.Decoder(Rows).decode
+_read_id = msgspec.json.Decoder(str).decode
 
 
-@dataclass(frozen=True)
-class Arrived:
-    """A valid arrival of a model."""
-
-    model: str
-    event: ArrivedPrediction | ArrivedOutcome
-
-
-def take_in(record: Record, specs: dict[str, MonitorSpec], slice_number: int) -> Arrived:
-    """Decode and validate one record under the specs in force. Raises `InvalidRecord`."""
+def take_in(record: Record, specs: Mapping[str, MonitorSpec]) -> None:
+    """Check one record under the specs in force. Raises `InvalidRecord` if anything is wrong with it."""
     content_type = record.header("content-type")
     if content_type not in (None, "application/json"):
         raise InvalidRecord(DeadLetterReason.UNKNOWN_CONTENT_TYPE, f"content-type {content_type!r}")
-    event = _decode(record)
+    event = _decoded(_READ[record.source.topic], record)
     if record.key != event.id.encode():
         raise InvalidRecord(DeadLetterReason.KEY_MISMATCH, "the record's key must be the event's id")
     spec = specs.get(event.model)
     if spec is None:
         raise InvalidRecord(DeadLetterReason.UNKNOWN_MODEL, f"no spec of model {event.model!r} is in force here")
     if isinstance(event, Prediction):
-        return Arrived(event.model, check_prediction(event, spec, slice_number, record.arrival))
-    return Arrived(event.model, check_outcome(event, spec, slice_number, record.arrival, record.offset))
+        check_prediction(event, spec, record.arrival)
+    else:
+        check_outcome(event, spec, record.arrival)
 
 
-def _decode(record: Record) -> Prediction | Outcome:
+def read_prediction(record: Record) -> Prediction:
+    """A prediction that `take_in` has found valid."""
+    return read_prediction_bytes(record.value or b"")
+
+
+def read_rows(record: Record) -> list[Record]:
+    """The rows of a message of columns as records of their own. Raises `InvalidRecord` if it has none to be told."""
+    rows = _decoded(_read_rows, record)
+    uneven = rows.uneven()
+    if uneven is not None:
+        raise InvalidRecord(DeadLetterReason.NOT_AN_EVENT, f"column {uneven} is not as long as id")
+    headers = tuple(pair for pair in record.headers if pair[0] != "content-type")
+    singles = []
+    for i in range(len(rows.id)):
+        try:
+            key = _read_id(rows.id[i]).encode()
+        except msgspec.DecodeError:
+            key = b""  # what is no text is refused before its key is looked at
+        singles.append(record._replace(value=rows.row(i), key=key, headers=headers))
+    return singles
+
+
+def _decoded(read: Callable[[bytes], T], record: Record) -> T:
     try:
-        return _DECODE[record.source.topic](record.value or b"")
+        return read(record.value or b"")
     except msgspec.ValidationError as error:
         raise InvalidRecord(DeadLetterReason.NOT_AN_EVENT, str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

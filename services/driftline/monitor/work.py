@@ -2,46 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
 import msgspec
+import numpy as np
 
-from driftline.core.arrivals import ArrivedOutcome, ArrivedPrediction
 from driftline.core.binning import default_bins
-from driftline.core.ledger import Ledger
+from driftline.core.columns import OutcomeColumns, PredictionColumns
 from driftline.core.pane import Layout
-from driftline.core.step import ModelSlices, step
+from driftline.core.series import Series, SeriesTable
+from driftline.core.step import Changed, Partition
 from driftline.core.validation import kept_slices
-from driftline.errors import InvalidRecord
+from driftline.errors import InvalidRecord, UnitStopped
 from driftline.events.base import Millis, encode
 from driftline.events.partitioning import partition_of
-from driftline.events.slices import Breach, PaneDelta, ReadUpTo, Slice
+from driftline.events.slices import (
+    Gap,
+    NoticeKind,
+    ReadUpTo,
+    notice,
+    notice_headers,
+    read_up_to_headers,
+    slice_headers,
+)
 from driftline.events.topics import MARK_HEADER, DeadLetterReason, Topic
-from driftline.monitor.intake import take_in
+from driftline.monitor.marks import Mark, NotAMark
+from driftline.monitor.reading import Bad, Reader
+from driftline.monitor.slices import slices
 from driftline.platform.catalog import Catalog
 from driftline.platform.changes import Changes, Step
-from driftline.platform.loop import Hashes
 from driftline.platform.records import Outgoing, Record, Source, dead_letter
+from driftline.platform.store import Stored
+from driftline.platform.work import Refused
 from driftline.spec.model import MonitorSpec, millis
 
 DEFAULT_BINS = "default:"
+SAMPLED = np.uint64(63)
+"""Of the ids, those whose hash has none of these bits (1 in 64) are looked at for the partition they stand in."""
+BAD_IN_A_ROW = 10_000
+"""After so many bad records of a source without a good one the partition stops: somebody has deployed a mistake."""
 
 
 class _State(msgspec.Struct, kw_only=True):
     """What a partition remembers beside its ledgers.
 
-    `previous`: the last slice published. `finished`: the last slice said to be finished. `specs`: revision in force by
-    model. `coming`: (slice of the mark, model, revision), in force from the slice after. `bins`: bins id by model and
-    version, fixed at the first sight of the version. `segments`: slices in a ledger segment, by model.
+    `origin`: the first slice seen. `previous`: the last slice published. `finished`: the last slice said to be
+    finished. `specs`: revision in force by model. `coming`: (slice of the mark, model, revision), in force from the
+    slice after. `bins`: bins id by model and version, fixed at the first sight of the version. `series`: see
+    `core.series`. `bad`: by topic, how many bad records came since the last good one; -1: an operator lets them pass
+    until a good one comes.
     """
 
+    origin: int | None = None
     previous: int | None = None
     finished: int = -1
     specs: dict[str, int] = {}
     coming: list[tuple[int, str, int]] = []
     bins: dict[str, dict[str, str]] = {}
-    segments: dict[str, int] = {}
+    series: list[Series] = []
+    bad: dict[str, int] = {}
 
 
 class MonitorWork:
@@ -57,22 +77,47 @@ class MonitorWork:
         self._catalog = catalog
         self._note = note
         self._slice_ms = millis(catalog.deployment.slice)
-        self._shards = catalog.deployment.shards
         self._state = _State()
-        self._ledgers: dict[str, Ledger] = {}
+        self._partition = Partition(0, SeriesTable())
         self._layouts: dict[str, Layout] = {}
+        self._reader: Reader | None = None
+        self._shards: dict[str, int] = {}
+        self._baselines: list[tuple[int, str]] = []
+        self._stored: dict[bytes, bytes] = {}
+        self._refused: Refused = {}
 
-    async def start(self, stored: Hashes, fresh: bool) -> None:
+    async def start(self, stored: Stored) -> None:
         """See `Work.start`."""
-        if fresh:
+        if stored.fresh:
             return
-        self._state = msgspec.json.decode(stored["state"][b"state"], type=_State)
-        items: dict[str, list[tuple[bytes, bytes]]] = {}
-        for name, values in stored.items():
-            if name.startswith("ledger:"):
-                items.setdefault(name.removeprefix("ledger:").rsplit(":", 1)[0], []).extend(values.items())
-        for model, rows in items.items():
-            self._ledger(self._spec(model)).restore(rows)
+        self._stored = stored.hashes["state"]
+        parts = {name.decode(): msgspec.Raw(part) for name, part in self._stored.items()}
+        self._state = msgspec.json.decode(msgspec.json.encode(parts), type=_State)
+        self._partition = Partition(self._state.origin or 0, SeriesTable(self._state.series))
+        for name, ledger in self._partition.ledgers.items():
+            prefix = f"{name}:"
+            ledger.restore({k.removeprefix(prefix): log for k, log in stored.logs.items() if k.startswith(prefix)})
+        for code, series in enumerate(self._state.series, start=1):
+            if series.version is not None:
+                bins_id = self._state.bins[series.model][series.version]
+                self._partition.kinds.add(code, bins_id, self._layout(bins_id))
+
+    def refuse(self, records: Refused) -> None:
+        """See `Work.refuse`."""
+        self._refused = records
+
+    def resume(self, kind: NoticeKind) -> Changes:
+        """See `Resumes.resume`: what was all bad may pass."""
+        changes = Changes()
+        if kind is NoticeKind.ALL_BAD:
+            self._state.bad = {source.topic.value: -1 for source in self.sources}
+            self._collect_changes(changes)
+        return changes
+
+    def tell(self, kind: NoticeKind, at: Millis, detail: str, gap: Gap | None = None) -> list[Outgoing]:
+        """See `Tells.tell`."""
+        told = notice(kind, self._number, self._state.finished + 1, at, detail=detail, gap=gap)
+        return [Outgoing(Topic.SLICES, None, encode(told), self._number, notice_headers(told, 0))]
 
     def cut(
         self, waiting: Mapping[Source, Sequence[Record]], reached: Mapping[Source, Millis]
@@ -80,184 +125,233 @@ class MonitorWork:
         """All of the finished slices: both topics have shown an arrival at or after their end."""
         slowest = min(reached[source] for source in self.sources)
         finished = slowest // self._slice_ms - 1 if slowest >= 0 else -1
+        if finished <= self._state.finished:
+            return None
         end = (finished + 1) * self._slice_ms
-        counts = {s: sum(1 for _ in takewhile(lambda r: r.arrival < end, waiting[s])) for s in self.sources}
-        return counts if finished > self._state.finished or any(counts.values()) else None
+        return {s: sum(1 for _ in takewhile(lambda r: r.arrival < end, waiting[s])) for s in self.sources}
 
     async def prepare(self, taken: Mapping[Source, Sequence[Record]]) -> None:
         """Specs and baselines are written before their marks: a mark that names an unseen one asks for a new look."""
-        marks = [mark for record in taken[self._predictions] if (mark := record.header(MARK_HEADER)) is not None]
-        if any(mark != "tick" and not self._known(mark) for mark in marks):
+        if any(not mark.known(self._catalog) for _, mark in self._marks(taken[self._predictions], [])):
             await self._catalog.refresh()
 
     def step(self, taken: Mapping[Source, Sequence[Record]], reached: Mapping[Source, Millis]) -> Step:
         """See `Work.step`."""
         result = Step()
-        for predictions, outcomes in self._runs(taken):
-            self._run(predictions, outcomes, result)
-        self._state.finished = min(reached[source] for source in self.sources) // self._slice_ms - 1
-        note = ReadUpTo(partition=self._number, slice=self._state.finished)
-        headers = (("driftline-kind", b"upto"), ("driftline-slice", str(note.slice).encode()))
-        result.outbox.append(Outgoing(Topic.SLICES, None, encode(note), self._number, headers))
+        finished = min(reached[source] for source in self.sources) // self._slice_ms - 1
+        for predictions, outcomes, until in self._runs(taken, finished):
+            self._run(predictions, outcomes, until, result)
+        self._state.finished = finished
+        note = ReadUpTo(partition=self._number, slice=finished)
+        result.outbox.append(Outgoing(Topic.SLICES, None, encode(note), self._number, read_up_to_headers(note)))
         self._collect_changes(result.changes)
-        self._note(self._number, sum(map(len, taken.values())), (self._state.finished + 1) * self._slice_ms)
+        self._note(self._number, sum(map(len, taken.values())), (finished + 1) * self._slice_ms)
         return result
 
     async def stored_and_relayed(self) -> None:
         """See `Work.stored_and_relayed`."""
 
-    def _runs(self, taken: Mapping[Source, Sequence[Record]]) -> Iterator[tuple[list[Record], list[Record]]]:
-        """The records in runs of slices under the same specs: a slice with a spec's mark ends its run."""
-        ends = sorted(
-            {
-                self._slice(record)
-                for record in taken[self._predictions]
-                if (record.header(MARK_HEADER) or "").startswith("spec ")
-            }
-        )
-        predictions, outcomes = list(taken[self._predictions]), list(taken[self._outcomes])
-        for end in ends:
-            before = [self._slice(r) <= end for r in predictions].count(True)
-            before_outcomes = [self._slice(r) <= end for r in outcomes].count(True)
-            yield predictions[:before], outcomes[:before_outcomes]
-            predictions, outcomes = predictions[before:], outcomes[before_outcomes:]
-        if predictions or outcomes:
-            yield predictions, outcomes
-
-    def _run(self, predictions: list[Record], outcomes: list[Record], result: Step) -> None:
-        """One run of slices. In its first slice, specs whose marks stood in an earlier one come into force."""
-        first = min(self._slice(record) for record in (*predictions[:1], *outcomes[:1]))
-        in_force = [coming for coming in self._state.coming if coming[0] < first]
-        self._state.coming = [coming for coming in self._state.coming if coming[0] >= first]
-        self._state.specs.update({model: revision for _, model, revision in in_force})
-        specs = {model: self._spec(model) for model in self._state.specs}
-        arrived: dict[str, tuple[list[ArrivedPrediction], list[ArrivedOutcome]]] = {}
-        marks: dict[int, list[str]] = {}
-        bad: dict[int, int] = {}
-        for record in (*predictions, *outcomes):
-            slice_number = self._slice(record)
-            try:
-                if (mark := record.header(MARK_HEADER)) is not None:
-                    if self._read_mark(mark, slice_number):
-                        marks.setdefault(slice_number, []).append(mark)
-                    continue
-                came = take_in(record, specs, slice_number)
-            except InvalidRecord as why:
-                result.outbox.append(dead_letter(record, why))
-                bad[slice_number] = bad.get(slice_number, 0) + 1
-                continue
-            of_model = arrived.setdefault(came.model, ([], []))
-            if isinstance(came.event, ArrivedPrediction):
-                default = f"{DEFAULT_BINS}{came.model}@{self._state.specs[came.model]}"
-                self._state.bins.setdefault(came.model, {}).setdefault(came.event.version, default)
-                of_model[0].append(came.event)
-            else:
-                of_model[1].append(came.event)
-        changed = {
-            model: step(self._ledger(specs[model]), specs[model], self._layouts_of(model), *events)
-            for model, events in sorted(arrived.items())
+    def gauges(self) -> dict[str, float]:
+        """See `Measures.gauges`."""
+        ledgers = self._partition.ledgers.values()
+        return {
+            "kept_predictions": float(sum(len(ledger) for ledger in ledgers)),
+            "ledger_bytes": float(sum(ledger.rows.size_bytes for ledger in ledgers)),
         }
-        result.outbox.extend(self._slices(changed, marks, bad))
 
-    def _read_mark(self, mark: str, slice_number: int) -> bool:
-        """Note a mark; says whether control has to know of it. Raises `InvalidRecord` if it names nothing known."""
-        if mark == "tick":
-            return False
-        if not self._known(mark):
-            raise InvalidRecord(DeadLetterReason.UNKNOWN_MARK, f"mark {mark!r} names nothing known")
-        kind, name = mark.split(" ", 1)
-        if kind == "baseline":
+    def _marks(self, records: Sequence[Record], bad: list[Bad]) -> list[tuple[Record, Mark]]:
+        """The marks among `records`, in order; what is none is noted in `bad`."""
+        found = []
+        for record in records:
+            if record.headers and (text := record.header(MARK_HEADER)) is not None:
+                try:
+                    found.append((record, Mark.read(text)))
+                except NotAMark as why:
+                    bad.append((record, 0, InvalidRecord(DeadLetterReason.UNKNOWN_MARK, str(why))))
+        return found
+
+    def _runs(
+        self, taken: Mapping[Source, Sequence[Record]], finished: int
+    ) -> Iterator[tuple[Sequence[Record], Sequence[Record], int]]:
+        """The records in runs of slices under the same specs, and the last slice of each run.
+
+        A slice with the mark of a spec ends its run.
+        """
+        ends = {self._slice(r) for r, mark in self._marks(taken[self._predictions], []) if mark.kind == "spec"}
+        at = [0, 0]
+        for end in sorted(ends | {finished}):
+            parts = []
+            for i, source in enumerate(self.sources):
+                records, begin = taken[source], at[i]
+                while at[i] < len(records) and (end == finished or self._slice(records[at[i]]) <= end):
+                    at[i] = len(records) if end == finished else at[i] + 1
+                parts.append(records[begin : at[i]])
+            yield parts[0], parts[1], end
+
+    def _run(self, predictions: Sequence[Record], outcomes: Sequence[Record], until: int, result: Step) -> None:
+        """One run of slices. In its first slice, specs whose marks stood in an earlier one come into force."""
+        if not predictions and not outcomes:
+            self._publish(self._step_over(None, until), {}, {}, result)
+            return
+        first = min(self._slice(record) for record in (*predictions[:1], *outcomes[:1]))
+        if self._state.origin is None:
+            self._state.origin = self._partition.origin = first
+        self._bring_into_force(first)
+        bad: list[Bad] = []
+        marks = self._take_marks(self._marks(predictions, bad), bad)
+        reader = self._reader or self._make_reader()
+        sound = [_unmarked(self._usable(records, bad)) for records in (predictions, outcomes)]
+        columns, bad_predictions = reader.predictions(sound[0], self._slice_ms)
+        came, bad_outcomes = reader.outcomes(sound[1], self._slice_ms)
+        self._settle_baselines()
+        self._stop_if_all_bad(sound[0], columns.last, bad_predictions)
+        self._stop_if_all_bad(sound[1], came.last, bad_outcomes)
+        changed = self._step_over((columns, came), until)
+        self._count_placement(columns, came, changed)
+        dead: dict[int, int] = {}
+        bad += bad_predictions + bad_outcomes
+        for record, row, why in sorted(bad, key=lambda one: (one[0].source.topic, one[0].offset, one[1])):
+            result.outbox.append(dead_letter(record, why, row))
+            dead[self._slice(record)] = dead.get(self._slice(record), 0) + 1
+        self._publish(changed, marks, dead, result)
+
+    def _usable(self, records: Sequence[Record], bad: list[Bad]) -> Sequence[Record]:
+        """Without those on which an earlier step raised."""
+        if not self._refused:
+            return records
+        why = [self._refused.get((record.source, record.offset)) for record in records]
+        found = list(zip(records, why, strict=True))
+        bad += [(record, 0, InvalidRecord(DeadLetterReason.STEP_FAILED, text)) for record, text in found if text]
+        return [record for record, text in found if not text]
+
+    def _stop_if_all_bad(self, records: Sequence[Record], last_good: int, bad: Sequence[Bad]) -> None:
+        """Raises `UnitStopped` where nothing but bad records has come for long. `last_good`: an offset, -1: none."""
+        if not records:
+            return
+        topic = records[0].source.topic.value
+        before = self._state.bad.get(topic, 0)
+        since = sum(record.offset > last_good for record in records)
+        if since < len(records):
+            before = 0
+        self._state.bad[topic] = before if before < 0 else before + since
+        if self._state.bad[topic] >= BAD_IN_A_ROW:
+            why = bad[-1][2]
+            raise UnitStopped(
+                NoticeKind.ALL_BAD,
+                f"{self._state.bad[topic]} records of {topic}-{self._number} in a row cannot be used, the last one for "
+                f"{why.reason} ({why.detail[:200]}); nothing is dropped while the partition stands still",
+            )
+
+    def _bring_into_force(self, first: int) -> None:
+        """Specs whose marks stand in a slice before `first`."""
+        for coming in [coming for coming in self._state.coming if coming[0] < first]:
+            self._state.coming.remove(coming)
+            self._state.specs[coming[1]] = coming[2]
+            self._reader = None
+
+    def _make_reader(self) -> Reader:
+        """A reader under the specs in force, which are made known to the partition."""
+        specs = {model: self._catalog.specs[model, revision] for model, revision in self._state.specs.items()}
+        codes = {}
+        for model, spec in specs.items():
+            kept = kept_slices(spec, self._slice_ms)
+            codes[model] = self._partition.table.outcomes_of(model, kept)
+            limit = -(-spec.max_kept // self._catalog.deployment.partitions)
+            self._partition.use(codes[model], kept, limit, numeric=spec.task == "regression")
+        self._reader = Reader(specs, codes, self._register)
+        return self._reader
+
+    def _register(self, spec: MonitorSpec, version: str, offset: int) -> tuple[int, int]:
+        """Series and plan of a version. Its bins are those of the last baseline marked before `offset`, if new."""
+        model, bins = spec.model, self._state.bins.setdefault(spec.model, {})
+        marked = [name for at, name in self._baselines if at < offset and self._is_of(name, model, version)]
+        default = f"{DEFAULT_BINS}{model}@{self._state.specs[model]}"
+        bins_id = bins.setdefault(version, marked[0] if marked else default)
+        series = self._partition.table.predictions_of(model, version, kept_slices(spec, self._slice_ms))
+        if series not in self._partition.kinds:
+            self._partition.kinds.add(series, bins_id, self._layout(bins_id))
+        return series, self._partition.plans.add(spec, self._layout(bins_id))
+
+    def _is_of(self, name: str, model: str, version: str) -> bool:
+        baseline = self._catalog.baselines[name]
+        return (baseline.model, baseline.version) == (model, version)
+
+    def _take_marks(self, marks: Sequence[tuple[Record, Mark]], bad: list[Bad]) -> dict[int, list[str]]:
+        """Note what marks say; returns, by slice, those that control has to know of."""
+        told: dict[int, list[str]] = {}
+        self._baselines = []
+        for record, mark in marks:
+            if not mark.known(self._catalog):
+                why = f"mark {mark.text!r} names nothing known"
+                bad.append((record, 0, InvalidRecord(DeadLetterReason.UNKNOWN_MARK, why)))
+            elif mark.kind == "baseline":
+                self._baselines.append((record.offset, mark.name))
+            elif mark.kind == "spec":
+                number = self._slice(record)
+                self._state.coming.append((number, mark.model, mark.revision))
+                told.setdefault(number, []).append(mark.text)
+        return told
+
+    def _settle_baselines(self) -> None:
+        """Baselines of versions that have not been seen yet hold from their marks on."""
+        for _, name in self._baselines:
             baseline = self._catalog.baselines[name]
             self._state.bins.setdefault(baseline.model, {}).setdefault(baseline.version, name)
-            return False
-        model, revision = _revision(name)
-        self._state.coming.append((slice_number, model, revision))
-        return True
 
-    def _known(self, mark: str) -> bool:
-        kind, _, name = mark.partition(" ")
-        if kind == "baseline":
-            return name in self._catalog.baselines
-        return mark == "tick" or (kind == "spec" and _revision(name) in self._catalog.specs)
+    def _step_over(self, arrived: tuple[PredictionColumns, OutcomeColumns] | None, until: int) -> Changed:
+        if self._state.origin is None:
+            return Changed()
+        return self._partition.forget(until) if arrived is None else self._partition.step(*arrived, until)
 
-    def _slices(
-        self, changed: Mapping[str, ModelSlices], marks: Mapping[int, list[str]], bad: Mapping[int, int]
-    ) -> Iterable[Outgoing]:
-        """One record a slice in which something happened and shard that it concerns, in order."""
-        numbers = {n for m in changed.values() for part in (m.panes, m.breaches, m.counters) for n in part}
-        for number in sorted(numbers | set(marks) | set(bad)):
-            panes: dict[int, list[PaneDelta]] = {}
-            breaches: dict[int, list[Breach]] = {}
-            counters: dict[int, dict[str, dict[str, int]]] = {}
-            named: dict[int, list[str]] = {}
-            for model, slices in changed.items():
-                shard = partition_of(model, self._shards)
-                panes.setdefault(shard, []).extend(slices.panes.get(number, ()))
-                breaches.setdefault(shard, []).extend(slices.breaches.get(number, ()))
-                if number in slices.counters:
-                    counters.setdefault(shard, {})[model] = dict(sorted(slices.counters[number].items()))
-            for mark in marks.get(number, ()):
-                named.setdefault(partition_of(_revision(mark.split(" ", 1)[1])[0], self._shards), []).append(mark)
-            if number in bad:
-                counters.setdefault(0, {})[""] = {"dead_letters": bad[number]}
-            touched = {s for part in (panes, breaches, counters, named) for s, content in part.items() if content}
-            for shard in sorted(touched):
-                record = Slice(
-                    partition=self._number,
-                    slice=number,
-                    previous=self._state.previous,
-                    shard=shard,
-                    panes=tuple(panes.get(shard, ())),
-                    breaches=tuple(breaches.get(shard, ())),
-                    counters=counters.get(shard, {}),
-                    marks=tuple(named.get(shard, ())),
-                )
-                headers = (
-                    ("driftline-kind", b"slice"),
-                    ("driftline-slice", str(number).encode()),
-                    ("driftline-shard", str(shard).encode()),
-                )
-                yield Outgoing(Topic.SLICES, None, encode(record), self._number, headers)
-            if touched:
-                self._state.previous = number
+    def _count_placement(self, columns: PredictionColumns, came: OutcomeColumns, changed: Changed) -> None:
+        """Of a sample of ids, how many stand in another partition than murmur2 gives them: the topics should agree."""
+        partitions = self._catalog.deployment.partitions
+        table = self._partition.table
+        if partitions == 1:
+            return
+        for what, rows in (("predictions", columns), ("outcomes", came)):
+            for i in np.flatnonzero((rows.low & SAMPLED) == 0).tolist():
+                model, number = table[int(rows.series[i])].model, int(rows.slice[i])
+                changed.count(number, model, f"sampled_{what}", 1)
+                if partition_of(rows.ids[i], partitions) != self._number:
+                    changed.count(number, model, f"misplaced_{what}", 1)
+
+    def _publish(self, changed: Changed, marks: Mapping[int, list[str]], dead: Mapping[int, int], result: Step) -> None:
+        for record in slices(self._number, changed, marks, dead, self._state.previous, self._shard):
+            result.outbox.append(Outgoing(Topic.SLICES, None, encode(record), self._number, slice_headers(record)))
+            self._state.previous = record.slice
+
+    def _shard(self, model: str) -> int:
+        if model not in self._shards:
+            self._shards[model] = partition_of(model, self._catalog.deployment.shards)
+        return self._shards[model]
 
     def _collect_changes(self, changes: Changes) -> None:
-        for model, ledger in self._ledgers.items():
-            of_model = ledger.take_changes()
-            changes.forget += [f"ledger:{model}:{segment}" for segment in of_model.forget]
-            changes.drop |= {f"ledger:{model}:{segment}": fields for segment, fields in of_model.drop.items()}
-            changes.put |= {f"ledger:{model}:{segment}": fields for segment, fields in of_model.put.items()}
-        changes.put["state"] = {b"state": encode(self._state)}
-
-    def _spec(self, model: str) -> MonitorSpec:
-        return self._catalog.specs[model, self._state.specs[model]]
+        for name, ledger in self._partition.ledgers.items():
+            told = ledger.take_changes()
+            changes.forget += [f"{name}:{segment}" for segment in told.forget]
+            changes.append |= {f"{name}:{segment}": more for segment, more in told.append.items()}
+        self._state.series = self._partition.table.entries
+        parts = {name.encode(): msgspec.json.encode(part) for name, part in msgspec.structs.asdict(self._state).items()}
+        changes.put["state"] = {name: part for name, part in parts.items() if self._stored.get(name) != part}
+        self._stored = parts
 
     def _slice(self, record: Record) -> int:
         return record.arrival // self._slice_ms
 
-    def _ledger(self, spec: MonitorSpec) -> Ledger:
-        kept = kept_slices(spec, self._slice_ms)
-        if spec.model not in self._ledgers:
-            size = self._state.segments.setdefault(spec.model, Ledger.segment_size(kept))
-            self._ledgers[spec.model] = Ledger(kept, size)
-        ledger = self._ledgers[spec.model]
-        ledger.kept = kept
-        return ledger
-
-    def _layouts_of(self, model: str) -> dict[str, tuple[str, Layout]]:
-        return {v: (bins_id, self._layout(bins_id)) for v, bins_id in self._state.bins.get(model, {}).items()}
-
     def _layout(self, bins_id: str) -> Layout:
         if bins_id not in self._layouts:
             if bins_id.startswith(DEFAULT_BINS):
-                bins = default_bins(self._catalog.specs[_revision(bins_id.removeprefix(DEFAULT_BINS))])
+                mark = Mark.read(f"spec {bins_id.removeprefix(DEFAULT_BINS)}")
+                bins = default_bins(self._catalog.specs[mark.model, mark.revision])
             else:
                 bins = self._catalog.baselines[bins_id].bins
             self._layouts[bins_id] = Layout(bins)
         return self._layouts[bins_id]
 
 
-def _revision(name: str) -> tuple[str, int]:
-    """`model@revision` taken apart; a name that is none gives a revision that nothing has."""
-    model, _, revision = name.rpartition("@")
-    return model, int(revision) if revision.isdecimal() else -1
+def _unmarked(records: Sequence[Record]) -> Sequence[Record]:
+    """Without marks."""
+    if not any(record.headers for record in records):
+        return records
+    return [record for record in records if not record.headers or record.header(MARK_HEADER) is None]

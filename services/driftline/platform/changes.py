@@ -9,11 +9,15 @@ from driftline.platform.records import Outgoing
 
 @dataclass
 class Changes:
-    """Changes of the stored state, applied in this order: `forget` whole hashes, `drop` fields, `put` fields."""
+    """Changes of the stored state: named hashes of field -> value, and named logs, which only grow at their end.
+
+    Applied in this order: `forget` whole hashes and logs of these names, `drop` fields, `put` fields, `append` bytes.
+    """
 
     forget: list[str] = field(default_factory=list)
     drop: dict[str, list[bytes]] = field(default_factory=dict)
     put: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
+    append: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass

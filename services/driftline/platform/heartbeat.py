@@ -8,10 +8,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import redis
 
 from driftline.events.base import Millis
 from driftline.platform.settings import Settings
+from driftline.platform.telemetry import Vitals, resident_bytes
 
 log = logging.getLogger("driftline.heartbeat")
 
@@ -20,7 +22,7 @@ TTL_S = 60
 
 @dataclass(frozen=True)
 class Beat:
-    """One worker as it last described itself. Times are wall time but for `decision_time`."""
+    """One worker as it last described itself. Times are wall time but for `decision_time`; `memory` is in bytes."""
 
     service: str
     slot: str
@@ -30,6 +32,8 @@ class Beat:
     last_event: Millis | None
     decision_time: Millis | None
     note: str
+    memory: int | None = None
+    vitals: Vitals | None = None
 
 
 class Heartbeat:
@@ -39,14 +43,24 @@ class Heartbeat:
         self._redis = redis.Redis.from_url(settings.redis_url)
         self._key = f"{settings.prefix}heartbeat:{service}:{slot}"
 
-    def beat(self, events: int, last_event: Millis | None, decision_time: Millis | None = None, note: str = "") -> None:
+    def beat(
+        self,
+        events: int,
+        last_event: Millis | None,
+        decision_time: Millis | None = None,
+        note: str = "",
+        vitals: Vitals | None = None,
+    ) -> None:
         """Say it once. Raises redis errors: a caller decides whether they matter."""
         fields: dict[Any, Any] = {
             "pid": os.getpid(),
             "at": int(time.time() * 1000),
             "events": events,
             "note": note,
+            "memory": resident_bytes(),
         }
+        if vitals is not None:
+            fields["vitals"] = msgspec.json.encode(vitals)
         if last_event is not None:
             fields["last_event"] = last_event
         if decision_time is not None:
@@ -83,6 +97,8 @@ def read_heartbeats(settings: Settings) -> list[Beat]:
                     last_event=int(found["last_event"]) if "last_event" in found else None,
                     decision_time=int(found["decision_time"]) if "decision_time" in found else None,
                     note=found["note"],
+                    memory=int(found["memory"]) if "memory" in found else None,
+                    vitals=msgspec.json.decode(found["vitals"], type=Vitals) if "vitals" in found else None,
                 )
             )
     return beats

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import os
 import sys
-import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import faust
@@ -23,19 +23,19 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from redis.exceptions import RedisError
 
-from driftline.errors import DriftlineError
+from driftline.errors import DeploymentError, DriftlineError
 from driftline.events.base import Millis
 from driftline.events.topics import Topic
+from driftline.platform import retention
 from driftline.platform import settings as settings_module
 from driftline.platform.catalog import Catalog
 from driftline.platform.heartbeat import Heartbeat
-from driftline.platform.loop import Loop, Work
+from driftline.platform.loop import TICKS_A_SLICE, Loop, Work
 from driftline.platform.records import Source
 from driftline.platform.settings import Settings
 from driftline.platform.store import RedisStore
-from driftline.platform.telemetry import setup_logging
-from driftline.platform.topics import check
-from driftline.spec.model import millis
+from driftline.platform.telemetry import WorkerWatch, setup_logging
+from driftline.platform.topics import check, partitions_of
 
 log = logging.getLogger("driftline.hosting")
 
@@ -47,15 +47,6 @@ REDIS_LIMIT_S = 30.0
 """A Redis that is reached but does not answer for so long counts as away."""
 
 
-@dataclass
-class UnitProgress:
-    """How far a unit has come: records taken since the worker started, when it last took one, its decision time."""
-
-    events: int = 0
-    last_event: Millis | None = None
-    decision_time: Millis = 0
-
-
 @dataclass(frozen=True)
 class Context:
     """What a service's work is made from."""
@@ -63,15 +54,11 @@ class Context:
     settings: Settings
     catalog: Catalog
     producer: AIOKafkaProducer
-    progress: dict[int, UnitProgress] = field(default_factory=dict)
+    watch: WorkerWatch
 
     def note(self, unit: int, events: int, decision_time: Millis) -> None:
         """A unit tells that it has taken `events` records and has come to `decision_time`."""
-        known = self.progress.setdefault(unit, UnitProgress())
-        known.events += events
-        known.decision_time = decision_time
-        if events:
-            known.last_event = int(time.time() * 1000)
+        self.watch.unit(unit).note(events, decision_time)
 
 
 MakeWork = Callable[[Context, int], Work]
@@ -83,10 +70,13 @@ def run_service(service: str, topics: Sequence[Topic], make_work: MakeWork) -> N
     try:
         settings = settings_module.load()
         problems = check(settings)
+        warnings = [] if problems else retention.warnings(settings)
     except DriftlineError as error:
         sys.exit(f"driftline {service}: {error}")
     if problems:
         sys.exit("\n".join(f"driftline {service}: {problem}" for problem in problems))
+    for warning in warnings:
+        log.warning("%s", warning)
     faust_directory = settings.state_dir / "faust"
     faust_directory.mkdir(parents=True, exist_ok=True)
     app = faust.App(
@@ -126,7 +116,10 @@ class _Units(mode.Service):
         self._redis = redis.Redis.from_url(self._settings.redis_url, socket_timeout=REDIS_LIMIT_S)
         self._slot = os.environ.get("DRIFTLINE_SLOT", "0")
         self._heartbeat = Heartbeat(self._settings, self._service, self._slot)
-        self._context = Context(self._settings, self._catalog, self._producer)
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._watch = WorkerWatch(self._service, lambda: self._running, self._catalog.deployment.clock == "live")
+        self._watch.serve()
+        self._context = Context(self._settings, self._catalog, self._producer, self._watch)
         self._group = AIOKafkaConsumer(
             bootstrap_servers=self._settings.bootstrap,
             group_id=self._settings.group(self._service),
@@ -136,7 +129,6 @@ class _Units(mode.Service):
             enable_auto_commit=False,
             auto_offset_reset="latest",
         )
-        self._running: dict[int, asyncio.Task[None]] = {}
 
     async def on_stop(self) -> None:
         """Leave nothing half sent: what was not stored will be read again."""
@@ -145,6 +137,7 @@ class _Units(mode.Service):
         await self._producer.stop()
         await self._catalog.stop()
         await self._redis.aclose()
+        self._watch.close()
 
     @mode.Service.task
     async def _own(self) -> None:
@@ -156,6 +149,7 @@ class _Units(mode.Service):
         while not self.should_stop:
             if assigned.is_set():
                 assigned.clear()
+                self._group.pause(*self._group.assignment())  # the listener may have failed to
                 await self._follow(self._units(self._group.assignment()))
             await self._group.getmany(timeout_ms=200)  # everything is paused: this only keeps the membership alive
             for task in self._running.values():
@@ -164,18 +158,26 @@ class _Units(mode.Service):
 
     @mode.Service.timer(HEARTBEAT_S)
     async def _beat(self) -> None:
-        units = [unit for number, unit in self._context.progress.items() if number in self._running]
+        units = self._watch.units()
         latest = max((unit.last_event for unit in units if unit.last_event is not None), default=None)
-        slowest = min((unit.decision_time for unit in units), default=None)
+        slowest = min((unit.decision_time for unit in units if unit.decision_time), default=None)
+        events, vitals = sum(unit.events for unit in units), self._watch.vitals()
         try:
-            await asyncio.to_thread(self._heartbeat.beat, sum(unit.events for unit in units), latest, slowest)
+            await asyncio.to_thread(self._heartbeat.beat, events, latest, slowest, vitals=vitals)
         except RedisError as error:
             log.warning("no heartbeat: Redis does not answer (%s)", error)
 
     def _units(self, assignment: Iterable[TopicPartition]) -> set[int]:
-        found: dict[int, int] = {}
-        for partition in assignment:
-            found[partition.partition] = found.get(partition.partition, 0) + 1
+        """The partition numbers of which all topics are ours. Raises `DeploymentError` where there are new ones."""
+        partitions = list(assignment)
+        for topic in self._topics:
+            made = partitions_of(topic, self._catalog.deployment)
+            if any(p.topic == self._settings.topic(topic) and p.partition >= made for p in partitions):
+                raise DeploymentError(
+                    f"partitions were added to {self._settings.topic(topic)}, which was made with {made}: ids and "
+                    "models would move, and their earlier events be missed; see `driftline topics check`"
+                )
+        found = Counter(partition.partition for partition in partitions)
         return {number for number, topics in found.items() if topics == len(self._topics)}
 
     async def _follow(self, units: set[int]) -> None:
@@ -193,7 +195,8 @@ class _Units(mode.Service):
             self._producer,
             lambda: self._make_work(self._context, number),
             self._hint,
-            millis(deployment.slice) / 4000 if live else None,
+            deployment.slice.total_seconds() / TICKS_A_SLICE if live else None,
+            self._watch.unit(number),
         )
 
     async def _hint(self, offsets: Mapping[Source, int]) -> None:
@@ -230,6 +233,6 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ca
         """Nothing to do: the fence keeps a former owner from writing."""
 
     def on_partitions_assigned(self, assigned: Any) -> None:
-        """Read nothing through this consumer, and let `_own` look at the assignment."""
-        self._consumer.pause(*assigned)
+        """Let `_own` look at the assignment, whatever else happens here; and read nothing through this consumer."""
         self._assigned.set()
+        self._consumer.pause(*assigned)

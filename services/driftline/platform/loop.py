@@ -5,82 +5,40 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
 
-import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
-from redis.exceptions import RedisError
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from driftline.errors import DeploymentError
+from driftline.errors import DeploymentError, UnitStopped
 from driftline.events.base import Millis
+from driftline.events.slices import NoticeKind
 from driftline.platform.changes import Changes, Step
-from driftline.platform.kafka import from_kafka, tick
-from driftline.platform.records import Outgoing, Record, Source
+from driftline.platform.checkpoint import Checkpoint, Sender, send
+from driftline.platform.culprits import HANDFUL, Trial, find, raised_text, started
+from driftline.platform.inbox import Inbox, records_of
+from driftline.platform.kafka import tick
+from driftline.platform.records import Record, Source
 from driftline.platform.settings import Settings
-from driftline.platform.store import Fenced, Store
+from driftline.platform.standing import Gone, comment, go_on, note_stop, stand_still
+from driftline.platform.stops import OWN, Own
+from driftline.platform.store import Fenced, Store, Stored
+from driftline.platform.telemetry import UnitWatch
+from driftline.platform.work import SERVER_FAULTS, AtOnce, Measures, ReadToEnd, Work, take_over
 
-__all__ = ["Changes", "Hashes", "Loop", "Step", "Work"]
+__all__ = ["AtOnce", "Changes", "Loop", "ReadToEnd", "Step", "Stored", "Work", "send"]
 
 log = logging.getLogger("driftline.loop")
 
-Hashes = Mapping[str, Mapping[bytes, bytes]]
-"""Stored state: named hashes of field -> value."""
-
-POLL_MS = 200
-FETCH_RECORDS = 5_000
-WAITING_RECORDS = 50_000
-"""A source that is ahead of the others is paused while this many of its records wait."""
 BACK_OFF_S = 1.0
 HINT_S = 1.0
-
-
-class Work(Protocol):
-    """One unit of a service: a source partition of monitor, a shard of control. No I/O but in `start` and `prepare`."""
-
-    name: str
-    """Names the unit's stored state, e.g. `monitor:3`."""
-    sources: tuple[Source, ...]
-    """What it reads."""
-    ticked: tuple[Source, ...]
-    """Those of its sources in which it lets time pass while nothing comes (`clock: live`)."""
-
-    async def start(self, stored: Hashes, fresh: bool) -> None:
-        """Take over the stored state; `fresh`: there is none, reading begins at the earliest record kept."""
-
-    def cut(
-        self, waiting: Mapping[Source, Sequence[Record]], reached: Mapping[Source, Millis]
-    ) -> dict[Source, int] | None:
-        """How many of the waiting records of each source the next step takes; None: wait for more.
-
-        `reached` is the highest arrival seen of each source, waiting records included (-1: none yet).
-        """
-
-    async def prepare(self, taken: Mapping[Source, Sequence[Record]]) -> None:
-        """Look up what the step will need (specs, baselines)."""
-
-    def step(self, taken: Mapping[Source, Sequence[Record]], reached: Mapping[Source, Millis]) -> Step:
-        """The pure step. It may change this object's memory: on any failure the loop throws the object away."""
-
-    async def stored_and_relayed(self) -> None:
-        """Called when the step's state is stored and its outbox acknowledged."""
-
-
-class _Position(msgspec.Struct, frozen=True):
-    """Where a unit stands: by source the next offset and the highest arrival taken. `turn` counts the writes."""
-
-    turn: int
-    sources: dict[str, tuple[int, Millis]]
+TICKS_A_SLICE = 4
 
 
 class Loop:
     """Runs one unit until it is cancelled.
 
-    `committed` is told the offsets reached, as a hint for lag tools. `tick_every` is None where no clock of ours may
-    move time (`clock: events`).
+    `committed` is told the offsets reached, as a hint for lag tools. `tick_every` (seconds) is None where no clock of
+    ours may move time (`clock: events`).
     """
 
     def __init__(
@@ -91,13 +49,18 @@ class Loop:
         make_work: Callable[[], Work],
         committed: Callable[[Mapping[Source, int]], Awaitable[None]],
         tick_every: float | None,
+        watch: UnitWatch | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
-        self._producer = producer
+        self._sender = Sender(settings, producer)
         self._make_work = make_work
         self._committed = committed
         self._tick_every = tick_every
+        self._watch = watch or UnitWatch()
+        self._refused: dict[tuple[Source, int], str] = {}
+        self._in_a_row = 0
+        self._raised_at: object = self  # that no fence is equal to
 
     async def run(self) -> None:
         """Live again and again: what is in memory is thrown away whenever it may differ from what is stored."""
@@ -105,57 +68,79 @@ class Loop:
             consumer = AIOKafkaConsumer(
                 bootstrap_servers=self._settings.bootstrap,
                 enable_auto_commit=False,
-                auto_offset_reset="none",
+                auto_offset_reset="none",  # a position that Kafka no longer holds is an error, never a silent jump
                 fetch_min_bytes=1,
                 max_partition_fetch_bytes=1 << 20,
             )
             try:
                 await consumer.start()
-                await self._live(self._make_work(), consumer)
+                await self._begin(self._make_work(), consumer)
             except Fenced as fenced:
                 log.warning("unit %s is now another worker's, or Redis has gone back: loading what is stored", fenced)
-            except (KafkaError, RedisError, OSError) as error:
+            except SERVER_FAULTS as error:
                 log.warning("a server does not answer (%s: %s): trying again", type(error).__name__, error)
                 await asyncio.sleep(BACK_OFF_S)
             finally:
                 await consumer.stop()
 
-    async def _live(self, work: Work, consumer: AIOKafkaConsumer) -> None:
+    async def _begin(self, work: Work, consumer: AIOKafkaConsumer) -> None:
+        """Relay what a crash left, and live; or stand still."""
         stored = await self._store.load(work.name)
-        position = msgspec.json.decode(stored.position, type=_Position) if stored.position else None
-        await work.start(stored.hashes, fresh=position is None)
-        await self._relay(work.name, [(name, _decode_outgoing(value)) for name, value in stored.outbox])
-        inbox = _Inbox(self._settings, work, consumer)
-        turn = await inbox.open(position)
-        fence, life = stored.position, uuid.uuid4().hex[:8]
+        own = Own.of(stored.hashes.get(OWN, {}))
+        checkpoint = Checkpoint(self._store, work.name, stored, self._sender, self._watch)
+        await checkpoint.relay(checkpoint.left)
+        inbox = Inbox(self._settings, work.sources, consumer)
+        if own.stop is not None and own.release is None:
+            del stored
+            await stand_still(self._store, checkpoint, own.stop, inbox, self._watch)
+            return
+        self._watch.stopped, self._watch.behind, self._watch.missing = "", own.told.behind, own.told.missing
+        await take_over(work, stored, self._refused)
+        del stored  # the work has its own by now
+        try:
+            await self._live(work, checkpoint, inbox, own)
+        except UnitStopped as stop:
+            del work
+            memory = await started(self._store, self._make_work(), self._refused, checkpoint.fence)
+            await note_stop(memory, checkpoint, stop, inbox.arrival())
+
+    async def _live(self, work: Work, checkpoint: Checkpoint, inbox: Inbox, own: Own) -> None:
+        """One life of the unit, until something makes its memory void; then it returns or raises."""
+        missing = await inbox.open(checkpoint.position)
+        if own.stop is not None:
+            await go_on(work, checkpoint, inbox, own, missing, self._watch)
+            self._in_a_row, missing = 0, []
+        elif any(gone.read_before for gone in missing):
+            raise Gone(missing)
         hint_at = 0.0
-        ticking = asyncio.create_task(self._tick(work, inbox)) if self._tick_every else None
+        ticking = asyncio.create_task(self._tick(work.ticked, inbox)) if self._tick_every else None
         try:
             while True:
                 # 1 fetch. A crash here: nothing has happened.
-                await inbox.fetch()
+                await self._fetch(work, inbox)
                 while (counts := work.cut(inbox.waiting, inbox.reached)) is not None:
-                    # 2 cut. 3 decode, 4 step: only memory changes, and a crash throws it away.
+                    # 2 cut. 3 decode, 4 step: only memory changes, and a crash throws it away. So does a step that
+                    # raises; one that raises again at the same place shows which records it cannot work on.
                     taken = inbox.take(counts)
-                    await work.prepare(taken)
-                    step = await asyncio.to_thread(work.step, taken, dict(inbox.reached))
+                    step = await self._step(work, taken, inbox.reached)
+                    if isinstance(step, str):
+                        del work  # its memory is void, and finding the culprit needs the room
+                        await self._step_raised(step, checkpoint, inbox, taken)
+                        return
+                    comment(work, step, own.told, missing, self._watch, (self._tick_every or 0) * TICKS_A_SLICE)
                     # 5 write. Not done: as before 1. Done but not known to be: the fence tells on the next write, or
                     # a restart goes on from it. Refused (Fenced): somebody else went on; memory is thrown away.
-                    turn += 1
-                    outbox = {
-                        f"{turn:016d}:{life}:{k:06d}".encode(): msgspec.msgpack.encode(o)
-                        for k, o in enumerate(step.outbox)
-                    }
-                    moved = msgspec.json.encode(_Position(turn, inbox.taken))
-                    await self._store.write(work.name, fence, moved, step.changes, outbox)
-                    fence = moved
+                    outbox = await checkpoint.write(inbox.taken, step.changes, step.outbox)
+                    self._passed(taken, step)
                     # 6 relay, then clear just what was acknowledged. A crash between: the outbox is relayed again on
                     # the next start, under the same ids; readers know a repeat by its id (slices: by their number).
-                    await self._relay(work.name, list(zip(outbox, step.outbox, strict=True)))
+                    await checkpoint.relay(outbox)
                     await work.stored_and_relayed()
+                    missing = []
                 # 7 hint, once a second. Lost or wrong, it misleads a lag tool and nobody else.
                 if time.monotonic() >= hint_at:
                     hint_at = time.monotonic() + HINT_S
+                    self._measure(work, inbox)
                     await self._committed(inbox.offsets())
                 if ticking is not None and ticking.done():
                     ticking.result()
@@ -163,124 +148,67 @@ class Loop:
             if ticking is not None:
                 ticking.cancel()
 
-    async def _relay(self, unit: str, outbox: list[tuple[bytes, Outgoing]]) -> None:
-        """Send in order, wait for the acknowledgements, clear. See `Step` for where it waits in between."""
-        sent: list[asyncio.Future[object]] = []
-        topic = None
-        for _, record in outbox:
-            if record.topic is not topic:
-                await asyncio.gather(*sent)
-                sent, topic = [], record.topic
-            sent.append(await send(self._producer, self._settings, record))
-        await asyncio.gather(*sent)
-        await self._store.clear(unit, [name for name, _ in outbox])
+    async def _fetch(self, work: Work, inbox: Inbox) -> None:
+        records = await inbox.fetch()
+        if records and isinstance(work, AtOnce):
+            try:
+                asked = work.at_once(records)
+            except Exception:  # what is said at once is a hint; the step decides, and is asked in its turn
+                log.exception("%s: a bug: what %d records ask for at once is not answered", work.name, len(records))
+                asked = []
+            await asyncio.gather(*[await self._sender.hand_over(record) for record in asked])
+        if isinstance(work, ReadToEnd):
+            work.read_to_end(inbox.ended())
 
-    async def _tick(self, work: Work, inbox: _Inbox) -> None:
+    async def _step(
+        self, work: Work, taken: Mapping[Source, Sequence[Record]], reached: Mapping[Source, Millis]
+    ) -> Step | str:
+        """What the step returns, or as text what it raised because of a bug."""
+        try:
+            await work.prepare(taken)
+            with self._watch.timings.step.time():
+                return await asyncio.to_thread(work.step, taken, dict(reached))
+        except (UnitStopped, MemoryError, *SERVER_FAULTS):
+            raise
+        except DeploymentError as error:
+            raise UnitStopped(NoticeKind.STOPPED, str(error)) from error
+        except Exception as error:
+            log.exception("%s: a bug: a step raises", work.name)
+            return raised_text(error)
+
+    async def _step_raised(
+        self, raised: str, checkpoint: Checkpoint, inbox: Inbox, taken: Mapping[Source, list[Record]]
+    ) -> None:
+        """The first time from this state: nothing but a new life. The second time: find what must be refused."""
+        if self._raised_at != checkpoint.fence:
+            self._raised_at = checkpoint.fence
+            log.warning("%s: loading what is stored, and trying again (%s)", checkpoint.unit, raised)
+            return
+        inbox.give_back(taken)
+        attempt = Trial(self._store, self._make_work, inbox, checkpoint.fence)
+        known = len(self._refused)
+        try:
+            await find(records_of(taken), attempt, self._refused, HANDFUL - self._in_a_row)
+        finally:
+            self._in_a_row += len(self._refused) - known
+            self._watch.refused += len(self._refused) - known
+
+    def _passed(self, taken: Mapping[Source, Sequence[Record]], step: Step) -> None:
+        """A step is stored: what it tells to metrics, and whether it went without refusing anything."""
+        self._watch.stored(taken, step.outbox)
+        if self._refused and not any((r.source, r.offset) in self._refused for rs in taken.values() for r in rs):
+            self._in_a_row = 0
+
+    def _measure(self, work: Work, inbox: Inbox) -> None:
+        self._watch.lag = inbox.lag()
+        if isinstance(work, Measures):
+            self._watch.gauges = work.gauges()
+
+    async def _tick(self, sources: Sequence[Source], inbox: Inbox) -> None:
+        """Let time pass in partitions where nothing else does."""
         assert self._tick_every is not None
         while True:
             await asyncio.sleep(self._tick_every)
-            for source in work.ticked:
+            for source in sources:
                 if inbox.quiet(source):
-                    await send(self._producer, self._settings, tick(source.topic, source.partition, None))
-
-
-class _Inbox:
-    """The waiting records of a unit's sources, and how far each has been read and taken."""
-
-    def __init__(self, settings: Settings, work: Work, consumer: AIOKafkaConsumer) -> None:
-        self._consumer = consumer
-        self._sources = {TopicPartition(settings.topic(s.topic), s.partition): s for s in work.sources}
-        self._partitions = {source: partition for partition, source in self._sources.items()}
-        self.waiting: dict[Source, deque[Record]] = {source: deque() for source in work.sources}
-        self.reached: dict[Source, Millis] = dict.fromkeys(work.sources, -1)
-        self.taken: dict[str, tuple[int, Millis]] = {}
-        self._heard: set[Source] = set()
-
-    async def open(self, position: _Position | None) -> int:
-        """Go to the stored position, or the earliest record kept; returns the turn to count on from.
-
-        Raises `DeploymentError` where Kafka no longer holds what comes next.
-        """
-        partitions = list(self._sources)
-        self._consumer.assign(partitions)
-        earliest = await self._consumer.beginning_offsets(partitions)
-        for partition, source in self._sources.items():
-            known = position.sources.get(_name(source)) if position else None
-            offset, arrival = known if known is not None else (earliest[partition], -1)
-            if offset < earliest[partition]:
-                raise DeploymentError(
-                    f"{partition.topic}-{partition.partition}: records {offset} to {earliest[partition] - 1} are gone "
-                    "from Kafka before they were read; its retention is too short for how long this worker was away"
-                )
-            self._consumer.seek(partition, offset)
-            self.reached[source] = arrival
-            self.taken[_name(source)] = (offset, arrival)
-        return position.turn if position else 0
-
-    async def fetch(self) -> None:
-        """Wait a moment for records; pause those sources that are ahead of the others."""
-        self._balance()
-        batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=FETCH_RECORDS)
-        for partition, records in batches.items():
-            source = self._sources[partition]
-            self._heard.add(source)
-            arrival = self.reached[source]
-            queue = self.waiting[source]
-            for record in records:
-                arrival = max(arrival, record.timestamp)
-                queue.append(from_kafka(source.topic, record, arrival))
-            self.reached[source] = arrival
-
-    def take(self, counts: Mapping[Source, int]) -> dict[Source, list[Record]]:
-        """Remove the first records of each source and note the position after them."""
-        taken = {}
-        for source, count in counts.items():
-            records = [self.waiting[source].popleft() for _ in range(count)]
-            taken[source] = records
-            if records:
-                self.taken[_name(source)] = (records[-1].next_offset, records[-1].arrival)
-        return taken
-
-    def offsets(self) -> dict[Source, int]:
-        """The next offset to take, by source."""
-        return {source: self.taken[_name(source)][0] for source in self._partitions}
-
-    def quiet(self, source: Source) -> bool:
-        """Whether nothing has come from `source` since the last call, though all that is there has been read."""
-        heard = source in self._heard
-        self._heard.discard(source)
-        return not heard and not self.waiting_is_long(source)
-
-    def waiting_is_long(self, source: Source) -> bool:
-        """Whether so much waits that no more of it is fetched."""
-        return len(self.waiting[source]) >= WAITING_RECORDS
-
-    def _balance(self) -> None:
-        slowest = min(self.reached.values())
-        for source, partition in self._partitions.items():
-            ahead = self.waiting_is_long(source) and self.reached[source] > slowest
-            if ahead and partition not in self._consumer.paused():
-                self._consumer.pause(partition)
-            elif not ahead and partition in self._consumer.paused():
-                self._consumer.resume(partition)
-
-
-async def send(producer: AIOKafkaProducer, settings: Settings, record: Outgoing) -> asyncio.Future[object]:
-    """Hand one record to the producer; the future is its acknowledgement."""
-    future: asyncio.Future[object] = await producer.send(
-        settings.topic(record.topic),
-        key=record.key,
-        value=record.value,
-        partition=record.partition,
-        headers=list(record.headers),
-        timestamp_ms=record.timestamp,
-    )
-    return future
-
-
-def _decode_outgoing(value: bytes) -> Outgoing:
-    return msgspec.msgpack.decode(value, type=Outgoing)
-
-
-def _name(source: Source) -> str:
-    return f"{source.topic.value}/{source.partition}"
+                    await self._sender.hand_over(tick(source.topic, source.partition, None))

@@ -53,8 +53,8 @@ class Outgoing:
     timestamp: Millis | None = None
 
 
-def dead_letter(record: Record, why: InvalidRecord) -> Outgoing:
-    """The record as it came, with where it stood and why it could not be used."""
+def dead_letter(record: Record, why: InvalidRecord, row: int = 0) -> Outgoing:
+    """The record as it came, with where it stood (`row` in a message of several) and why it could not be used."""
     source = f"{record.source.topic.value}-{record.source.partition}"
     headers = {
         "driftline.reason": why.reason,
@@ -62,7 +62,7 @@ def dead_letter(record: Record, why: InvalidRecord) -> Outgoing:
         "driftline.topic": record.source.topic.value,
         "driftline.partition": str(record.source.partition),
         "driftline.offset": str(record.offset),
-        "driftline.row": "0",
+        "driftline.row": str(row),
         "driftline.at": iso(record.arrival),
     }
     ours = tuple((name, value.encode()) for name, value in headers.items())

@@ -38,10 +38,11 @@ UNKNOWN_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, Not
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker. Times as in `Beat`.
+    """One worker. Times as in `Beat`, figures as in `Vitals`; None where it does not tell them.
 
-    `progress`: starting (no heartbeat yet), ok, behind (records wait for long, and it takes none), silent (no
-    heartbeat), stopped.
+    `progress`: starting (no heartbeat yet), ok, behind (records wait for long, and it takes none; or its decision time
+    does not keep up), standing still (a unit of it does, until an operator lets it go on), silent (no heartbeat),
+    stopped.
     """
 
     service: str
@@ -54,6 +55,15 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     last_event: Millis | None
     decision_time: Millis | None
     note: str
+    behind_s: float | None = None
+    behind: bool = False
+    kept: int | None = None
+    memory: int | None = None
+    dead_letters: int | None = None
+    refused: int | None = None
+    missing: int | None = None
+    metrics: str | None = None
+    stopped: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,7 @@ def read(settings: Settings, processes: Sequence[Mapping[str, Any]]) -> Status:
         for worker in workers
         if worker.progress in ("silent", "stopped")
     ]
+    problems += [f"{unit} stands still: {why}" for worker in workers for unit, why in worker.stopped.items()]
     return Status(workers=workers, problems=problems)
 
 
@@ -103,22 +114,33 @@ def _worker(service: str, beat: Beat | None, process: Mapping[str, Any] | None, 
         progress = "starting"
     elif beat is None or now - beat.at > SILENT_MS:
         progress = "silent"
-    elif lag and lag.long and not beat.note and (beat.last_event is None or now - beat.last_event > SILENT_MS):
+    elif beat.vitals is not None and beat.vitals.stopped:
+        progress = "standing still"
+    elif _is_behind(beat, lag, now):
         progress = "behind"
     else:
         progress = "ok"
+    vitals = beat.vitals if beat is not None else None
+    figures = msgspec.structs.asdict(vitals) if vitals is not None else {"lag": lag.records if lag else None}
     return Worker(
         service=service,
         slot=beat.slot if beat else "",
         process=str(process["statename"]).lower() if process else "",
         pid=beat.pid if beat else None,
         progress=progress,
-        lag=lag.records if lag else None,
         events=beat.events if beat else None,
         last_event=beat.last_event if beat else None,
         decision_time=beat.decision_time if beat else None,
         note=beat.note if beat else "",
+        memory=beat.memory if beat else None,
+        **figures,
     )
+
+
+def _is_behind(beat: Beat, lag: Lag | None, now: Millis) -> bool:
+    takes_none = beat.last_event is None or now - beat.last_event > SILENT_MS
+    waits = lag is not None and lag.long and not beat.note and takes_none
+    return waits or (beat.vitals is not None and beat.vitals.behind)
 
 
 def _lags(settings: Settings) -> dict[str, Lag]:

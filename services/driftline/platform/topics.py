@@ -69,7 +69,7 @@ def create(
                 continue
             new = NewTopic(
                 name=settings.topic(topic),
-                num_partitions=_partitions(rule, wanted),
+                num_partitions=partitions_of(topic, wanted),
                 replication_factor=replication,
                 topic_configs=_configuration(topic, rule, wanted, retention),
             )
@@ -101,7 +101,7 @@ def check(settings: Settings) -> list[str]:
         problems = []
         for topic, rule in TOPICS.items():
             name = settings.topic(topic)
-            expected = _partitions(rule, deployment)
+            expected = partitions_of(topic, deployment)
             if (found := len(described[name]["partitions"])) != expected:
                 problems.append(
                     f"topic {name} has {found} partitions where {expected} were made; ids and models would move: "
@@ -109,6 +109,17 @@ def check(settings: Settings) -> list[str]:
                 )
             problems += _wrong_settings(settings.bootstrap, name, _fixed(topic, rule, deployment), configured[name])
         return problems
+    except KafkaError as error:
+        raise Unreachable(f"Kafka at {settings.bootstrap} did not describe the topics: {error}") from error
+    finally:
+        admin.close()
+
+
+def configurations(settings: Settings, names: list[str]) -> dict[str, dict[str, str]]:
+    """The settings of topics, as the broker has them. Raises `Unreachable`."""
+    admin = _admin(settings)
+    try:
+        return _configurations(admin, names)
     except KafkaError as error:
         raise Unreachable(f"Kafka at {settings.bootstrap} did not describe the topics: {error}") from error
     finally:
@@ -124,8 +135,10 @@ def _admin(settings: Settings) -> KafkaAdminClient:
         ) from error
 
 
-def _partitions(rule: TopicRule, deployment: Deployment) -> int:
-    return {Spread.SOURCE: deployment.partitions, Spread.SHARD: deployment.shards, Spread.ONE: 1}[rule.spread]
+def partitions_of(topic: Topic, deployment: Deployment) -> int:
+    """How many partitions a topic was made with."""
+    spread = TOPICS[topic].spread
+    return {Spread.SOURCE: deployment.partitions, Spread.SHARD: deployment.shards, Spread.ONE: 1}[spread]
 
 
 def _configuration(topic: Topic, rule: TopicRule, deployment: Deployment, retention: timedelta) -> dict[str, str]:

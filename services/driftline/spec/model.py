@@ -85,7 +85,10 @@ class PromotionSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """All that Driftline knows about one model. Durations are timedeltas; `pane` divides every span and `every`."""
+    """All that Driftline knows about one model. Durations are timedeltas; `pane` divides every span and `every`.
+
+    `max_kept`: beyond so many predictions and waiting outcomes, over all partitions, the oldest are forgotten early.
+    """
 
     model: str
     task: Literal["binary", "regression"]
@@ -97,6 +100,7 @@ class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     lateness: timedelta
     pane: timedelta
     max_ahead: timedelta
+    max_kept: int = 50_000_000
     windows: dict[str, WindowSpec]
     metrics: tuple[str, ...]
     rules: tuple[RuleSpec, ...]

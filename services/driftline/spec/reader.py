@@ -23,7 +23,8 @@ from driftline.spec.rules import read_rules
 from driftline.spec.yaml_nodes import Mistakes, Node, load
 
 DAY = timedelta(days=1)
-LATER = ("segments", "baseline", "limits")
+MAX_KEPT = 50_000_000
+LATER = ("segments", "baseline")
 """Words of the contract that a later version will understand."""
 
 
@@ -58,7 +59,7 @@ class _Reader:
         fields = root.fields(
             required=("model", "task", "features", "windows"),
             optional=(
-                *("labels", "positive", "outputs", "horizon", "lateness", "pane", "max_ahead", "metrics", "rules"),
+                *("labels", "positive", "outputs", "horizon", "lateness", "pane", "limits", "metrics", "rules"),
                 *("retrain", "promotion", "retention"),
             ),
             later=LATER,
@@ -69,12 +70,16 @@ class _Reader:
         outputs = self._outputs(fields.get("outputs"), task)
         labels, positive = self._labels(fields, task)
         pane = self._duration(fields.get("pane"), timedelta(minutes=1))
+        if "pane" in fields and pane < timedelta(seconds=1):
+            fields["pane"].mistake("a pane is a second at least")
         horizon = self._duration(fields.get("horizon"), timedelta(hours=48))
         lateness = self._duration(fields.get("lateness"), timedelta(minutes=10), zero=True)
         windows = self._windows(fields.get("windows"), pane)
         # where the task is unknown, words that some task has are not mistakes of their own
         known = METRICS[task] if task else tuple(name for names in METRICS.values() for name in names)
-        max_ahead = self._duration(fields.get("max_ahead"), timedelta(minutes=5))
+        limits = fields["limits"].fields(optional=("max_kept", "max_ahead")) if "limits" in fields else {}
+        max_ahead = self._duration(limits.get("max_ahead"), timedelta(minutes=5))
+        max_kept = limits["max_kept"].count() if "max_kept" in limits else MAX_KEPT
         metrics = fields["metrics"].words(known, "metric") if "metrics" in fields else known
         named = tuple(fields["features"].keys()) if "features" in fields else ()
         rules = read_rules(fields.get("rules"), known, named, tuple(outputs), tuple(windows))
@@ -96,6 +101,7 @@ class _Reader:
             lateness=lateness,
             pane=pane,
             max_ahead=max_ahead,
+            max_kept=max_kept or MAX_KEPT,
             windows=windows,
             metrics=used,
             rules=rules,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import socket
 import subprocess
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from driftline.errors import DeploymentError
 from driftline.platform.local.java import OWN_JAVA, Say, class_path, java
 
 REDIS_NAMES = ("redis-server", "valkey-server")
+HEAP = ("-Xmx512m", "-Xms128m")
+QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""For a Java that runs for minutes: it never spends on its own compiling what it would gain only in hours."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,11 @@ def free_port() -> int:
         return port
 
 
-def kafka(state: Path, port: int, controller_port: int, say: Say) -> Program:
-    """A broker in KRaft mode; formats its storage when it is new. Raises `DeploymentError` where that fails."""
+def kafka(state: Path, port: int, controller_port: int, say: Say, *, brief: bool = False) -> Program:
+    """A broker in KRaft mode; formats its storage when it is new. Raises `DeploymentError` where that fails.
+
+    `brief`: it will run for minutes, so it had better be quick to start than quick in the long run.
+    """
     directory = state / "kafka"
     directory.mkdir(parents=True, exist_ok=True)
     properties = directory / "server.properties"
@@ -44,25 +52,33 @@ def kafka(state: Path, port: int, controller_port: int, say: Say) -> Program:
     log4j.write_text(_LOG4J)
     binary, jars = str(java()), class_path(say)
     if not (directory / "data" / "meta.properties").exists():
-        tool = [binary, "-cp", jars, f"-Dlog4j2.configurationFile={log4j}", "kafka.tools.StorageTool"]
-        try:
-            identity = subprocess.run([*tool, "random-uuid"], capture_output=True, text=True, check=False)
-        except OSError as error:  # made for another platform
-            raise DeploymentError(f"{binary} cannot be run ({error.strerror}); {OWN_JAVA}") from error
-        cluster = (identity.stdout.split() or [""])[-1]
+        _format(binary, jars, properties, log4j)
+    options = (*HEAP, *(QUICK_START if brief else ()))
+    command = (binary, *options, "-cp", jars, f"-Dlog4j2.configurationFile={log4j}", "kafka.Kafka", str(properties))
+    return Program("kafka", command, priority=10, autostart=True, stop_seconds=30)
+
+
+def _format(binary: str, jars: str, properties: Path, log4j: Path) -> None:
+    tool = [binary, *QUICK_START, "-cp", jars, f"-Dlog4j2.configurationFile={log4j}", "kafka.tools.StorageTool"]
+    try:
         formatted = subprocess.run(
-            [*tool, "format", "--standalone", "-t", cluster, "-c", str(properties)],
+            [*tool, "format", "--standalone", "-t", _cluster_id(), "-c", str(properties)],
             capture_output=True,
             text=True,
             check=False,
         )
-        if identity.returncode or formatted.returncode:
-            raise DeploymentError(
-                "Kafka's storage could not be formatted: "
-                + (identity.stderr + formatted.stdout + formatted.stderr).strip()[-500:]
-            )
-    command = (binary, "-Xmx512m", "-Xms128m", "-cp", jars, f"-Dlog4j2.configurationFile={log4j}", "kafka.Kafka")
-    return Program("kafka", (*command, str(properties)), priority=10, autostart=True, stop_seconds=30)
+    except OSError as error:  # made for another platform
+        raise DeploymentError(f"{binary} cannot be run ({error.strerror}); {OWN_JAVA}") from error
+    if formatted.returncode:
+        told = (formatted.stdout + formatted.stderr).strip()[-500:]
+        raise DeploymentError(f"Kafka's storage could not be formatted: {told}")
+
+
+def _cluster_id() -> str:
+    """As Kafka's own tool makes it: 16 random bytes in URL-safe base64, which must not look like an option."""
+    while (name := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return name
 
 
 def redis(state: Path, port: int) -> Program:

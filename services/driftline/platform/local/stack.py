@@ -27,6 +27,9 @@ WORKERS = ("monitor", "control", "archiver", "trainer", "gate")
 STARTUP_S = 90.0
 TAG = "DRIFTLINE_STACK"
 """Environment variable of everything that a stack starts: by it what was left behind is found."""
+SHARING = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads of scikit-learn that wait for one another by spinning take the cores from Kafka and the other workers: a
+training was seen to take fifteen times as long. What the user has set stays."""
 
 
 class LocalStack:
@@ -34,12 +37,21 @@ class LocalStack:
 
     `start` brings up the servers that are not configured elsewhere (`DRIFTLINE_BOOTSTRAP`, `DRIFTLINE_REDIS_URL`) and
     waits until they answer; `start_workers` the workers, once topics exist. `stop` leaves no process and no port.
+    `brief`: for minutes only, as demos and tests are.
     """
 
-    def __init__(self, state: Path, environment: Mapping[str, str] | None = None, say: Say = lambda _: None) -> None:
+    def __init__(
+        self,
+        state: Path,
+        environment: Mapping[str, str] | None = None,
+        say: Say = lambda _: None,
+        *,
+        brief: bool = False,
+    ) -> None:
         self.state = state.absolute()
         self._environment = dict(environment or {})
         self._say = say
+        self._brief = brief
         self._supervisor = Supervisor(self.state)
 
     def running(self) -> bool:
@@ -58,7 +70,7 @@ class LocalStack:
         programs: list[Program] = []
         if not bootstrap:
             port, controller = self._ports("kafka", 2)
-            programs.append(servers.kafka(self.state, port, controller, self._say))
+            programs.append(servers.kafka(self.state, port, controller, self._say, brief=self._brief))
             bootstrap = f"127.0.0.1:{port}"
         if not redis_url:
             (port,) = self._ports("redis", 1)
@@ -120,7 +132,8 @@ class LocalStack:
         return self.state / "logs" / f"{name}.log"
 
     def _worker_environment(self) -> dict[str, str]:
-        return {TAG: str(self.state), "DRIFTLINE_STATE_DIR": str(self.state), **self._environment}
+        sharing = {name: os.environ.get(name, value) for name, value in SHARING.items()}
+        return {TAG: str(self.state), "DRIFTLINE_STATE_DIR": str(self.state), **sharing, **self._environment}
 
     def _ports(self, name: str, count: int) -> list[int]:
         """The ports of last time, so that clients find a server again, if they are still free; else new ones."""

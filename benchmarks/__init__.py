@@ -1,0 +1,1 @@
+"""What Driftline costs, measured beside what else could be used. `python -m benchmarks --help`."""

@@ -1,0 +1,1 @@
+"""One module a table: `measure` runs it and says what it found."""

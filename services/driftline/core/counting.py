@@ -1,0 +1,287 @@
+"""From what counts to what each slice changed in which pane: all models and slices of a batch at once.
+
+Every prediction and every join gives a handful of (group, cell) pairs; sorted, equal ones stand together and are
+counted. So the work follows the number of events, not the number of models, panes or cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftline.core.columns import PredictionColumns
+from driftline.core.edges import EdgeTable, EdgeTables
+from driftline.core.ledger import Joined
+from driftline.core.pane import SCALE, Layout
+from driftline.core.plans import Plans
+from driftline.core.series import SeriesTable
+from driftline.events.slices import PaneDelta
+
+I64 = NDArray[np.int64]
+IntArray = NDArray[np.integer[Any]]
+F64 = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+LARGE = float(1 << 22)
+"""Terms below it, in fixed point, fit into 64 bits with room for a sign."""
+
+
+class Kinds:
+    """How each series of predictions is counted: the id of its bins, and the layout that follows from them."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[int, tuple[str, Layout]] = {}
+        self._tables: KindTables | None = None
+
+    def __contains__(self, series: int) -> bool:
+        return series in self._kinds
+
+    def __getitem__(self, series: int) -> tuple[str, Layout]:
+        return self._kinds[series]
+
+    def add(self, series: int, bins_id: str, layout: Layout) -> None:
+        """Say how a series is counted, once and for good."""
+        self._kinds[series] = bins_id, layout
+        self._tables = None
+
+    @property
+    def tables(self) -> KindTables:
+        """Arrays over all series."""
+        if self._tables is None:
+            self._tables = KindTables(self._kinds)
+        return self._tables
+
+
+class KindTables:
+    """What the cells of answers and outcomes follow from, by series."""
+
+    def __init__(self, kinds: Mapping[int, tuple[str, Layout]]) -> None:
+        size = max(kinds, default=0) + 1
+        self.width = max((layout.size for _, layout in kinds.values()), default=1)
+        self.regression = np.zeros(size, np.bool_)
+        self._table, self._labels, self._positive, self._confusion, self._score, self._negative, self._positives = (
+            np.zeros(size, np.int64) for _ in range(7)
+        )
+        edges: list[EdgeTable] = []
+        for series, (_, layout) in kinds.items():
+            bins, cells = layout.bins, layout.cells
+            self._table[series] = len(edges)
+            if bins.score is None:
+                assert bins.prediction is not None, "bins have a score or a prediction"
+                self.regression[series] = True
+                edges.append(EdgeTable.of_numbers(bins.prediction, cells["prediction"].start))
+                continue
+            edges.append(EdgeTable(bins.score, 0))
+            self._labels[series], self._positive[series] = len(bins.labels), bins.labels.index(str(bins.positive))
+            self._confusion[series], self._score[series] = cells["confusion"].start, cells["score"].start
+            self._negative[series], self._positives[series] = cells["score|neg"].start, cells["score|pos"].start
+        self._edges = EdgeTables(edges)
+
+    def answer_cells(self, series: IntArray, answers: F64) -> I64:
+        """The cell of each score, or predicted number, among all predictions."""
+        return self._binned(series, answers) + self._score[series]
+
+    def positive(self, series: IntArray, truth: I64) -> Bools:
+        """Whether each outcome is its model's positive label."""
+        found: Bools = truth == self._positive[series]
+        return found
+
+    def confusion_cells(self, series: IntArray, truth: I64, label: I64) -> I64:
+        """The cell of each pair of outcome and prediction."""
+        cells: I64 = truth * self._labels[series] + label + self._confusion[series]
+        return cells
+
+    def labelled_score_cells(self, series: IntArray, answers: F64, positive: Bools) -> I64:
+        """The cell of each score among those of its outcome."""
+        return self._binned(series, answers) + np.where(positive, self._positives[series], self._negative[series])
+
+    def _binned(self, series: IntArray, answers: F64) -> I64:
+        table = self._table[series]
+        one = table.size and bool((table == table[0]).all())
+        return self._edges.cells(int(table[0]) if one else table, answers)
+
+
+def count(
+    table: SeriesTable, plans: Plans, kinds: Kinds, new: PredictionColumns, joined: Joined
+) -> dict[int, list[PaneDelta]]:
+    """By slice, what changed in each pane, in the order of model, version, role, pane."""
+    groups = _Groups(table, new, joined)
+    of = kinds.tables
+    cells = _Cells(groups.size, of.width)
+    cells.add(groups.of_new, np.zeros(new.size, np.int64))
+    features = plans.tables
+    for rows, found in (
+        features.number_cells(new.plan, new.numbers),
+        features.category_cells(new.plan, new.categories),
+    ):
+        cells.add(groups.of_new[rows], found)
+    cells.add(groups.of_new, of.answer_cells(new.series, new.answer))
+    sums: Sums = {}
+    numeric = of.regression[joined.series]
+    cells.add(groups.of_joined, np.ones(joined.sign.size, np.int64), joined.sign)
+    if numeric.any():
+        _count_errors(joined.chosen(numeric), groups.of_joined[numeric], sums)
+    if not numeric.all():
+        _count_labels(of, joined.chosen(~numeric), groups.of_joined[~numeric], cells, sums)
+    return _deltas(table, kinds, groups, cells, sums)
+
+
+class _Groups:
+    """What a pane delta belongs to: (slice, series, role, pane), numbered in the order in which deltas are told."""
+
+    def __init__(self, table: SeriesTable, new: PredictionColumns, joined: Joined) -> None:
+        columns = [
+            np.concatenate([ours.astype(np.int64), theirs.astype(np.int64)])
+            for ours, theirs in (
+                (new.slice, joined.slice),
+                (new.series, joined.series),
+                (new.shadow, joined.shadow),
+                (new.pane, joined.pane),
+            )
+        ]
+        columns[1] = table.ranks[columns[1]]  # so that order does not depend on who was seen first
+        self._unique, which = _numbered(columns)
+        self.of_new, self.of_joined = which[: new.size], which[new.size :]
+        self.size = self._unique[0].size
+        self._by_rank = table.by_rank
+
+    def each(self) -> list[tuple[int, int, bool, int]]:
+        """(slice, series, shadow, pane) by number."""
+        slices, series, shadow, pane = self._unique
+        return list(
+            zip(slices.tolist(), self._by_rank[series].tolist(), (shadow > 0).tolist(), pane.tolist(), strict=True)
+        )
+
+
+def _numbered(columns: Sequence[I64]) -> tuple[list[I64], I64]:
+    """The different rows of `columns`, in order, and the number of each row among them."""
+    spans = [(int(column.min(initial=0)), int(column.max(initial=0))) for column in columns]
+    code = np.zeros(columns[0].size, np.int64)
+    room = 1
+    for column, (low, high) in zip(columns, spans, strict=True):
+        room *= high - low + 1
+        code = code * (high - low + 1) + (column - low)
+    if room > 2**62:  # too far apart for one number: rank them first
+        ranked = [np.unique(column, return_inverse=True)[1].reshape(-1) for column in columns]
+        _, first, which = np.unique(np.column_stack(ranked), axis=0, return_index=True, return_inverse=True)
+    else:
+        _, first, which = np.unique(code, return_index=True, return_inverse=True)
+    return [column[first] for column in columns], which.reshape(-1)
+
+
+class _Cells:
+    """Collects (group, cell) pairs, to be added or taken back, and adds them up."""
+
+    def __init__(self, groups: int, width: int) -> None:
+        self._groups, self._width = groups, width
+        self._added: list[I64] = []
+        self._taken: list[I64] = []
+
+    def add(self, groups: I64, cells: I64, sign: I64 | None = None) -> None:
+        codes = groups * self._width + cells
+        if sign is None:
+            self._added.append(codes)
+        else:
+            self._added.append(codes[sign > 0])
+            self._taken.append(codes[sign < 0])
+
+    def totals(self) -> tuple[I64, I64, I64]:
+        """Cells and counts of all groups, none 0, and where each group begins (one more entry than groups)."""
+        codes, counts = _counted(self._added)
+        gone, times = _counted(self._taken)
+        if gone.size:
+            codes, where = np.unique(np.concatenate([codes, gone]), return_inverse=True)
+            signed = np.concatenate([counts, -times])
+            counts = np.zeros(codes.size, np.int64)
+            np.add.at(counts, where, signed)
+            codes, counts = codes[counts != 0], counts[counts != 0]
+        starts = np.searchsorted(codes, np.arange(self._groups + 1) * self._width)
+        return codes % self._width, counts, starts
+
+
+def _counted(parts: Sequence[I64]) -> tuple[I64, I64]:
+    codes = np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+    if not codes.size:
+        return codes, codes
+    starts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
+    return codes[starts], np.diff(np.append(starts, codes.size))
+
+
+Sums = dict[int, dict[str, int]]
+"""Fixed-point sums by name, by group."""
+
+
+def _count_errors(joined: Joined, groups: I64, sums: Sums) -> None:
+    """What numbers that came true add, or take back."""
+    errors = joined.answer - joined.truth
+    _add_sums(sums, "absolute_error", groups, joined.sign, np.abs(errors))
+    _add_sums(sums, "squared_error", groups, joined.sign, errors * errors)
+
+
+def _count_labels(of: KindTables, joined: Joined, groups: I64, cells: _Cells, sums: Sums) -> None:
+    """What labels that came true add, or take back."""
+    truth, label = joined.truth.astype(np.int64), joined.label.astype(np.int64)
+    cells.add(groups, of.confusion_cells(joined.series, truth, label), joined.sign)
+    positive = of.positive(joined.series, truth)
+    cells.add(groups, of.labelled_score_cells(joined.series, joined.answer, positive), joined.sign)
+    scored = ~np.isnan(joined.answer)
+    losses = log_losses(joined.answer[scored], positive[scored])
+    _add_sums(sums, "log_loss", groups[scored], joined.sign[scored], losses)
+
+
+def log_losses(scores: F64, positive: Bools) -> F64:
+    """Negative log likelihood of each outcome, natural logarithm; scores are held to [eps, 1 - eps] of a double."""
+    eps = np.finfo(np.float64).eps
+    p = np.clip(scores, eps, 1 - eps)
+    return np.where(positive, -np.log(p), -np.log1p(-p))
+
+
+def _add_sums(sums: Sums, name: str, groups: I64, sign: I64, terms: F64) -> None:
+    """Add terms to the sums of their groups. Each is rounded once, then all is integer."""
+    if not terms.size:
+        return
+    if float(terms.max()) * terms.size < LARGE:
+        total = np.zeros(int(groups.max()) + 1, np.int64)
+        np.add.at(total, groups, np.rint(terms * SCALE).astype(np.int64) * sign)
+        for group in np.unique(groups).tolist():
+            of_group = sums.setdefault(group, {})
+            of_group[name] = of_group.get(name, 0) + int(total[group])
+        return
+    for group, direction, term in zip(groups.tolist(), sign.tolist(), terms.tolist(), strict=True):
+        of_group = sums.setdefault(group, {})
+        of_group[name] = of_group.get(name, 0) + direction * fixed_point(term)
+
+
+def fixed_point(term: float) -> int:
+    """A finite term as an integer of 1/SCALE, rounded half to even; the product by a power of two is exact."""
+    numerator, denominator = term.as_integer_ratio()
+    quotient, rest = divmod(numerator * SCALE, denominator)
+    doubled = 2 * rest
+    return quotient + (doubled > denominator or (doubled == denominator and quotient % 2 == 1))
+
+
+def _deltas(table: SeriesTable, kinds: Kinds, groups: _Groups, cells: _Cells, sums: Sums) -> dict[int, list[PaneDelta]]:
+    where, counts, starts = cells.totals()
+    cell_list, count_list, start_list = where.tolist(), counts.tolist(), starts.tolist()
+    deltas: dict[int, list[PaneDelta]] = {}
+    for group, (number, series, shadow, pane) in enumerate(groups.each()):
+        begin, end = start_list[group], start_list[group + 1]
+        totals = {name: value for name, value in sorted(sums.get(group, {}).items()) if value}
+        if begin == end and not totals:
+            continue
+        entry = table[series]
+        delta = PaneDelta(
+            model=entry.model,
+            version=entry.version or "",
+            role="shadow" if shadow else "champion",
+            pane=pane,
+            bins=kinds[series][0],
+            cells=tuple(cell_list[begin:end]),
+            counts=tuple(count_list[begin:end]),
+            sums=totals,
+        )
+        deltas.setdefault(number, []).append(delta)
+    return deltas

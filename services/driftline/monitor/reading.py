@@ -1,0 +1,435 @@
+"""From records to columns: decoding and checking many at a time.
+
+What is usual goes the quick way: types made from the specs (`monitor.typed`), checks on whole columns. A record that
+does not pass there is looked at by itself (`monitor.intake`), which finds the reason, or that nothing is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from driftline.core.columns import OutcomeColumns, PredictionColumns, digests, hashed
+from driftline.core.plans import names_of
+from driftline.core.validation import LARGEST, LATEST
+from driftline.errors import InvalidRecord
+from driftline.events.base import to_millis
+from driftline.events.inputs import Outcome, label_name
+from driftline.monitor.intake import COLUMNS, read_prediction, read_rows, take_in
+from driftline.monitor.typed import column_types, decoder, prediction_types
+from driftline.platform.records import Record
+from driftline.spec.model import MonitorSpec, millis
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+
+CHUNK = 500
+"""Records decoded at once: what they become stays in the processor's cache (2,000 cost twice as much each)."""
+REMEMBERED_NAMES = 100_000
+"""Categories whose hashes are remembered."""
+
+Place = tuple[Record, int]
+"""A record and the row in it."""
+Bad = tuple[Record, int, InvalidRecord]
+
+_event = attrgetter("version", "id", "role", "time", "prediction", "score", "features", "attributes")
+_read_outcome = msgspec.json.Decoder(Outcome).decode
+
+
+@dataclass(frozen=True)
+class Known:
+    """A model whose spec is in force: `code` is that of its outcomes."""
+
+    spec: MonitorSpec
+    code: int
+    labels: Mapping[object, int]
+    numbers: int
+    features: int
+
+    @classmethod
+    def of(cls, spec: MonitorSpec, code: int) -> Known:
+        """From its spec."""
+        numbers = sum(feature.type == "number" for feature in spec.features.values())
+        return cls(spec, code, _spellings(spec.labels), numbers, len(spec.features))
+
+
+def _spellings(labels: Sequence[str]) -> dict[object, int]:
+    """Every way to write each label but for booleans, which Python takes for 0 and 1."""
+    found: dict[object, int] = {label: i for i, label in enumerate(labels)}
+    for i, label in enumerate(labels):
+        for kind in (int, float):
+            try:
+                value = kind(label)
+            except (ValueError, OverflowError):
+                continue
+            if label_name(value) == label:
+                found[value] = i
+    return found
+
+
+@dataclass
+class _Rows:
+    """Rows as they were decoded, a list a field, all of one length but for `values`, which holds those of all rows."""
+
+    places: list[Place] = field(default_factory=list)
+    model: list[int] = field(default_factory=list)
+    version: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    role: list[str] = field(default_factory=list)
+    time: list[Any] = field(default_factory=list)
+    answer: list[Any] = field(default_factory=list)
+    score: list[float | None] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
+    attributes: list[Any] = field(default_factory=list)
+
+
+class Reader:
+    """Reads the input topics of a partition under the specs in force.
+
+    `register` gives the series and the plan of a model's version, which is first seen at an offset.
+    """
+
+    def __init__(
+        self,
+        specs: Mapping[str, MonitorSpec],
+        codes: Mapping[str, int],
+        register: Callable[[MonitorSpec, str, int], tuple[int, int]],
+    ) -> None:
+        self._specs = specs
+        self._register = register
+        self._known = [Known.of(spec, codes[model]) for model, spec in specs.items()]
+        self._number = {model: i for i, model in enumerate(specs)}
+        self._types = prediction_types(specs)
+        self._by_type = {kind: self._number[model] for kind, model in self._types.items()}
+        self._decode = decoder(self._types)
+        self._columns: tuple[Callable[[bytes], Any] | None, dict[type, int]] | None = None
+        self._versions: dict[tuple[int, str], int] = {}
+        self._found: list[tuple[int, int]] = []
+        self._names: dict[str | None, int] = {}
+        self._horizon = np.array([millis(known.spec.horizon) for known in self._known] or [0], np.int64)
+        self._ahead = np.array([millis(known.spec.max_ahead) for known in self._known] or [0], np.int64)
+        self._pane = np.array([millis(known.spec.pane) for known in self._known] or [1], np.int64)
+        self._numeric = np.array([known.spec.task == "regression" for known in self._known] or [False], np.bool_)
+        self._numbers = np.array([known.numbers for known in self._known] or [0], np.int64)
+        self._features = np.array([known.features for known in self._known] or [0], np.int64)
+        self._code = np.array([known.code for known in self._known] or [0], np.uint32)
+
+    def predictions(self, records: Sequence[Record], slice_ms: int) -> tuple[PredictionColumns, list[Bad]]:
+        """Valid predictions, and what was wrong with the others."""
+        rows = _Rows()
+        bad: list[Bad] = []
+        for chunk, columnar in _chunks(records):
+            if columnar:
+                self._take_columns(chunk[0], rows, bad)
+            else:
+                self._take_singles(chunk, rows, bad)
+        return self._as_columns(rows, bad, slice_ms)
+
+    def outcomes(self, records: Sequence[Record], slice_ms: int) -> tuple[OutcomeColumns, list[Bad]]:
+        """Valid outcomes, and what was wrong with the others."""
+        bad: list[Bad] = []
+        good: list[Record] = []
+        events: list[Outcome] = []
+        for chunk, _ in _chunks(records):
+            read, their = _decoded(_read_outcome, chunk, partial(self._outcome_alone, bad))
+            events += read
+            good += their
+        number = np.array([self._number.get(event.model, -1) for event in events], np.int64)
+        arrival = np.array([record.arrival for record in good], np.int64)
+        time = _times([event.time for event in events])
+        truth, fine = self._labelled(number, [event.outcome for event in events])
+        fine &= self._timely(number, time, arrival) & (number >= 0)
+        ids = [event.id for event in events]
+        fine &= _keys_are(good, ids)
+        if not fine.all():
+            bad += [self._refuse((good[i], 0)) for i in np.flatnonzero(~fine).tolist()]
+            ids = [ids[i] for i in np.flatnonzero(fine).tolist()]
+            good = [good[i] for i in np.flatnonzero(fine).tolist()]
+        low, high = hashed([event_id.encode() for event_id in ids])
+        number, arrival = number[fine], arrival[fine]
+        code = self._code[number]
+        last = good[-1].offset if good else -1
+        return OutcomeColumns(ids, low, high, code, arrival // slice_ms, time[fine], truth[fine], last), bad
+
+    def _take_singles(self, chunk: Sequence[Record], rows: _Rows, bad: list[Bad]) -> None:
+        events, good = _decoded(self._decode, chunk, partial(self._prediction_alone, bad))
+        if not events:
+            return
+        version, ids, role, time, answer, score, features, attributes = zip(*map(_event, events), strict=True)
+        keyed = _keys_are(good, ids)
+        if not keyed.all():
+            bad += [self._refuse((good[i], 0)) for i in np.flatnonzero(~keyed).tolist()]
+            self._take_singles([good[i] for i in np.flatnonzero(keyed).tolist()], rows, bad)
+            return
+        rows.places += zip(good, [0] * len(good), strict=True)
+        rows.model += map(self._by_type.__getitem__, map(type, events))
+        rows.version += version
+        rows.ids += ids
+        rows.role += role
+        rows.time += time
+        rows.answer += answer
+        rows.score += score
+        rows.values += chain.from_iterable(map(msgspec.structs.astuple, features))
+        rows.attributes += attributes
+
+    def _take_columns(self, record: Record, rows: _Rows, bad: list[Bad]) -> None:
+        """A message of columns: at once if all is well, else row by row."""
+        if self._columns is None:
+            types = column_types(self._specs)
+            self._columns = decoder(types), {kind: self._number[model] for kind, model in types.items()}
+        decode, by_type = self._columns
+        try:
+            event = None if decode is None else decode(record.value or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            event = None
+        if event is not None and self._take_all(record, event, by_type[type(event)], rows):
+            return
+        try:
+            singles = read_rows(record)
+        except InvalidRecord as why:
+            bad.append((record, 0, why))
+            return
+        for i, single in enumerate(singles):
+            whole = _Rows()
+            wrong: list[Bad] = []
+            self._take_singles([single], whole, wrong)
+            bad += [(record, i, why) for _, _, why in wrong]
+            for name in _Rows.__dataclass_fields__:
+                getattr(rows, name).extend(getattr(whole, name))
+            if whole.places:
+                rows.places[-1] = (record, i)
+
+    def _take_all(self, record: Record, event: Any, model: int, rows: _Rows) -> bool:
+        size = len(event.id)
+        columns = [event.time, event.prediction, event.score, *msgspec.structs.astuple(event.features)]
+        attributes = {} if event.attributes is msgspec.UNSET else event.attributes
+        if any(c is not msgspec.UNSET and len(c) != size for c in (*columns, *attributes.values())):
+            return False
+        absent = [None] * size
+        time, answer, score, *features = (absent if c is msgspec.UNSET else c for c in columns)
+        rows.places += zip([record] * size, range(size), strict=True)
+        rows.model += [model] * size
+        rows.version += [event.version] * size
+        rows.ids += event.id
+        rows.role += [event.role] * size
+        rows.time += time
+        rows.answer += answer
+        rows.score += score
+        rows.values += chain.from_iterable(zip(*features, strict=True))
+        named = [dict(zip(attributes, each, strict=True)) for each in zip(*attributes.values(), strict=True)]
+        rows.attributes += named or [msgspec.UNSET] * size
+        return True
+
+    def _prediction_alone(self, bad: list[Bad], record: Record) -> Any:
+        """A record that could not be decoded with the others: an event after all, or a bad one (None)."""
+        if self._is_bad(bad, record):
+            return None
+        event = read_prediction(record)
+        wanted = next(kind for kind, model in self._types.items() if model == event.model)
+        return msgspec.convert(msgspec.to_builtins(event), wanted)
+
+    def _outcome_alone(self, bad: list[Bad], record: Record) -> Any:
+        """The same of an outcome."""
+        return None if self._is_bad(bad, record) else _read_outcome(record.value or b"")
+
+    def _is_bad(self, bad: list[Bad], record: Record) -> bool:
+        try:
+            take_in(record, self._specs)
+        except InvalidRecord as why:
+            bad.append((record, 0, why))
+            return True
+        return False
+
+    def _refuse(self, place: Place) -> Bad:
+        """Why a row that has been found wanting is bad."""
+        record, row = place
+        alone = record if record.header("content-type") != COLUMNS else read_rows(record)[row]
+        try:
+            take_in(alone, self._specs)
+        except InvalidRecord as why:
+            return record, row, why
+        raise AssertionError(f"{record.source} at {record.offset}, row {row}: found wanting, but nothing is wrong")
+
+    def _as_columns(self, rows: _Rows, bad: list[Bad], slice_ms: int) -> tuple[PredictionColumns, list[Bad]]:
+        model = np.array(rows.model, np.int64)
+        arrival = np.array([record.arrival for record, _ in rows.places], np.int64)
+        time = _times(rows.time)
+        label, fine = self._labelled(model, rows.answer)
+        fine &= self._timely(model, time, arrival)
+        score = np.array(rows.score, np.float64)
+        per_row = self._features[model]
+        values = np.array(rows.values, dtype=object)
+        if not fine.all():
+            bad += [self._refuse(rows.places[i]) for i in np.flatnonzero(~fine).tolist()]
+            values = values[np.repeat(fine, per_row)]
+            kept = np.flatnonzero(fine).tolist()
+            rows.ids, rows.version = [rows.ids[i] for i in kept], [rows.version[i] for i in kept]
+            rows.places = [rows.places[i] for i in kept]
+            rows.role, rows.attributes = [rows.role[i] for i in kept], [rows.attributes[i] for i in kept]
+            model, arrival, time, label = model[fine], arrival[fine], time[fine], label[fine]
+            score, per_row = score[fine], per_row[fine]
+        series, plan = self._of_versions(model.tolist(), rows)
+        numeric = self._numeric[model]
+        of_numbers = self._numbers[model]
+        starts = np.cumsum(per_row) - per_row
+        is_number = np.arange(values.size) - np.repeat(starts, per_row) < np.repeat(of_numbers, per_row)
+        numbers = values[is_number].astype(np.float64)
+        categories = names_of(values[~is_number].tolist())
+        answer = np.where(numeric, label, score)
+        named = np.where(numeric, 0, label).astype(np.uint8)
+        shadow = np.array([role == "shadow" for role in rows.role], np.bool_)
+        low, high = hashed([event_id.encode() for event_id in rows.ids])
+        parts = [time, shadow, answer, named, self._hashes_of(rows.attributes)]
+        columns = PredictionColumns(
+            ids=rows.ids,
+            low=low,
+            high=high,
+            series=series,
+            plan=plan,
+            slice=arrival // slice_ms,
+            pane=time // self._pane[model],
+            shadow=shadow,
+            answer=answer,
+            label=named,
+            digest=digests(parts, numbers, of_numbers, self._hashed_names(categories), per_row - of_numbers),
+            numbers=numbers,
+            categories=categories,
+            last=rows.places[-1][0].offset if rows.places else -1,
+        )
+        return columns, bad
+
+    def _of_versions(self, model: Sequence[int], rows: _Rows) -> tuple[NDArray[np.uint32], I64]:
+        known = self._versions
+        pairs = list(zip(model, rows.version, strict=True))
+        if not known.keys() >= set(pairs):
+            for i, pair in enumerate(pairs):
+                if pair not in known:
+                    found = self._register(self._known[pair[0]].spec, pair[1], rows.places[i][0].offset)
+                    known[pair] = len(self._found)
+                    self._found.append(found)
+        which = np.array([known[pair] for pair in pairs], np.int64)
+        table = np.array(self._found or [(0, 0)], np.int64)
+        return table[which, 0].astype(np.uint32), table[which, 1]
+
+    def _labelled(self, model: I64, answers: Sequence[Any]) -> tuple[F64, NDArray[np.bool_]]:
+        """Answers as numbers: a label's, or the number itself; and which of them are allowed."""
+        if bool in set(map(type, answers)):
+            answers = [label_name(answer) if type(answer) is bool else answer for answer in answers]
+        numeric = self._numeric[model]
+        found = np.full(len(answers), -1.0)
+        if not numeric.all():
+            known = [one.labels for one in self._known]
+            codes = [known[m].get(answer, -1) for m, answer in zip(model.tolist(), answers, strict=True)]
+            found = np.array(codes, np.float64)
+        fine = found >= 0
+        if numeric.any():
+            given = np.array([_number(answers[i]) for i in np.flatnonzero(numeric).tolist()], np.float64)
+            found[numeric] = given
+            with np.errstate(invalid="ignore"):
+                fine[numeric] = np.abs(given) <= LARGEST
+        return found, fine
+
+    def _timely(self, model: I64, time: I64, arrival: I64) -> NDArray[np.bool_]:
+        fine: NDArray[np.bool_] = (time >= 0) & (time <= LATEST)
+        fine &= arrival - time <= self._horizon[model]
+        fine &= time - arrival <= self._ahead[model]
+        return fine
+
+    def _hashed_names(self, names: Sequence[str | None]) -> NDArray[np.uint64]:
+        known = self._names
+        if len(known) > REMEMBERED_NAMES:
+            known.clear()
+        for name in set(names) - known.keys():
+            known[name] = 0 if name is None else xxhash.xxh3_64_intdigest(name.encode())
+        return np.array([known[name] for name in names], np.uint64)
+
+    def _hashes_of(self, attributes: Sequence[Any]) -> NDArray[np.uint64]:
+        if not any(each is not msgspec.UNSET and each for each in attributes):
+            return np.zeros(len(attributes), np.uint64)
+        texts = [b"" if each is msgspec.UNSET else msgspec.json.encode(each, order="sorted") for each in attributes]
+        return np.array([xxhash.xxh3_64_intdigest(text) if text else 0 for text in texts], np.uint64)
+
+
+def _chunks(records: Sequence[Record]) -> Iterator[tuple[Sequence[Record], bool]]:
+    """Runs of single messages, not too long, and messages of columns, each by itself."""
+    begin = 0
+    for i, record in enumerate(records):
+        columnar = bool(record.headers) and record.header("content-type") == COLUMNS
+        if columnar or i - begin >= CHUNK:
+            if i > begin:
+                yield records[begin:i], False
+            begin = i
+        if columnar:
+            yield records[i : i + 1], True
+            begin = i + 1
+    if begin < len(records):
+        yield records[begin:], False
+
+
+def _decoded(
+    decode: Callable[[bytes], Any] | None, chunk: Sequence[Record], alone: Callable[[Record], Any]
+) -> tuple[list[Any], Sequence[Record]]:
+    """The events of a chunk and their records; where one cannot be decoded with the others, `alone` says what it is."""
+    plain = decode is not None and not any(record.headers and not _is_json(record) for record in chunk)
+    if plain and decode is not None:
+        try:
+            return list(map(decode, [record.value or b"" for record in chunk])), chunk
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass  # one of them is bad: look at each
+    events, good = [], []
+    for record in chunk:
+        event = None
+        try:
+            if decode is not None and _is_json(record):
+                event = decode(record.value or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            event = None
+        if event is None:
+            event = alone(record)
+        if event is not None:
+            events.append(event)
+            good.append(record)
+    return events, good
+
+
+def _is_json(record: Record) -> bool:
+    return record.header("content-type") in (None, "application/json")
+
+
+def _keys_are(records: Sequence[Record], ids: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each record's key is its event's id."""
+    wanted = [event_id.encode() for event_id in ids]
+    keys = [record.key for record in records]
+    if keys == wanted:
+        return np.ones(len(keys), np.bool_)
+    return np.array([key == want for key, want in zip(keys, wanted, strict=True)], np.bool_)
+
+
+def _times(times: Sequence[Any]) -> I64:
+    """As epoch milliseconds; -1 for what is none."""
+    try:
+        return np.array(times, np.int64)
+    except (TypeError, ValueError, OverflowError):
+        found = [to_millis(time) for time in times]
+        return np.array([time if 0 <= time <= LATEST else -1 for time in found], np.int64)
+
+
+def _number(value: Any) -> float:
+    """A number as a float; NaN for what is none."""
+    if type(value) is float:
+        return value
+    if type(value) is not int:
+        return float("nan")
+    try:
+        return float(value)
+    except OverflowError:
+        return float("nan")
