@@ -41,6 +41,7 @@ Place = tuple[Record, int]
 """A record and the row in it."""
 Bad = tuple[Record, int, InvalidRecord]
 
+_key, _value, _headers = attrgetter("key"), attrgetter("value"), attrgetter("headers")
 _event = attrgetter("version", "id", "role", "time", "prediction", "score", "features", "attributes")
 _read_outcome = msgspec.json.Decoder(Outcome).decode
 
@@ -84,6 +85,7 @@ class _Rows:
     model: list[int] = field(default_factory=list)
     version: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
     role: list[str] = field(default_factory=list)
     time: list[Any] = field(default_factory=list)
     answer: list[Any] = field(default_factory=list)
@@ -149,12 +151,15 @@ class Reader:
         truth, fine = self._labelled(number, [event.outcome for event in events])
         fine &= self._timely(number, time, arrival) & (number >= 0)
         ids = [event.id for event in events]
-        fine &= _keys_are(good, ids)
+        keys = [event_id.encode() for event_id in ids]
+        if list(map(_key, good)) != keys:
+            fine &= np.array([record.key == key for record, key in zip(good, keys, strict=True)], np.bool_)
         if not fine.all():
             bad += [self._refuse((good[i], 0)) for i in np.flatnonzero(~fine).tolist()]
             ids = [ids[i] for i in np.flatnonzero(fine).tolist()]
+            keys = [keys[i] for i in np.flatnonzero(fine).tolist()]
             good = [good[i] for i in np.flatnonzero(fine).tolist()]
-        low, high = hashed([event_id.encode() for event_id in ids])
+        low, high = hashed(keys)
         number, arrival = number[fine], arrival[fine]
         code = self._code[number]
         last = good[-1].offset if good else -1
@@ -165,15 +170,17 @@ class Reader:
         if not events:
             return
         version, ids, role, time, answer, score, features, attributes = zip(*map(_event, events), strict=True)
-        keyed = _keys_are(good, ids)
-        if not keyed.all():
-            bad += [self._refuse((good[i], 0)) for i in np.flatnonzero(~keyed).tolist()]
-            self._take_singles([good[i] for i in np.flatnonzero(keyed).tolist()], rows, bad)
+        keys = [event_id.encode() for event_id in ids]
+        if list(map(_key, good)) != keys:
+            wrong = [record.key != key for record, key in zip(good, keys, strict=True)]
+            bad += [self._refuse((record, 0)) for record, is_wrong in zip(good, wrong, strict=True) if is_wrong]
+            self._take_singles([r for r, is_wrong in zip(good, wrong, strict=True) if not is_wrong], rows, bad)
             return
         rows.places += zip(good, [0] * len(good), strict=True)
         rows.model += map(self._by_type.__getitem__, map(type, events))
         rows.version += version
         rows.ids += ids
+        rows.keys += keys
         rows.role += role
         rows.time += time
         rows.answer += answer
@@ -220,6 +227,7 @@ class Reader:
         rows.model += [model] * size
         rows.version += [event.version] * size
         rows.ids += event.id
+        rows.keys += [event_id.encode() for event_id in event.id]
         rows.role += [event.role] * size
         rows.time += time
         rows.answer += answer
@@ -272,6 +280,7 @@ class Reader:
             bad += [self._refuse(rows.places[i]) for i in np.flatnonzero(~fine).tolist()]
             values = values[np.repeat(fine, per_row)]
             kept = np.flatnonzero(fine).tolist()
+            rows.keys = [rows.keys[i] for i in kept]
             rows.ids, rows.version = [rows.ids[i] for i in kept], [rows.version[i] for i in kept]
             rows.places = [rows.places[i] for i in kept]
             rows.role, rows.attributes = [rows.role[i] for i in kept], [rows.attributes[i] for i in kept]
@@ -287,7 +296,7 @@ class Reader:
         answer = np.where(numeric, label, score)
         named = np.where(numeric, 0, label).astype(np.uint8)
         shadow = np.array([role == "shadow" for role in rows.role], np.bool_)
-        low, high = hashed([event_id.encode() for event_id in rows.ids])
+        low, high = hashed(rows.keys)
         parts = [time, shadow, answer, named, self._hashes_of(rows.attributes)]
         columns = PredictionColumns(
             ids=rows.ids,
@@ -361,30 +370,27 @@ class Reader:
 
 def _chunks(records: Sequence[Record]) -> Iterator[tuple[Sequence[Record], bool]]:
     """Runs of single messages, not too long, and messages of columns, each by itself."""
+    columnar: list[int] = []
+    if any(map(_headers, records)):
+        columnar = [i for i, record in enumerate(records) if record.header("content-type") == COLUMNS]
     begin = 0
-    for i, record in enumerate(records):
-        columnar = bool(record.headers) and record.header("content-type") == COLUMNS
-        if columnar or i - begin >= CHUNK:
-            if i > begin:
-                yield records[begin:i], False
-            begin = i
-        if columnar:
-            yield records[i : i + 1], True
-            begin = i + 1
-    if begin < len(records):
-        yield records[begin:], False
+    for end in (*columnar, len(records)):
+        for at in range(begin, end, CHUNK):
+            yield records[at : min(at + CHUNK, end)], False
+        if end < len(records):
+            yield records[end : end + 1], True
+        begin = end + 1
 
 
 def _decoded(
     decode: Callable[[bytes], Any] | None, chunk: Sequence[Record], alone: Callable[[Record], Any]
 ) -> tuple[list[Any], Sequence[Record]]:
     """The events of a chunk and their records; where one cannot be decoded with the others, `alone` says what it is."""
-    plain = decode is not None and not any(record.headers and not _is_json(record) for record in chunk)
-    if plain and decode is not None:
+    if decode is not None and not any(record.headers and not _is_json(record) for record in filter(_headers, chunk)):
         try:
-            return list(map(decode, [record.value or b"" for record in chunk])), chunk
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass  # one of them is bad: look at each
+            return list(map(decode, map(_value, chunk))), chunk
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
+            pass  # one of them is bad, or has no value: look at each
     events, good = [], []
     for record in chunk:
         event = None
@@ -403,15 +409,6 @@ def _decoded(
 
 def _is_json(record: Record) -> bool:
     return record.header("content-type") in (None, "application/json")
-
-
-def _keys_are(records: Sequence[Record], ids: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether each record's key is its event's id."""
-    wanted = [event_id.encode() for event_id in ids]
-    keys = [record.key for record in records]
-    if keys == wanted:
-        return np.ones(len(keys), np.bool_)
-    return np.array([key == want for key, want in zip(keys, wanted, strict=True)], np.bool_)
 
 
 def _times(times: Sequence[Any]) -> I64:

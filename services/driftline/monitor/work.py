@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -38,6 +39,7 @@ from driftline.platform.work import Refused
 from driftline.spec.model import MonitorSpec, millis
 
 DEFAULT_BINS = "default:"
+_headers = attrgetter("headers")
 SAMPLED = np.uint64(63)
 """Of the ids, those whose hash has none of these bits (1 in 64) are looked at for the partition they stand in."""
 BAD_IN_A_ROW = 10_000
@@ -128,7 +130,8 @@ class MonitorWork:
         if finished <= self._state.finished:
             return None
         end = (finished + 1) * self._slice_ms
-        return {s: sum(1 for _ in takewhile(lambda r: r.arrival < end, waiting[s])) for s in self.sources}
+        later = {s: sum(1 for _ in takewhile(lambda r: r.arrival >= end, reversed(waiting[s]))) for s in self.sources}
+        return {s: len(waiting[s]) - later[s] for s in self.sources}
 
     async def prepare(self, taken: Mapping[Source, Sequence[Record]]) -> None:
         """Specs and baselines are written before their marks: a mark that names an unseen one asks for a new look."""
@@ -162,8 +165,8 @@ class MonitorWork:
     def _marks(self, records: Sequence[Record], bad: list[Bad]) -> list[tuple[Record, Mark]]:
         """The marks among `records`, in order; what is none is noted in `bad`."""
         found = []
-        for record in records:
-            if record.headers and (text := record.header(MARK_HEADER)) is not None:
+        for record in filter(_headers, records):
+            if (text := record.header(MARK_HEADER)) is not None:
                 try:
                     found.append((record, Mark.read(text)))
                 except NotAMark as why:
@@ -230,7 +233,7 @@ class MonitorWork:
             return
         topic = records[0].source.topic.value
         before = self._state.bad.get(topic, 0)
-        since = sum(record.offset > last_good for record in records)
+        since = sum(1 for _ in takewhile(lambda record: record.offset > last_good, reversed(records)))
         if since < len(records):
             before = 0
         self._state.bad[topic] = before if before < 0 else before + since
@@ -352,6 +355,6 @@ class MonitorWork:
 
 def _unmarked(records: Sequence[Record]) -> Sequence[Record]:
     """Without marks."""
-    if not any(record.headers for record in records):
+    if not any(map(_headers, records)):
         return records
     return [record for record in records if not record.headers or record.header(MARK_HEADER) is None]
