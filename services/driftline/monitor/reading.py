@@ -7,6 +7,7 @@ does not pass there is looked at by itself (`monitor.intake`), which finds the r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -23,8 +24,9 @@ from driftline.core.plans import names_of
 from driftline.core.validation import LARGEST, LATEST
 from driftline.errors import InvalidRecord
 from driftline.events.base import to_millis
+from driftline.events.columns import COLUMNS
 from driftline.events.inputs import Outcome, label_name
-from driftline.monitor.intake import COLUMNS, read_prediction, read_rows, take_in
+from driftline.monitor.intake import read_prediction, read_rows, take_in
 from driftline.monitor.typed import column_types, decoder, prediction_types
 from driftline.platform.records import Record
 from driftline.spec.model import MonitorSpec, millis
@@ -124,6 +126,12 @@ class Reader:
         self._numbers = np.array([known.numbers for known in self._known] or [0], np.int64)
         self._features = np.array([known.features for known in self._known] or [0], np.int64)
         self._code = np.array([known.code for known in self._known] or [0], np.uint32)
+
+    def copy(self, register: Callable[[MonitorSpec, str, int], tuple[int, int]]) -> Reader:
+        """Another one under the same specs, with series and plans of its own."""
+        other = copy(self)
+        other._register, other._versions, other._found = register, {}, []
+        return other
 
     def predictions(self, records: Sequence[Record], slice_ms: int) -> tuple[PredictionColumns, list[Bad]]:
         """Valid predictions, and what was wrong with the others."""

@@ -28,6 +28,7 @@ from driftline.events.slices import (
     slice_headers,
 )
 from driftline.events.topics import MARK_HEADER, DeadLetterReason, Topic
+from driftline.monitor.glance import Glance
 from driftline.monitor.marks import Mark, NotAMark
 from driftline.monitor.reading import Bad, Reader
 from driftline.monitor.slices import slices
@@ -83,6 +84,7 @@ class MonitorWork:
         self._partition = Partition(0, SeriesTable())
         self._layouts: dict[str, Layout] = {}
         self._reader: Reader | None = None
+        self._glance: Glance | None = None
         self._shards: dict[str, int] = {}
         self._baselines: list[tuple[int, str]] = []
         self._stored: dict[bytes, bytes] = {}
@@ -120,6 +122,20 @@ class MonitorWork:
         """See `Tells.tell`."""
         told = notice(kind, self._number, self._state.finished + 1, at, detail=detail, gap=gap)
         return [Outgoing(Topic.SLICES, None, encode(told), self._number, notice_headers(told, 0))]
+
+    def at_once(self, records: Sequence[Record]) -> list[Outgoing]:
+        """See `AtOnce.at_once`: values that are not allowed, of which it is not known yet whether they count."""
+        if self._glance is None:
+            return []
+        predictions = _unmarked([record for record in records if record.source == self._predictions])
+        told = []
+        for number, breach in self._glance.look(predictions):
+            at = max(record.arrival for record in predictions)
+            told.append(notice(NoticeKind.BREACH, self._number, number, at, breach=breach))
+        return [
+            Outgoing(Topic.SLICES, None, encode(one), self._number, notice_headers(one, self._shard(one.model or "")))
+            for one in told
+        ]
 
     def cut(
         self, waiting: Mapping[Source, Sequence[Record]], reached: Mapping[Source, Millis]
@@ -262,6 +278,7 @@ class MonitorWork:
             limit = -(-spec.max_kept // self._catalog.deployment.partitions)
             self._partition.use(codes[model], kept, limit, numeric=spec.task == "regression")
         self._reader = Reader(specs, codes, self._register)
+        self._glance = Glance(self._reader, self._slice_ms)
         return self._reader
 
     def _register(self, spec: MonitorSpec, version: str, offset: int) -> tuple[int, int]:
