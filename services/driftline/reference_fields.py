@@ -18,6 +18,18 @@ FIELDS: dict[str, dict[str, str]] = {
         "score": "Probability of the positive class.",
         "latency_ms": "Archived with the event, otherwise unused.",
     },
+    "PredictionBatch": {
+        "model": "Whose predictions they are.",
+        "version": "The version that answered.",
+        "id": "Of each row: names the prediction for ever.",
+        "time": "Of each row: when it was asked.",
+        "prediction": "Of each row: the answer.",
+        "role": "Whether this version serves or predicts along.",
+        "features": "By name, of each row: what the model was given.",
+        "attributes": "By name, of each row: archived, otherwise unused.",
+        "score": "Of each row: probability of the positive class.",
+        "latency_ms": "Of each row: archived, otherwise unused.",
+    },
     "Outcome": {
         "id": "The id of the prediction.",
         "model": "The model of the prediction.",

@@ -15,9 +15,9 @@ from driftline.core.binning import default_bins
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.errors import UnitStopped
 from driftline.events.admin import Deployment
+from driftline.events.columns import COLUMNS
 from driftline.events.slices import Slice
 from driftline.events.topics import MARK_HEADER, Topic
-from driftline.monitor.intake import COLUMNS
 from driftline.monitor.work import MonitorWork
 from driftline.platform.records import Record, Source
 from driftline.platform.store import Stored

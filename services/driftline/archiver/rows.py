@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from driftline.events.base import Millis, to_millis
+from driftline.events.columns import COLUMNS, single_rows
 from driftline.events.inputs import Outcome, Prediction, content_digest
 from driftline.events.topics import Topic
 from driftline.platform.records import Record
@@ -68,6 +69,19 @@ _INPUT: dict[Topic, Callable[[bytes], Prediction | Outcome]] = {
 }
 _ENCODE = msgspec.json.Encoder().encode
 _INT64 = range(-(2**63), 2**63)
+
+
+def rows_of(record: Record) -> list[Row]:
+    """The record's rows: one, but for a message of columns, whose rows become rows as if each had come by itself."""
+    if record.source.topic is Topic.PREDICTIONS and record.header("content-type") == COLUMNS:
+        try:
+            singles = single_rows(record.value or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return [row_of(record)]
+        headers = tuple(pair for pair in record.headers if pair[0] != "content-type")
+        each = (record._replace(key=key, value=value, headers=headers) for key, value in singles)
+        return [row_of(single)._replace(row=i) for i, single in enumerate(each)]
+    return [row_of(record)]
 
 
 def row_of(record: Record) -> Row:

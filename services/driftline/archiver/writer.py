@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from driftline.archiver.rows import Row, row_of
+from driftline.archiver.rows import Row, rows_of
 from driftline.errors import DeploymentError
 from driftline.events.base import Millis
 from driftline.events.topics import MARK_HEADER, Topic
@@ -66,8 +66,8 @@ class Writer:
         for last in records:
             if last.headers and any(name == MARK_HEADER for name, _ in last.headers):
                 continue
-            row = row_of(last)
-            found.setdefault((row.model, last.arrival // DAY_MS), []).append(row)
+            for row in rows_of(last):
+                found.setdefault((row.model, last.arrival // DAY_MS), []).append(row)
             self._bytes += len(last.value or b"")
         if last is None:
             return

@@ -136,9 +136,15 @@ class PlanTables:
 
     def category_cells(self, plan: I64, values: Sequence[str | None]) -> tuple[I64, I64]:
         """Row and cell of each value that has a cell. As `binning.cells_of_categories`."""
+        known, unseen = self._known, self._unseen
+        if plan.size and (plan == plan[0]).all():
+            tables = self._category_table[plan[0], : self.categories_per_row[plan[0]]].tolist()
+            columns = [(t, values[j :: len(tables)]) for j, t in enumerate(tables) if t != NOWHERE]
+            lists = [[known[t].get(v, unseen[t]) for v in column] for t, column in columns]
+            found = np.array([cell for each in lists for cell in each], np.int64)
+            return np.tile(np.arange(plan.size), len(lists)), found
         rows, place = self.places(plan, self.categories_per_row)
         table = self._category_table[plan[rows], place]
-        known, unseen = self._known, self._unseen
         cells = [NOWHERE if t < 0 else known[t].get(v, unseen[t]) for t, v in zip(table.tolist(), values, strict=True)]
         found = np.array(cells, np.int64)
         return rows[found != NOWHERE], found[found != NOWHERE]

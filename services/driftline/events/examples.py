@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from driftline.events import admin, alerts, baselines, inputs, reports, retraining, slices
+from driftline.events import admin, alerts, baselines, columns, inputs, reports, retraining, slices
 
 NOON = 1_364_904_900_000
 WINDOW = reports.Window(name="day", start=NOON - 86_400_000, end=NOON)
@@ -35,6 +35,15 @@ GOOD: dict[str, msgspec.Struct] = {
         prediction="late",
         score=0.71,
         latency_ms=2.4,
+    ),
+    "prediction-batch": columns.PredictionBatch(
+        model="flight-delay",
+        version="2",
+        id=["2013-04-02T09:15/EWR/UA1545", "2013-04-02T09:29/LGA/UA1714"],
+        time=[NOON, NOON + 840_000],
+        features={"carrier": ["UA", "UA"], "distance": [1400, 1416], "temp": [41.0, None]},
+        prediction=["late", "on-time"],
+        score=[0.71, 0.18],
     ),
     "outcome": inputs.Outcome(
         id="2013-04-02T09:15/EWR/UA1545", model="flight-delay", time=NOON + 9_000_000, outcome="on-time"
@@ -221,6 +230,7 @@ BAD: dict[str, dict[str, tuple[dict[str, Any], tuple[str, ...]]]] = {
         "score-as-text": ({"score": "high"}, ()),
         "unknown-role": ({"role": "challenger"}, ()),
     },
+    "prediction-batch": {"ids-as-text": ({"id": "a"}, ()), "without-ids": ({}, ("id",))},
     "outcome": {"without-outcome": ({}, ("outcome",)), "id-as-number": ({"id": 7}, ())},
     "verdict": {"undecided": ({"decision": "maybe"}, ())},
     "command": {"unknown-action": ({"action": "rollback"}, ())},

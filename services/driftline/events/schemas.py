@@ -15,6 +15,7 @@ import msgspec
 import yaml
 
 from driftline.events.cloudevents import type_name
+from driftline.events.columns import COLUMNS, PredictionBatch
 from driftline.events.examples import BAD, GOOD, bad_example
 from driftline.events.topics import TOPICS, Kept, Spread, Topic
 
@@ -81,7 +82,7 @@ def _asyncapi() -> dict[str, Any]:
     messages = {
         name: {
             "name": name,
-            "contentType": "application/json",
+            "contentType": COLUMNS if isinstance(event, PredictionBatch) else "application/json",
             "payload": {"schemaFormat": f"application/schema+json;version={DIALECT}", "schema": _reference(name)},
             "headers": {
                 "type": "object",

@@ -10,6 +10,7 @@ import msgspec
 from driftline.events.admin import Command, CommandResult, Progress, SpecsRecord
 from driftline.events.alerts import Alert
 from driftline.events.baselines import Baseline
+from driftline.events.columns import PredictionBatch
 from driftline.events.inputs import Outcome, Prediction
 from driftline.events.reports import WindowReport
 from driftline.events.retraining import Candidate, Case, ModelState, RetrainRequest, Verdict
@@ -65,7 +66,7 @@ class TopicRule:
 
 
 TOPICS: dict[Topic, TopicRule] = {
-    Topic.PREDICTIONS: TopicRule(Spread.SOURCE, Kept.RETENTION, "id", "applications", Prediction),
+    Topic.PREDICTIONS: TopicRule(Spread.SOURCE, Kept.RETENTION, "id", "applications", Prediction | PredictionBatch),
     Topic.OUTCOMES: TopicRule(Spread.SOURCE, Kept.RETENTION, "id", "applications", Outcome),
     Topic.SLICES: TopicRule(Spread.SOURCE, Kept.RETENTION, "", "monitor", Slice | ReadUpTo | Notice),
     Topic.METRICS: TopicRule(Spread.SHARD, Kept.RETENTION, "model", "control", WindowReport),
@@ -100,4 +101,4 @@ class DeadLetterReason(StrEnum):
     KEY_MISMATCH = "key-mismatch"  # the record's key is not the event's id: it may stand in a wrong partition
     UNKNOWN_MARK = "unknown-mark"  # a mark that names nothing known
     STEP_FAILED = "step-failed"  # Driftline itself cannot work on it: a bug, told in the detail
-    UNKNOWN_CONTENT_TYPE = "unknown-content-type"  # its header content-type is not application/json
+    UNKNOWN_CONTENT_TYPE = "unknown-content-type"  # its header content-type is none of those known

@@ -9,24 +9,19 @@ import msgspec
 
 from driftline.core.validation import check_outcome, check_prediction
 from driftline.errors import InvalidRecord
+from driftline.events.columns import single_rows
 from driftline.events.inputs import Outcome, Prediction
 from driftline.events.topics import DeadLetterReason, Topic
-from driftline.monitor.typed import Rows
 from driftline.platform.records import Record
 from driftline.spec.model import MonitorSpec
 
 T = TypeVar("T")
-
-COLUMNS = "application/vnd.driftline.columns+json"
-"""The content type of a message of predictions in columns."""
 
 read_prediction_bytes: Callable[[bytes], Prediction] = msgspec.json.Decoder(Prediction).decode
 _READ: dict[Topic, Callable[[bytes], Prediction | Outcome]] = {
     Topic.PREDICTIONS: read_prediction_bytes,
     Topic.OUTCOMES: msgspec.json.Decoder(Outcome).decode,
 }
-_read_rows = msgspec.json.Decoder(Rows).decode
-_read_id = msgspec.json.Decoder(str).decode
 
 
 def take_in(record: Record, specs: Mapping[str, MonitorSpec]) -> None:
@@ -53,19 +48,9 @@ def read_prediction(record: Record) -> Prediction:
 
 def read_rows(record: Record) -> list[Record]:
     """The rows of a message of columns as records of their own. Raises `InvalidRecord` if it has none to be told."""
-    rows = _decoded(_read_rows, record)
-    uneven = rows.uneven()
-    if uneven is not None:
-        raise InvalidRecord(DeadLetterReason.NOT_AN_EVENT, f"column {uneven} is not as long as id")
     headers = tuple(pair for pair in record.headers if pair[0] != "content-type")
-    singles = []
-    for i in range(len(rows.id)):
-        try:
-            key = _read_id(rows.id[i]).encode()
-        except msgspec.DecodeError:
-            key = b""  # what is no text is refused before its key is looked at
-        singles.append(record._replace(value=rows.row(i), key=key, headers=headers))
-    return singles
+    rows = _decoded(single_rows, record)
+    return [record._replace(key=key, value=value, headers=headers) for key, value in rows]
 
 
 def _decoded(read: Callable[[bytes], T], record: Record) -> T:

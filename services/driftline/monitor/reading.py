@@ -7,6 +7,7 @@ does not pass there is looked at by itself (`monitor.intake`), which finds the r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -23,8 +24,9 @@ from driftline.core.plans import names_of
 from driftline.core.validation import LARGEST, LATEST
 from driftline.errors import InvalidRecord
 from driftline.events.base import to_millis
+from driftline.events.columns import COLUMNS
 from driftline.events.inputs import Outcome, label_name
-from driftline.monitor.intake import COLUMNS, read_prediction, read_rows, take_in
+from driftline.monitor.intake import read_prediction, read_rows, take_in
 from driftline.monitor.typed import column_types, decoder, prediction_types
 from driftline.platform.records import Record
 from driftline.spec.model import MonitorSpec, millis
@@ -41,6 +43,7 @@ Place = tuple[Record, int]
 """A record and the row in it."""
 Bad = tuple[Record, int, InvalidRecord]
 
+_key, _value, _headers = attrgetter("key"), attrgetter("value"), attrgetter("headers")
 _event = attrgetter("version", "id", "role", "time", "prediction", "score", "features", "attributes")
 _read_outcome = msgspec.json.Decoder(Outcome).decode
 
@@ -84,6 +87,7 @@ class _Rows:
     model: list[int] = field(default_factory=list)
     version: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
     role: list[str] = field(default_factory=list)
     time: list[Any] = field(default_factory=list)
     answer: list[Any] = field(default_factory=list)
@@ -123,6 +127,12 @@ class Reader:
         self._features = np.array([known.features for known in self._known] or [0], np.int64)
         self._code = np.array([known.code for known in self._known] or [0], np.uint32)
 
+    def copy(self, register: Callable[[MonitorSpec, str, int], tuple[int, int]]) -> Reader:
+        """Another one under the same specs, with series and plans of its own."""
+        other = copy(self)
+        other._register, other._versions, other._found = register, {}, []
+        return other
+
     def predictions(self, records: Sequence[Record], slice_ms: int) -> tuple[PredictionColumns, list[Bad]]:
         """Valid predictions, and what was wrong with the others."""
         rows = _Rows()
@@ -149,12 +159,15 @@ class Reader:
         truth, fine = self._labelled(number, [event.outcome for event in events])
         fine &= self._timely(number, time, arrival) & (number >= 0)
         ids = [event.id for event in events]
-        fine &= _keys_are(good, ids)
+        keys = [event_id.encode() for event_id in ids]
+        if list(map(_key, good)) != keys:
+            fine &= np.array([record.key == key for record, key in zip(good, keys, strict=True)], np.bool_)
         if not fine.all():
             bad += [self._refuse((good[i], 0)) for i in np.flatnonzero(~fine).tolist()]
             ids = [ids[i] for i in np.flatnonzero(fine).tolist()]
+            keys = [keys[i] for i in np.flatnonzero(fine).tolist()]
             good = [good[i] for i in np.flatnonzero(fine).tolist()]
-        low, high = hashed([event_id.encode() for event_id in ids])
+        low, high = hashed(keys)
         number, arrival = number[fine], arrival[fine]
         code = self._code[number]
         last = good[-1].offset if good else -1
@@ -165,15 +178,17 @@ class Reader:
         if not events:
             return
         version, ids, role, time, answer, score, features, attributes = zip(*map(_event, events), strict=True)
-        keyed = _keys_are(good, ids)
-        if not keyed.all():
-            bad += [self._refuse((good[i], 0)) for i in np.flatnonzero(~keyed).tolist()]
-            self._take_singles([good[i] for i in np.flatnonzero(keyed).tolist()], rows, bad)
+        keys = [event_id.encode() for event_id in ids]
+        if list(map(_key, good)) != keys:
+            wrong = [record.key != key for record, key in zip(good, keys, strict=True)]
+            bad += [self._refuse((record, 0)) for record, is_wrong in zip(good, wrong, strict=True) if is_wrong]
+            self._take_singles([r for r, is_wrong in zip(good, wrong, strict=True) if not is_wrong], rows, bad)
             return
         rows.places += zip(good, [0] * len(good), strict=True)
         rows.model += map(self._by_type.__getitem__, map(type, events))
         rows.version += version
         rows.ids += ids
+        rows.keys += keys
         rows.role += role
         rows.time += time
         rows.answer += answer
@@ -220,6 +235,7 @@ class Reader:
         rows.model += [model] * size
         rows.version += [event.version] * size
         rows.ids += event.id
+        rows.keys += [event_id.encode() for event_id in event.id]
         rows.role += [event.role] * size
         rows.time += time
         rows.answer += answer
@@ -272,6 +288,7 @@ class Reader:
             bad += [self._refuse(rows.places[i]) for i in np.flatnonzero(~fine).tolist()]
             values = values[np.repeat(fine, per_row)]
             kept = np.flatnonzero(fine).tolist()
+            rows.keys = [rows.keys[i] for i in kept]
             rows.ids, rows.version = [rows.ids[i] for i in kept], [rows.version[i] for i in kept]
             rows.places = [rows.places[i] for i in kept]
             rows.role, rows.attributes = [rows.role[i] for i in kept], [rows.attributes[i] for i in kept]
@@ -287,7 +304,7 @@ class Reader:
         answer = np.where(numeric, label, score)
         named = np.where(numeric, 0, label).astype(np.uint8)
         shadow = np.array([role == "shadow" for role in rows.role], np.bool_)
-        low, high = hashed([event_id.encode() for event_id in rows.ids])
+        low, high = hashed(rows.keys)
         parts = [time, shadow, answer, named, self._hashes_of(rows.attributes)]
         columns = PredictionColumns(
             ids=rows.ids,
@@ -361,30 +378,27 @@ class Reader:
 
 def _chunks(records: Sequence[Record]) -> Iterator[tuple[Sequence[Record], bool]]:
     """Runs of single messages, not too long, and messages of columns, each by itself."""
+    columnar: list[int] = []
+    if any(map(_headers, records)):
+        columnar = [i for i, record in enumerate(records) if record.header("content-type") == COLUMNS]
     begin = 0
-    for i, record in enumerate(records):
-        columnar = bool(record.headers) and record.header("content-type") == COLUMNS
-        if columnar or i - begin >= CHUNK:
-            if i > begin:
-                yield records[begin:i], False
-            begin = i
-        if columnar:
-            yield records[i : i + 1], True
-            begin = i + 1
-    if begin < len(records):
-        yield records[begin:], False
+    for end in (*columnar, len(records)):
+        for at in range(begin, end, CHUNK):
+            yield records[at : min(at + CHUNK, end)], False
+        if end < len(records):
+            yield records[end : end + 1], True
+        begin = end + 1
 
 
 def _decoded(
     decode: Callable[[bytes], Any] | None, chunk: Sequence[Record], alone: Callable[[Record], Any]
 ) -> tuple[list[Any], Sequence[Record]]:
     """The events of a chunk and their records; where one cannot be decoded with the others, `alone` says what it is."""
-    plain = decode is not None and not any(record.headers and not _is_json(record) for record in chunk)
-    if plain and decode is not None:
+    if decode is not None and not any(record.headers and not _is_json(record) for record in filter(_headers, chunk)):
         try:
-            return list(map(decode, [record.value or b"" for record in chunk])), chunk
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass  # one of them is bad: look at each
+            return list(map(decode, map(_value, chunk))), chunk
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
+            pass  # one of them is bad, or has no value: look at each
     events, good = [], []
     for record in chunk:
         event = None
@@ -403,15 +417,6 @@ def _decoded(
 
 def _is_json(record: Record) -> bool:
     return record.header("content-type") in (None, "application/json")
-
-
-def _keys_are(records: Sequence[Record], ids: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether each record's key is its event's id."""
-    wanted = [event_id.encode() for event_id in ids]
-    keys = [record.key for record in records]
-    if keys == wanted:
-        return np.ones(len(keys), np.bool_)
-    return np.array([key == want for key, want in zip(keys, wanted, strict=True)], np.bool_)
 
 
 def _times(times: Sequence[Any]) -> I64:

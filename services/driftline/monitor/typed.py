@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -92,41 +92,3 @@ def _names(spec: MonitorSpec) -> dict[str, str]:
     numbers = [name for name, feature in spec.features.items() if feature.type == "number"]
     categories = [name for name, feature in spec.features.items() if feature.type == "category"]
     return {f"f{i}": name for i, name in enumerate([*numbers, *categories])}
-
-
-class Rows(msgspec.Struct):
-    """A message of columns of which nothing is known but that it has rows: to find out what is wrong with which."""
-
-    model: Text
-    version: Text
-    id: list[msgspec.Raw]
-    time: list[msgspec.Raw]
-    prediction: list[msgspec.Raw]
-    role: Annotated[str, msgspec.Meta(max_length=16)] = "champion"
-    features: dict[str, list[msgspec.Raw]] = {}
-    attributes: dict[str, list[msgspec.Raw]] = {}
-    score: list[msgspec.Raw] | None = None
-    latency_ms: list[msgspec.Raw] | None = None
-
-    def uneven(self) -> str | None:
-        """The name of a column that is not as long as `id`."""
-        named: dict[str, list[msgspec.Raw] | None] = {
-            "time": self.time,
-            "prediction": self.prediction,
-            "score": self.score,
-            "latency_ms": self.latency_ms,
-            **{f"features.{name}": column for name, column in self.features.items()},
-            **{f"attributes.{name}": column for name, column in self.attributes.items()},
-        }
-        return next((n for n, column in named.items() if column is not None and len(column) != len(self.id)), None)
-
-    def row(self, i: int) -> bytes:
-        """Row `i` as a single message."""
-        single: dict[str, Any] = {"id": self.id[i], "model": self.model, "version": self.version, "role": self.role}
-        single |= {"time": self.time[i], "prediction": self.prediction[i]}
-        single["features"] = {name: column[i] for name, column in self.features.items()}
-        single["attributes"] = {name: column[i] for name, column in self.attributes.items()}
-        for name, column in (("score", self.score), ("latency_ms", self.latency_ms)):
-            if column is not None:
-                single[name] = column[i]
-        return msgspec.json.encode(single)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -27,6 +28,7 @@ from driftline.events.slices import (
     slice_headers,
 )
 from driftline.events.topics import MARK_HEADER, DeadLetterReason, Topic
+from driftline.monitor.glance import Glance
 from driftline.monitor.marks import Mark, NotAMark
 from driftline.monitor.reading import Bad, Reader
 from driftline.monitor.slices import slices
@@ -38,6 +40,7 @@ from driftline.platform.work import Refused
 from driftline.spec.model import MonitorSpec, millis
 
 DEFAULT_BINS = "default:"
+_headers = attrgetter("headers")
 SAMPLED = np.uint64(63)
 """Of the ids, those whose hash has none of these bits (1 in 64) are looked at for the partition they stand in."""
 BAD_IN_A_ROW = 10_000
@@ -81,6 +84,7 @@ class MonitorWork:
         self._partition = Partition(0, SeriesTable())
         self._layouts: dict[str, Layout] = {}
         self._reader: Reader | None = None
+        self._glance: Glance | None = None
         self._shards: dict[str, int] = {}
         self._baselines: list[tuple[int, str]] = []
         self._stored: dict[bytes, bytes] = {}
@@ -119,6 +123,20 @@ class MonitorWork:
         told = notice(kind, self._number, self._state.finished + 1, at, detail=detail, gap=gap)
         return [Outgoing(Topic.SLICES, None, encode(told), self._number, notice_headers(told, 0))]
 
+    def at_once(self, records: Sequence[Record]) -> list[Outgoing]:
+        """See `AtOnce.at_once`: values that are not allowed, of which it is not known yet whether they count."""
+        if self._glance is None:
+            return []
+        predictions = _unmarked([record for record in records if record.source == self._predictions])
+        told = []
+        for number, breach in self._glance.look(predictions):
+            at = max(record.arrival for record in predictions)
+            told.append(notice(NoticeKind.BREACH, self._number, number, at, breach=breach))
+        return [
+            Outgoing(Topic.SLICES, None, encode(one), self._number, notice_headers(one, self._shard(one.model or "")))
+            for one in told
+        ]
+
     def cut(
         self, waiting: Mapping[Source, Sequence[Record]], reached: Mapping[Source, Millis]
     ) -> dict[Source, int] | None:
@@ -128,7 +146,8 @@ class MonitorWork:
         if finished <= self._state.finished:
             return None
         end = (finished + 1) * self._slice_ms
-        return {s: sum(1 for _ in takewhile(lambda r: r.arrival < end, waiting[s])) for s in self.sources}
+        later = {s: sum(1 for _ in takewhile(lambda r: r.arrival >= end, reversed(waiting[s]))) for s in self.sources}
+        return {s: len(waiting[s]) - later[s] for s in self.sources}
 
     async def prepare(self, taken: Mapping[Source, Sequence[Record]]) -> None:
         """Specs and baselines are written before their marks: a mark that names an unseen one asks for a new look."""
@@ -162,8 +181,8 @@ class MonitorWork:
     def _marks(self, records: Sequence[Record], bad: list[Bad]) -> list[tuple[Record, Mark]]:
         """The marks among `records`, in order; what is none is noted in `bad`."""
         found = []
-        for record in records:
-            if record.headers and (text := record.header(MARK_HEADER)) is not None:
+        for record in filter(_headers, records):
+            if (text := record.header(MARK_HEADER)) is not None:
                 try:
                     found.append((record, Mark.read(text)))
                 except NotAMark as why:
@@ -230,7 +249,7 @@ class MonitorWork:
             return
         topic = records[0].source.topic.value
         before = self._state.bad.get(topic, 0)
-        since = sum(record.offset > last_good for record in records)
+        since = sum(1 for _ in takewhile(lambda record: record.offset > last_good, reversed(records)))
         if since < len(records):
             before = 0
         self._state.bad[topic] = before if before < 0 else before + since
@@ -259,6 +278,7 @@ class MonitorWork:
             limit = -(-spec.max_kept // self._catalog.deployment.partitions)
             self._partition.use(codes[model], kept, limit, numeric=spec.task == "regression")
         self._reader = Reader(specs, codes, self._register)
+        self._glance = Glance(self._reader, self._slice_ms)
         return self._reader
 
     def _register(self, spec: MonitorSpec, version: str, offset: int) -> tuple[int, int]:
@@ -352,6 +372,6 @@ class MonitorWork:
 
 def _unmarked(records: Sequence[Record]) -> Sequence[Record]:
     """Without marks."""
-    if not any(record.headers for record in records):
+    if not any(map(_headers, records)):
         return records
     return [record for record in records if not record.headers or record.header(MARK_HEADER) is None]
