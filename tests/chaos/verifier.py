@@ -30,6 +30,8 @@ class Published:
 EVENTS_AN_ID = 6
 SAMPLED = ("sampled_predictions", "sampled_outcomes")
 MISPLACED = ("misplaced_predictions", "misplaced_outcomes")
+LARGE = 4 << 20
+"""Of a record with more bytes a dead letter need not hold all."""
 ONE_IN = 64
 """Of the ids, so many are looked at for the partition in which they stand: which ones is not part of the contract."""
 
@@ -192,6 +194,9 @@ def _compare_letters(expected: Expected, partitions: Mapping[int, Sequence[Raw]]
             int(headers["driftline.row"]),
         )
         letter = (headers["driftline.reason"].decode(), record.value)
+        whole = expected.letters.get(place, ("", b""))[1]
+        if (size := headers.get("driftline.size")) is not None and int(size) == len(whole) > LARGE:
+            letter = (letter[0], whole if record.value and whole.startswith(record.value) else record.value)
         verdict.relayed_again += place in found
         if found.setdefault(place, letter) != letter:
             verdict.differ(f"dead letter of {place} again", found[place][0], letter[0])
