@@ -240,6 +240,10 @@ class Stage:
         """Records sent that are not in the stored state."""
         return self.standing().waiting(self.ends)
 
+    def waiting_in(self, number: int) -> int:
+        """The same of one partition."""
+        return self.standing().waiting({place: end for place, end in self.ends.items() if place[1] == number})
+
     def wait_moves(self, since: Standing, *workers: Machine) -> float:
         """Wait until more is stored than then; returns the seconds. Workers that end meanwhile are started again."""
 

@@ -207,12 +207,14 @@ def nothing_but_bad(arena: Arena, portion: int) -> Result:
         key = next(f"k{i}".encode() for i in range(100) if partition_of(f"k{i}".encode(), PARTITIONS) == 0)
         rubbish = [Odd("outcomes", key, b"rubbish %d" % i, (), "not-json") for i in range(FIRST_BAD + 500)]
         stage.send_odd(rubbish)
-        stage.send(portion)
+        stage.pass_time(SLICE_MS)
         wait_for("its partition stands still", lambda: units(stage)["monitor:0"]["stop"], pause_s=0.5)
         stopped = units(stage)["monitor:0"]["stop"]
         assert isinstance(stopped, dict)
         assert stopped["kind"] == "all-bad"
         assert monitor.alive()
+        stage.send(portion)
+        wait_for("the others go on", lambda: stage.waiting() == stage.waiting_in(0) > 0)
         assert not any(unit["stop"] for name, unit in units(stage).items() if name != "monitor:0")
         driftline(stage, "partitions", "resume", "monitor", "0")
         recovery = stage.wait_all_applied(monitor)
