@@ -16,7 +16,7 @@ from driftline.core.pane import Layout, Pane, Totals
 from driftline.errors import UnitStopped
 from driftline.events.admin import Deployment
 from driftline.events.columns import COLUMNS
-from driftline.events.slices import Slice
+from driftline.events.slices import Notice, NoticeKind, Slice
 from driftline.events.topics import MARK_HEADER, Topic
 from driftline.monitor.work import MonitorWork
 from driftline.platform.records import Record, Source
@@ -344,3 +344,42 @@ def test_a_message_of_columns_that_does_not_fit_together_is_refused(catalog, cha
     log.end(5000)
     _, dead = run(log, catalog)
     assert {dict(letter.headers)["driftline.reason"] for letter in dead} == {reason}
+
+
+def test_events_of_models_without_a_spec_are_dead_letters_also_where_no_spec_is_in_force(catalog):
+    log = Log()
+    log.records[P].clear()
+    log.predict(2000, "a")
+    log.outcome(2000, "a")
+    log.end(5000)
+    _, dead = run(log, catalog)
+    assert [dict(letter.headers)["driftline.reason"] for letter in dead] == [b"unknown-model"] * 2
+
+
+def test_rows_beyond_the_limit_of_a_model_are_forgotten_early_and_told(catalog):
+    catalog.specs["m", 1] = spec(max_kept=16)
+    log = Log()
+    for i in range(30):
+        log.predict(2000 + i * 1000, f"id{i}")
+    log.outcome(33_000, "id2")
+    log.outcome(33_000, "id29")
+    log.end(40_000)
+    slices, _ = run(log, catalog)
+    counters = [msgspec.json.decode(s, type=Slice).counters.get("m", {}) for s in slices]
+    assert sum(each.get("evicted", 0) for each in counters) >= 14
+    assert totals(slices).labelled == 1
+    assert run(log, catalog, (3,) * 20) == run(log, catalog) == run(log, catalog, (1,) * 60, restart=True)
+
+
+def test_a_value_that_is_not_allowed_is_told_before_its_slice_is_finished(catalog):
+    log = Log()
+    log.end(1000)
+    work = MonitorWork(catalog, 0, lambda *_: None)
+    taken = {P: log.records[P], OUT: log.records[OUT]}
+    work.step(taken, {P: 1000, OUT: 1000})
+    log.predict(2100, "bad", x=99.0)
+    log.predict(2200, "bad too", x=98.0)
+    told = work.at_once(log.records[P][-2:])
+    (notice,) = [msgspec.json.decode(o.value, type=Notice) for o in told]
+    assert (notice.kind, notice.slice, notice.breach.name, notice.breach.n) == (NoticeKind.BREACH, 2, "x", 2)
+    assert work.at_once(log.records[P][-2:]) == []
