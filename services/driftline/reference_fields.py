@@ -24,6 +24,11 @@ FIELDS: dict[str, dict[str, str]] = {
         "time": "When the truth became known.",
         "outcome": "What came true: a label, or a number.",
     },
+    "Notice": {
+        "partition": "The source partition that says it.",
+        "kind": "What it says.",
+    },
+    "Gap": {"topic": "Without prefix."},
     "Breach": {
         "name": "The feature or output.",
         "n": "How many values.",

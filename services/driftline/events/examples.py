@@ -58,6 +58,14 @@ GOOD: dict[str, msgspec.Struct] = {
         ),
     ),
     "read-up-to": slices.ReadUpTo(partition=0, slice=1516561),
+    "notice": slices.notice(
+        slices.NoticeKind.GAP,
+        0,
+        1516561,
+        NOON,
+        detail="Run `driftline gaps accept` to go on without them.",
+        gap=slices.Gap(topic="predictions", first=1200, last=1733),
+    ),
     "window-report": reports.WindowReport(
         id="r1",
         model="flight-delay",
@@ -217,6 +225,7 @@ BAD: dict[str, dict[str, tuple[dict[str, Any], tuple[str, ...]]]] = {
     "verdict": {"undecided": ({"decision": "maybe"}, ())},
     "command": {"unknown-action": ({"action": "rollback"}, ())},
     "slice": {"without-partition": ({}, ("partition",))},
+    "notice": {"unknown-kind": ({"kind": "tired"}, ())},
 }
 """By schema and by what is wrong: fields of the good example that are changed, and fields that are left out."""
 

@@ -6,6 +6,16 @@ from enum import StrEnum
 
 import msgspec
 
+from driftline.events.base import Event, Millis, digest_id
+
+KIND_HEADER = "driftline-kind"
+SLICE_HEADER = "driftline-slice"
+SHARD_HEADER = "driftline-shard"
+PREVIOUS_HEADER = "driftline-previous"
+"""What a reader of another shard needs of a record that it skips; the values are text."""
+
+Headers = tuple[tuple[str, bytes], ...]
+
 
 class BreachReason(StrEnum):
     """What was wrong with a value; the reason of the range alert that it opens."""
@@ -73,3 +83,87 @@ class ReadUpTo(msgspec.Struct, frozen=True, kw_only=True):
 
     partition: int
     slice: int
+
+
+class NoticeKind(StrEnum):
+    """What a source partition has to say at once."""
+
+    BREACH = "breach"  # a value that its declaration does not allow has arrived; not yet known whether it counts
+    GAP = "gap"  # records are gone from Kafka before they were read
+    ALL_BAD = "all-bad"  # so many bad records in a row that the partition stopped rather than drop them all
+    STOPPED = "stopped"  # the partition stopped for another reason
+    RESUMED = "resumed"  # it goes on, after any of the three before
+    BEHIND = "behind"  # the worker does not keep up with what arrives
+    CAUGHT_UP = "caught-up"
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """Offsets `first` to `last` of a topic's partition, which cannot be read any more."""
+
+    topic: str
+    first: int
+    last: int
+
+
+class Notice(Event, frozen=True, kw_only=True):
+    """What cannot wait for a slice to be finished. It stands between the slices of its source partition.
+
+    `slice`: the slice that was being worked on, so it is not finished yet where the notice stands. `at`: an arrival.
+    `detail`: a plain sentence that names the command which mends it, where there is one. `model` is None where the
+    whole partition is meant. `breach` and `gap` belong to the kinds of their name. A repeat has the same id.
+    """
+
+    partition: int
+    kind: NoticeKind
+    slice: int
+    at: Millis
+    detail: str = ""
+    model: str | None = None
+    breach: Breach | None = None
+    gap: Gap | None = None
+
+
+def notice(
+    kind: NoticeKind,
+    partition: int,
+    slice_number: int,
+    at: Millis,
+    *,
+    detail: str = "",
+    breach: Breach | None = None,
+    gap: Gap | None = None,
+) -> Notice:
+    """A notice with the id that follows from what it is about: not from `at` nor `detail`, which may be worded anew."""
+    about: tuple[object, ...] = (breach.model, breach.version, breach.name, breach.reason) if breach else ()
+    about += (gap.topic, gap.first, gap.last) if gap else ()
+    return Notice(
+        id=digest_id("notice", kind, partition, slice_number, *about),
+        partition=partition,
+        kind=kind,
+        slice=slice_number,
+        at=at,
+        detail=detail,
+        model=breach.model if breach else None,
+        breach=breach,
+        gap=gap,
+    )
+
+
+def slice_headers(record: Slice) -> Headers:
+    """The headers of a slice."""
+    previous = () if record.previous is None else ((PREVIOUS_HEADER, b"%d" % record.previous),)
+    return (*_headers("slice", record.slice), (SHARD_HEADER, b"%d" % record.shard), *previous)
+
+
+def read_up_to_headers(note: ReadUpTo) -> Headers:
+    """The headers of a note that nothing more happened."""
+    return _headers("upto", note.slice)
+
+
+def notice_headers(told: Notice, shard: int) -> Headers:
+    """The headers of a notice. `shard`: that of its model; 0 where the whole partition is meant."""
+    return (*_headers("notice", told.slice), (SHARD_HEADER, b"%d" % shard))
+
+
+def _headers(kind: str, slice_number: int) -> Headers:
+    return ((KIND_HEADER, kind.encode()), (SLICE_HEADER, b"%d" % slice_number))

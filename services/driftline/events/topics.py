@@ -13,7 +13,7 @@ from driftline.events.baselines import Baseline
 from driftline.events.inputs import Outcome, Prediction
 from driftline.events.reports import WindowReport
 from driftline.events.retraining import Candidate, Case, ModelState, RetrainRequest, Verdict
-from driftline.events.slices import ReadUpTo, Slice
+from driftline.events.slices import Notice, ReadUpTo, Slice
 
 
 class Topic(StrEnum):
@@ -67,7 +67,7 @@ class TopicRule:
 TOPICS: dict[Topic, TopicRule] = {
     Topic.PREDICTIONS: TopicRule(Spread.SOURCE, Kept.RETENTION, "id", "applications", Prediction),
     Topic.OUTCOMES: TopicRule(Spread.SOURCE, Kept.RETENTION, "id", "applications", Outcome),
-    Topic.SLICES: TopicRule(Spread.SOURCE, Kept.RETENTION, "", "monitor", Slice | ReadUpTo),
+    Topic.SLICES: TopicRule(Spread.SOURCE, Kept.RETENTION, "", "monitor", Slice | ReadUpTo | Notice),
     Topic.METRICS: TopicRule(Spread.SHARD, Kept.RETENTION, "model", "control", WindowReport),
     Topic.ALERTS: TopicRule(Spread.SHARD, Kept.FOREVER, "fingerprint", "control", Alert),
     Topic.RETRAIN_REQUESTS: TopicRule(Spread.SHARD, Kept.FOREVER, "model", "control", RetrainRequest),

@@ -16,7 +16,7 @@ from driftline.core.validation import kept_slices
 from driftline.errors import InvalidRecord
 from driftline.events.base import Millis, encode
 from driftline.events.partitioning import partition_of
-from driftline.events.slices import Breach, PaneDelta, ReadUpTo, Slice
+from driftline.events.slices import Breach, PaneDelta, ReadUpTo, Slice, read_up_to_headers, slice_headers
 from driftline.events.topics import MARK_HEADER, DeadLetterReason, Topic
 from driftline.monitor.intake import take_in
 from driftline.platform.catalog import Catalog
@@ -97,8 +97,7 @@ class MonitorWork:
             self._run(predictions, outcomes, result)
         self._state.finished = min(reached[source] for source in self.sources) // self._slice_ms - 1
         note = ReadUpTo(partition=self._number, slice=self._state.finished)
-        headers = (("driftline-kind", b"upto"), ("driftline-slice", str(note.slice).encode()))
-        result.outbox.append(Outgoing(Topic.SLICES, None, encode(note), self._number, headers))
+        result.outbox.append(Outgoing(Topic.SLICES, None, encode(note), self._number, read_up_to_headers(note)))
         self._collect_changes(result.changes)
         self._note(self._number, sum(map(len, taken.values())), (self._state.finished + 1) * self._slice_ms)
         return result
@@ -212,12 +211,7 @@ class MonitorWork:
                     counters=counters.get(shard, {}),
                     marks=tuple(named.get(shard, ())),
                 )
-                headers = (
-                    ("driftline-kind", b"slice"),
-                    ("driftline-slice", str(number).encode()),
-                    ("driftline-shard", str(shard).encode()),
-                )
-                yield Outgoing(Topic.SLICES, None, encode(record), self._number, headers)
+                yield Outgoing(Topic.SLICES, None, encode(record), self._number, slice_headers(record))
             if touched:
                 self._state.previous = number
 

@@ -7,8 +7,8 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -23,7 +23,7 @@ from driftline.platform.records import Outgoing, Record, Source
 from driftline.platform.settings import Settings
 from driftline.platform.store import Fenced, Store
 
-__all__ = ["Changes", "Hashes", "Loop", "Step", "Work"]
+__all__ = ["AtOnce", "Changes", "Hashes", "Loop", "ReadToEnd", "Step", "Work"]
 
 log = logging.getLogger("driftline.loop")
 
@@ -67,6 +67,26 @@ class Work(Protocol):
 
     async def stored_and_relayed(self) -> None:
         """Called when the step's state is stored and its outbox acknowledged."""
+
+
+@runtime_checkable
+class AtOnce(Protocol):
+    """A work that answers some records before they are cut: what it returns is sent and acknowledged at once.
+
+    It is pure: nothing that is stored may change here, and what it returns is no part of the stored step. Records come
+    again after a restart, so it must give a repeat the same id.
+    """
+
+    def at_once(self, records: Sequence[Record]) -> list[Outgoing]:
+        """What newly fetched records ask for at once. They come by source in the order of its log."""
+
+
+@runtime_checkable
+class ReadToEnd(Protocol):
+    """A work that wants to know which of its sources hold nothing more."""
+
+    def read_to_end(self, sources: Collection[Source]) -> None:
+        """Told after each fetch: everything in these sources has been fetched by now."""
 
 
 class _Position(msgspec.Struct, frozen=True):
@@ -133,7 +153,9 @@ class Loop:
         try:
             while True:
                 # 1 fetch. A crash here: nothing has happened.
-                await inbox.fetch()
+                await self._at_once(work, await inbox.fetch())
+                if isinstance(work, ReadToEnd):
+                    work.read_to_end(inbox.ended())
                 while (counts := work.cut(inbox.waiting, inbox.reached)) is not None:
                     # 2 cut. 3 decode, 4 step: only memory changes, and a crash throws it away.
                     taken = inbox.take(counts)
@@ -162,6 +184,10 @@ class Loop:
         finally:
             if ticking is not None:
                 ticking.cancel()
+
+    async def _at_once(self, work: Work, records: Sequence[Record]) -> None:
+        if records and isinstance(work, AtOnce):
+            await asyncio.gather(*[await send(self._producer, self._settings, o) for o in work.at_once(records)])
 
     async def _relay(self, unit: str, outbox: list[tuple[bytes, Outgoing]]) -> None:
         """Send in order, wait for the acknowledgements, clear. See `Step` for where it waits in between."""
@@ -195,6 +221,7 @@ class _Inbox:
         self.reached: dict[Source, Millis] = dict.fromkeys(work.sources, -1)
         self.taken: dict[str, tuple[int, Millis]] = {}
         self._heard: set[Source] = set()
+        self._next: dict[Source, int] = {}
 
     async def open(self, position: _Position | None) -> int:
         """Go to the stored position, or the earliest record kept; returns the turn to count on from.
@@ -213,13 +240,15 @@ class _Inbox:
                     "from Kafka before they were read; its retention is too short for how long this worker was away"
                 )
             self._consumer.seek(partition, offset)
+            self._next[source] = offset
             self.reached[source] = arrival
             self.taken[_name(source)] = (offset, arrival)
         return position.turn if position else 0
 
-    async def fetch(self) -> None:
-        """Wait a moment for records; pause those sources that are ahead of the others."""
+    async def fetch(self) -> list[Record]:
+        """Wait a moment for records; pause those sources that are ahead of the others. Returns what has come."""
         self._balance()
+        fetched = []
         batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=FETCH_RECORDS)
         for partition, records in batches.items():
             source = self._sources[partition]
@@ -228,8 +257,17 @@ class _Inbox:
             queue = self.waiting[source]
             for record in records:
                 arrival = max(arrival, record.timestamp)
-                queue.append(from_kafka(source.topic, record, arrival))
+                ours = from_kafka(source.topic, record, arrival)
+                queue.append(ours)
+                fetched.append(ours)
+                self._next[source] = ours.next_offset
             self.reached[source] = arrival
+        return fetched
+
+    def ended(self) -> set[Source]:
+        """Sources of which everything has been fetched, as far as the last answers of Kafka tell."""
+        ends = {source: self._consumer.highwater(partition) for source, partition in self._partitions.items()}
+        return {source for source, end in ends.items() if end is not None and self._next[source] >= end}
 
     def take(self, counts: Mapping[Source, int]) -> dict[Source, list[Record]]:
         """Remove the first records of each source and note the position after them."""
