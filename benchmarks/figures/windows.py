@@ -13,6 +13,7 @@ from benchmarks.measure import Progress, Spent, Stopwatch, median, rounds, settl
 from benchmarks.results import Cell, Column, Result
 from benchmarks.watched import METRICS, MemoryCatalog, Timing, declarations, deployment, reference_baseline, spec_text
 from benchmarks.workload import START_MS, Workload, generate, location
+from driftline.control.published import Published
 from driftline.control.work import ControlWork
 from driftline.events.admin import Progress as Decided
 from driftline.events.base import Millis
@@ -88,7 +89,7 @@ def _contender(
     name = "no window" if span == every and every > 2 * HORIZON else f"{span // PANE}"
 
     def run() -> Spent:
-        work = ControlWork(catalog, 0, lambda *_: None, _ignore, lambda *_: set())
+        work = ControlWork(catalog, 0, lambda *_: None, _ignore, lambda *_: Published())
         watch = Stopwatch()
         reports = asyncio.run(_decide(work, published))
         told[name] = reports

@@ -66,12 +66,15 @@ FIELDS: dict[str, dict[str, str]] = {
         "revision": "Decision time of this report; a later one replaces an earlier one.",
         "baseline": "Id of the bins that it was counted in.",
     },
+    "SliceSpan": {"partition": "The source partition."},
     "Evidence": {
         "baseline": "Id of the baseline of the report.",
         "report": "Id of the window report that was judged.",
         "features": "Of a drift alert: the features that have moved furthest.",
         "samples": "Of a range alert: ids of some of the predictions.",
         "tried": "Of a manual intervention: the attempts, a line each.",
+        "slices": "Of a partition that was left out, or whose slices are missing: which.",
+        "gap": "Records that were gone before they were read.",
     },
     "Alert": {
         "kind": "What sort of thing went wrong.",
@@ -151,7 +154,6 @@ FIELDS: dict[str, dict[str, str]] = {
         "shards": "Of control.",
     },
     "CommandResult": {
-        "command": "Id of the command.",
         "accepted": "Whether it was done.",
         "reason": "Why, or why not.",
         "at": "Decision time.",

@@ -133,7 +133,7 @@ def test_predictions_counted_in_foreign_bins_lower_the_coverage_and_nothing_else
     shard = play(log.until(3))
     everybody = reports(shard)[0].segments[0]
     assert (everybody.n, everybody.labelled, everybody.metrics["accuracy"].value) == (20, 10, 0.9)
-    assert shard.work._desks["m"].book.counters["foreign_bins"] == 10
+    assert reports(shard)[0].counters == {"foreign_bins": 10}
 
 
 # --- specs ---
@@ -451,7 +451,7 @@ def test_a_figure_of_the_replaced_champion_is_not_held_against_the_next_candidat
     log = worse_then(better, verdict(better)).say(14, command("retrain")).until(16)
     shard = play(log)
     last = shard.events(Topic.CASES, Case)[-1]
-    assert (last.attempts[-1].trigger, shard.work._desks["m"].book.latest) == ("command", None)
+    assert (last.attempts[-1].trigger, shard.work._shard.desks["m"].book.latest) == ("command", None)
 
 
 def test_an_older_window_that_is_told_again_is_not_the_latest_figure():
