@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisGone
 from driftline.cli import main as main_module
 from driftline.cli.main import cli, main
 from driftline.errors import DeploymentError, Unreachable
-from driftline.platform import status, topics
+from driftline.platform import living, status, topics
 from driftline.platform.heartbeat import Beat
 from driftline.platform.local import servers
 from driftline.platform.settings import Settings
@@ -183,28 +183,23 @@ def settings(tmp_path) -> Settings:
     return Settings("b:1", "redis://r", "driftline.", tmp_path, tmp_path / "archive", tmp_path / "artifacts")
 
 
-@pytest.fixture
-def turns(monkeypatch):
-    """A clock that goes on by a second a look."""
-    seconds = iter(range(10_000))
-    clock = SimpleNamespace(monotonic=lambda: next(seconds), sleep=lambda _: None)
-    monkeypatch.setattr(status, "time", clock)
-
-
-def test_up_returns_when_each_worker_lives_in_the_process_that_runs_now(settings, monkeypatch, turns):
+def test_up_returns_when_each_worker_lives_in_the_process_that_runs_now(settings, monkeypatch):
     former, now = beat(), replace(beat(), pid=8)
     beats = iter([[], [former], [former], [now]])
-    monkeypatch.setattr(status, "read_heartbeats", lambda _: next(beats))
-    status.wait_until_they_live(settings, ["monitor"], lambda: [{**RUNNING, "pid": 8}])
+    monkeypatch.setattr(living, "read_heartbeats", lambda _: next(beats))
+    monkeypatch.setattr(living, "time", SimpleNamespace(monotonic=lambda: 0, sleep=lambda _: None))
+    living.wait_until_they_live(settings, ["monitor"], lambda: [{**RUNNING, "pid": 8}])
     assert next(beats, None) is None
 
 
-def test_up_says_which_worker_ends_again_and_again_and_which_says_nothing(settings, monkeypatch, turns):
-    monkeypatch.setattr(status, "read_heartbeats", lambda _: [])
+def test_up_says_which_worker_ends_again_and_again_and_which_says_nothing(settings, monkeypatch):
+    seconds = iter(range(10_000))
+    monkeypatch.setattr(living, "read_heartbeats", lambda _: [])
+    monkeypatch.setattr(living, "time", SimpleNamespace(monotonic=lambda: next(seconds), sleep=lambda _: None))
     with pytest.raises(DeploymentError, match=r"monitor ends whenever it starts; see `driftline logs monitor`"):
-        status.wait_until_they_live(settings, ["monitor"], lambda: [{**RUNNING, "statename": "FATAL", "pid": 0}])
+        living.wait_until_they_live(settings, ["monitor"], lambda: [{**RUNNING, "statename": "FATAL", "pid": 0}])
     with pytest.raises(DeploymentError, match=r"no sign of life of monitor within 120 s; see `driftline logs`"):
-        status.wait_until_they_live(settings, ["monitor"], lambda: [RUNNING])
+        living.wait_until_they_live(settings, ["monitor"], lambda: [RUNNING])
 
 
 def test_a_worker_without_any_sign_of_life_is_a_problem_that_names_it(settings, monkeypatch):

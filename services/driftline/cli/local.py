@@ -13,10 +13,11 @@ from rich.table import Table
 
 from driftline.cli.parameters import Duration
 from driftline.errors import DeploymentError
-from driftline.events.base import Millis, iso
+from driftline.events.base import iso
 from driftline.platform import settings as settings_module
 from driftline.platform import status as status_module
 from driftline.platform import topics as topics_module
+from driftline.platform.living import wait_until_they_live
 from driftline.platform.local.stack import WORKERS, LocalStack, interrupt_on_signals
 
 DURATION = Duration()
@@ -64,7 +65,7 @@ def up(servers_only: bool, foreground: bool, **deployment: Any) -> None:
             topics_module.create(settings, **deployment)
             _say("starting the workers")
             stack.start_workers()
-            status_module.wait_until_they_live(settings, WORKERS, stack.processes)
+            wait_until_they_live(settings, WORKERS, stack.processes)
         click.echo(f"Kafka {addresses.bootstrap}   Redis {addresses.redis_url}   state {stack.state}")
         if foreground:
             _stay(stack)
@@ -106,23 +107,18 @@ def status(as_json: bool) -> None:
         return
     table = Table("worker", "process", "progress", "lag", "records", "last record", "decision time", box=None)
     for worker in found.workers:
-        running = worker.process in ("", "running") and worker.pid is not None
         table.add_row(
             f"{worker.service}-{worker.slot}" if worker.slot else worker.service,
-            str(worker.pid) if running else worker.process,
+            f"{worker.process} {worker.pid or ''}".strip(),
             worker.progress,
             "" if worker.lag is None else str(worker.lag),
             "" if worker.events is None else str(worker.events),
-            "" if worker.last_event is None else _ago(worker.last_event),
+            "" if worker.last_event is None else iso(worker.last_event),
             "" if worker.decision_time is None else iso(worker.decision_time),
         )
     Console().print(table)
     for problem in found.problems:
         click.echo(problem)
-
-
-def _ago(instant: Millis) -> str:
-    return f"{max(0, round(time.time() - instant / 1000))} s ago"
 
 
 @click.command()

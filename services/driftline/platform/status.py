@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from kafka.errors import (
 )
 from redis.exceptions import RedisError
 
-from driftline.errors import DeploymentError, Unreachable
+from driftline.errors import Unreachable
 from driftline.events.base import Millis
 from driftline.events.topics import Topic
 from driftline.platform.heartbeat import Beat, read_heartbeats
@@ -27,8 +27,6 @@ from driftline.platform.settings import Settings
 SILENT_MS = 10_000
 STARTING_MS = 60_000
 """How long a process may take to its first sign of life: on a busy machine it takes long to load."""
-LIVES_WITHIN_S = 120.0
-LOOK_S = 0.2
 READS: dict[str, tuple[Topic, ...]] = {
     "monitor": (Topic.PREDICTIONS, Topic.OUTCOMES),
     "control": (Topic.COMMANDS, Topic.CANDIDATES, Topic.VERDICTS),
@@ -39,10 +37,6 @@ READS: dict[str, tuple[Topic, ...]] = {
 
 UNKNOWN_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
 """What a broker answers about a group while it has only just started: its lag is not known, which is no fault."""
-
-
-Processes = Sequence[Mapping[str, Any]]
-"""What the local supervisor says of each process: name, statename, pid, start."""
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,9 +73,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[str]
 
 
-def read(settings: Settings, processes: Processes) -> Status:
+def read(settings: Settings, processes: Sequence[Mapping[str, Any]]) -> Status:
     """Ask Redis for heartbeats, Kafka for lag. `processes`: what the local supervisor says, if there is one."""
-    beats = _heartbeats(settings)
+    try:
+        beats = read_heartbeats(settings)
+    except RedisError as error:
+        raise Unreachable(f"no Redis answers ({error}); `driftline up` starts one on this machine") from error
     lags = _lags(settings)
     by_name = {process["name"]: process for process in processes}
     services = sorted({beat.service for beat in beats} | READS.keys())  # one without any sign of life is told too
@@ -97,35 +94,6 @@ def read(settings: Settings, processes: Processes) -> Status:
         if worker.progress in ("silent", "stopped")
     ]
     return Status(workers=workers, problems=problems)
-
-
-def wait_until_they_live(settings: Settings, workers: Sequence[str], processes: Callable[[], Processes]) -> None:
-    """Wait until every named worker has said that it lives, in the process that runs now.
-
-    Raises `DeploymentError` where one is given up by the supervisor, or says nothing for two minutes.
-    """
-    deadline = time.monotonic() + LIVES_WITHIN_S
-    missing = set(workers)
-    while missing:
-        heard = {(beat.service, beat.pid) for beat in _heartbeats(settings)}
-        for process in processes():
-            if (process["name"], process["pid"]) in heard:
-                missing.discard(process["name"])
-            elif process["name"] in missing and process["statename"] == "FATAL":
-                raise DeploymentError(
-                    f"{process['name']} ends whenever it starts; see `driftline logs {process['name']}`"
-                )
-        if missing and time.monotonic() > deadline:
-            names = ", ".join(sorted(missing))
-            raise DeploymentError(f"no sign of life of {names} within {LIVES_WITHIN_S:g} s; see `driftline logs`")
-        time.sleep(LOOK_S if missing else 0)
-
-
-def _heartbeats(settings: Settings) -> list[Beat]:
-    try:
-        return read_heartbeats(settings)
-    except RedisError as error:
-        raise Unreachable(f"no Redis answers ({error}); `driftline up` starts one on this machine") from error
 
 
 def _worker(service: str, beat: Beat | None, process: Mapping[str, Any] | None, lag: Lag | None) -> Worker:
