@@ -22,7 +22,7 @@ Processes = Sequence[Mapping[str, Any]]
 def wait_until_they_live(settings: Settings, workers: Sequence[str], processes: Callable[[], Processes]) -> None:
     """Wait until every named worker has said that it lives, in the process that runs now.
 
-    Raises `Unreachable`, and `DeploymentError` where one is given up by the supervisor, or says nothing for two minutes.
+    Raises `Unreachable`, and `DeploymentError` where one is given up by the supervisor or stays silent.
     """
     deadline = time.monotonic() + LIVES_WITHIN_S
     while missing := _silent(settings, workers, processes()):
