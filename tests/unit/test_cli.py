@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -17,8 +18,8 @@ from redis.exceptions import ConnectionError as RedisGone
 
 from driftline.cli import main as main_module
 from driftline.cli.main import cli, main
-from driftline.errors import Unreachable
-from driftline.platform import status, topics
+from driftline.errors import DeploymentError, Unreachable
+from driftline.platform import living, status, topics
 from driftline.platform.heartbeat import Beat
 from driftline.platform.local import servers
 from driftline.platform.settings import Settings
@@ -166,6 +167,7 @@ def beat(age_ms: int = 0, last_event_age_ms: int | None = 0, slot: str = "0", no
         (beat(age_ms=60_000), RUNNING, IDLE, "silent"),
         (None, RUNNING, None, "silent"),
         (None, {**RUNNING, "start": NOW // 1000}, None, "starting"),
+        (None, {**RUNNING, "start": NOW // 1000 - 30}, None, "starting"),
         (beat(), {**RUNNING, "statename": "STOPPED"}, IDLE, "stopped"),
         (beat(), {**RUNNING, "statename": "FATAL"}, IDLE, "stopped"),
         (beat(), None, IDLE, "ok"),
@@ -179,6 +181,25 @@ def test_progress_is_told_from_heartbeat_process_and_lag(found, process, lag, pr
 @pytest.fixture
 def settings(tmp_path) -> Settings:
     return Settings("b:1", "redis://r", "driftline.", tmp_path, tmp_path / "archive", tmp_path / "artifacts")
+
+
+def test_up_returns_when_each_worker_lives_in_the_process_that_runs_now(settings, monkeypatch):
+    former, now = beat(), replace(beat(), pid=8)
+    beats = iter([[], [former], [former], [now]])
+    monkeypatch.setattr(living, "read_heartbeats", lambda _: next(beats))
+    monkeypatch.setattr(living, "time", SimpleNamespace(monotonic=lambda: 0, sleep=lambda _: None))
+    living.wait_until_they_live(settings, ["monitor"], lambda: [{**RUNNING, "pid": 8}])
+    assert next(beats, None) is None
+
+
+def test_up_says_which_worker_ends_again_and_again_and_which_says_nothing(settings, monkeypatch):
+    seconds = iter(range(10_000))
+    monkeypatch.setattr(living, "read_heartbeats", lambda _: [])
+    monkeypatch.setattr(living, "time", SimpleNamespace(monotonic=lambda: next(seconds), sleep=lambda _: None))
+    with pytest.raises(DeploymentError, match=r"monitor ends whenever it starts; see `driftline logs monitor`"):
+        living.wait_until_they_live(settings, ["monitor"], lambda: [{**RUNNING, "statename": "FATAL", "pid": 0}])
+    with pytest.raises(DeploymentError, match=r"no sign of life of monitor within 120 s; see `driftline logs`"):
+        living.wait_until_they_live(settings, ["monitor"], lambda: [RUNNING])
 
 
 def test_a_worker_without_any_sign_of_life_is_a_problem_that_names_it(settings, monkeypatch):

@@ -20,6 +20,7 @@ from driftline.platform import retention
 from driftline.platform import settings as settings_module
 from driftline.platform import status as status_module
 from driftline.platform import topics as topics_module
+from driftline.platform.living import wait_until_they_live
 from driftline.platform.local.stack import WORKERS, LocalStack, interrupt_on_signals
 from driftline.platform.status import Worker
 
@@ -66,8 +67,11 @@ def up(servers_only: bool, foreground: bool, **deployment: Any) -> None:
     addresses = stack.start()
     try:
         if not servers_only:
-            topics_module.create(settings_module.load(), **deployment)
+            settings = settings_module.load()
+            topics_module.create(settings, **deployment)
+            _say("starting the workers")
             stack.start_workers()
+            wait_until_they_live(settings, WORKERS, stack.processes)
         click.echo(f"Kafka {addresses.bootstrap}   Redis {addresses.redis_url}   state {stack.state}")
         if foreground:
             _stay(stack)

@@ -94,9 +94,9 @@ def run_service(service: str, topics: Sequence[Topic], make_work: MakeWork) -> N
 
         context = (settings, service, tuple(topics), make_work)
 
-    faust.Worker(
-        app, redirect_stdouts=False, loglevel="WARNING", override_logging=False, quiet=True
-    ).execute_from_commandline()
+    worker = faust.Worker(app, redirect_stdouts=False, loglevel="WARNING", override_logging=False, quiet=True)
+    worker.spinner = None  # it would write a terminal's control characters into the log
+    worker.execute_from_commandline()
 
 
 class _Units(mode.Service):

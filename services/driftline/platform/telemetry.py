@@ -44,7 +44,10 @@ measures of itself (`Work.gauges`) is `driftline_<name>`."""
 
 
 def setup_logging() -> None:
-    """Log at `DRIFTLINE_LOG_LEVEL` (default INFO), in UTC; the client libraries only from WARNING on."""
+    """Log at `DRIFTLINE_LOG_LEVEL` (default INFO), in UTC; the client libraries only from WARNING on.
+
+    kafka-python's selector warns whenever the machine, or an import, held up one of its steps for a tenth of a second.
+    """
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
     formatter.converter = time.gmtime
     handler = logging.StreamHandler()
@@ -53,6 +56,7 @@ def setup_logging() -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("driftline").setLevel(os.environ.get("DRIFTLINE_LOG_LEVEL", "INFO").upper())
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
 
 
 class Timings:
