@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from tests.chaos.contract import (
+    COLUMNS,
     DEFAULT_BINS,
     BadRecordError,
     Layout,
@@ -18,6 +19,8 @@ from tests.chaos.contract import (
     check_features,
     check_label,
     check_time,
+    read_columns,
+    read_json,
     read_outcome,
     read_prediction,
 )
@@ -102,11 +105,14 @@ class Expected:
     panes: dict[PaneKey, Pane] = field(default_factory=dict)
     counters: dict[tuple[int, int, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     breaches: Counter[tuple[int, int, str, str, str, str]] = field(default_factory=Counter)
-    letters: dict[tuple[str, int, int], tuple[str, bytes]] = field(default_factory=dict)
+    letters: dict[tuple[str, int, int, int], tuple[str, bytes]] = field(default_factory=dict)
+    """By topic, partition, offset and row: reason and value."""
     predictions: list[Prediction] = field(default_factory=list)
     orphans: tuple[int, int] = (0, 0)
     """At least and at most so many outcomes that never met a prediction have been forgotten by now."""
     outcomes_joined: int = 0
+    valid: Counter[str] = field(default_factory=Counter)
+    """Valid events by topic, repeats included."""
 
 
 class Bookkeeper:
@@ -131,8 +137,6 @@ class Bookkeeper:
         self._layouts: dict[str, Layout] = {}
         self._predictions: dict[tuple[str, str], dict[str, Prediction]] = defaultdict(dict)
         self._outcomes: dict[tuple[str, str], list[Truth]] = defaultdict(list)
-        self._last_slice: dict[str, int] = {}
-        self._orphans: list[tuple[str, int]] = []
 
     def read(self, predictions: Sequence[Raw], outcomes: Sequence[Raw], until: int) -> None:
         """Everything that arrived before `until`, slice by slice, in each the predictions first."""
@@ -143,37 +147,55 @@ class Bookkeeper:
             for coming in [c for c in self._coming if c[0] < number]:
                 self._coming.remove(coming)
                 self._in_force[coming[1]] = coming[2]
-            try:
-                self._take(record, number)
-            except BadRecordError as bad:
-                self._expected.letters[record.topic, record.partition, record.offset] = (bad.reason, record.value)
-                self._expected.counters[self._partition, number, ""]["dead_letters"] += 1
-        self._count_orphans()
+            self._take(record, number)
+        self._count_orphans(until // self._slice_ms - 1)
 
     def _take(self, record: Raw, number: int) -> None:
-        mark = record.header(MARK)
-        if mark is not None:
-            self._take_mark(mark, number)
+        try:
+            mark = record.header(MARK)
+            if mark is not None:
+                self._take_mark(record.topic, mark, number)
+                return
+            content_type = record.header("content-type")
+            if content_type == COLUMNS and record.topic == "predictions":
+                for row, found in enumerate(read_columns(record.value)):
+                    self._take_row(record, number, row, found)
+                return
+            if content_type not in (None, "application/json"):
+                raise BadRecordError("unknown-content-type")
+            found = read_json(record.value)
+        except BadRecordError as bad:
+            self._refuse(record, number, 0, bad)
             return
-        content_type = record.header("content-type")
-        if content_type not in (None, "application/json"):
-            raise BadRecordError("unknown-content-type")
-        event = (read_prediction if record.topic == "predictions" else read_outcome)(record.value)
-        if record.key != event["id"].encode():
-            raise BadRecordError("key-mismatch")
-        if event["model"] not in self._in_force:
-            raise BadRecordError("unknown-model")
-        spec = self._specs[event["model"], self._in_force[event["model"]]]
-        if record.topic == "predictions":
-            self._predict(event, spec, record.arrival, number)
-        else:
-            self._tell(event, spec, record.arrival, number)
-        self._last_slice[event["model"]] = number
+        self._take_row(record, number, None, found)
 
-    def _take_mark(self, mark: str, number: int) -> None:
+    def _take_row(self, record: Raw, number: int, row: int | None, found: Any) -> None:
+        """One event: that of a record (`row` None), or one of its rows."""
+        try:
+            event = (read_prediction if record.topic == "predictions" else read_outcome)(found)
+            if row is None and record.key != event["id"].encode():
+                raise BadRecordError("key-mismatch")
+            if event["model"] not in self._in_force:
+                raise BadRecordError("unknown-model")
+            spec = self._specs[event["model"], self._in_force[event["model"]]]
+            if record.topic == "predictions":
+                self._predict(event, spec, record.arrival, number)
+            else:
+                self._tell(event, spec, record.arrival, number)
+            self._expected.valid[record.topic] += 1
+        except BadRecordError as bad:
+            self._refuse(record, number, row or 0, bad)
+
+    def _refuse(self, record: Raw, number: int, row: int, bad: BadRecordError) -> None:
+        self._expected.letters[record.topic, record.partition, record.offset, row] = (bad.reason, record.value)
+        self._expected.counters[self._partition, number, ""]["dead_letters"] += 1
+
+    def _take_mark(self, topic: str, mark: str, number: int) -> None:
         if mark == "tick":
             return
         kind, _, name = mark.partition(" ")
+        if topic != "predictions":
+            raise BadRecordError("unknown-mark")
         if kind == "baseline" and name in self._baselines:
             baseline = self._baselines[name]
             self._bins.setdefault((baseline["model"], baseline["version"]), name)
@@ -232,8 +254,8 @@ class Bookkeeper:
                 self._take_back(prediction, number)
             self._join(prediction, truth, number)
             joined = True
-        truth.met = joined
-        # one that is told later replaces all that it would win against
+        # of an id that nobody predicts, the last word is an orphan, and what it contradicts is none
+        truth.met = joined or superseded
         replaced = [t for t in self._outcomes[name] if t.time <= time]
         truth.met |= any(t.met for t in replaced)
         self._outcomes[name] = [t for t in self._outcomes[name] if t.time > time] + [truth]
@@ -306,14 +328,15 @@ class Bookkeeper:
                 self._layouts[bins] = Layout(self._baselines[bins]["bins"])
         return self._layouts[bins]
 
-    def _count_orphans(self) -> None:
+    def _count_orphans(self, finished: int) -> None:
         """Forgetting goes by segments of a sixteenth of what is kept: by twice that time all of them must be gone."""
         low, high = self._expected.orphans
         for (model, _), told in self._outcomes.items():
-            kept = self._specs[model, self._in_force[model]].kept(self._slice_ms)
-            ages = [self._last_slice[model] - truth.slice for truth in told if not truth.met]
-            low += sum(age >= 2 * kept for age in ages)
-            high += sum(age >= kept for age in ages)
+            if told and model in self._in_force:
+                kept = self._specs[model, self._in_force[model]].kept(self._slice_ms)
+                ages = [finished - truth.slice for truth in told if not truth.met]
+                low += sum(age >= 2 * kept for age in ages)
+                high += sum(age >= kept for age in ages)
         self._expected.orphans = (low, high)
 
 

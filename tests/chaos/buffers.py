@@ -10,7 +10,7 @@ from kafka.errors import CommitFailedError, UnknownMemberIdError
 from kafka.structs import OffsetAndMetadata
 from tests.chaos.machines import Arena, Machine, wait_for
 from tests.chaos.report import Result, conclude
-from tests.chaos.saboteur import Fault
+from tests.chaos.saboteur import Fault, armed
 from tests.chaos.stage import INPUTS, PARTITIONS, SABOTAGED, Place, Stage, Standing
 
 SLOW_S = 600.0
@@ -22,11 +22,11 @@ def of_unit(standing: Standing, number: int) -> int:
     return sum(offset for (_, partition), offset in standing.offsets.items() if partition == number)
 
 
-def sabotaged(stage: Stage, name: str, fault: Fault, slot: int = 0) -> tuple[Machine, Path]:
-    """A worker with its fault armed, and the file that says that it has been struck."""
+def sabotaged(stage: Stage, name: str, fault: Fault, *more: Fault, slot: int = 0) -> tuple[Machine, Path]:
+    """A worker with its faults armed, and the file that says that the first of them has come."""
     flag = stage.settings.state_dir / f"{name}.struck"
-    armed = msgspec.structs.replace(fault, flag=str(flag))
-    return stage.worker(slot, SABOTAGED, name, **armed.environment()), flag
+    flagged = msgspec.structs.replace(fault, flag=str(flag))
+    return stage.worker(slot, SABOTAGED, name, **armed(flagged, *more)), flag
 
 
 def slow_batch_at_the_head(arena: Arena, portion: int) -> Result:

@@ -20,6 +20,7 @@ import numpy as np
 LAST_INSTANT = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 LONGEST_ID = 1024
 DEFAULT_BINS = "default:"
+COLUMNS = "application/vnd.driftline.columns+json"
 
 
 class BadRecordError(Exception):
@@ -151,9 +152,33 @@ def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def read_prediction(value: bytes) -> dict[str, Any]:
-    """A prediction with every default filled in. Raises `BadRecordError`."""
+def read_columns(value: bytes) -> list[dict[str, Any]]:
+    """The rows of a message of columns, each as it would stand by itself. Raises `BadRecordError`."""
     found = _object(read_json(value))
+    columns = {name: found[name] for name in ("id", "time", "prediction", "score", "latency_ms") if name in found}
+    columns = {name: column for name, column in columns.items() if column is not None or name in ("id", "time")}
+    grouped = {group: found.get(group, {}) for group in ("features", "attributes")}
+    for name in ("model", "version"):
+        _text(found, name)
+    if not all(isinstance(group, dict) for group in grouped.values()) or not {"id", "time", "prediction"} <= set(
+        columns
+    ):
+        raise BadRecordError("not-an-event")
+    every = [*columns.values(), *(column for group in grouped.values() for column in group.values())]
+    if not all(isinstance(column, list) and len(column) == len(columns["id"]) for column in every):
+        raise BadRecordError("not-an-event")
+    shared = {name: found[name] for name in ("model", "version", "role") if name in found}
+    return [
+        shared
+        | {name: column[i] for name, column in columns.items()}
+        | {group: {name: column[i] for name, column in each.items()} for group, each in grouped.items()}
+        for i in range(len(columns["id"]))
+    ]
+
+
+def read_prediction(found: Any) -> dict[str, Any]:
+    """A prediction with every default filled in. Raises `BadRecordError`."""
+    found = _object(found)
     event = {
         "id": _text(found, "id"),
         "model": _text(found, "model"),
@@ -171,9 +196,9 @@ def read_prediction(value: bytes) -> dict[str, Any]:
     return event
 
 
-def read_outcome(value: bytes) -> dict[str, Any]:
+def read_outcome(found: Any) -> dict[str, Any]:
     """An outcome. Raises `BadRecordError`."""
-    found = _object(read_json(value))
+    found = _object(found)
     return {
         "id": _text(found, "id"),
         "model": _text(found, "model"),

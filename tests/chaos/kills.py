@@ -6,7 +6,7 @@ import time
 
 from tests.chaos.machines import Arena, Machine, wait_for
 from tests.chaos.report import Result, conclude
-from tests.chaos.saboteur import Fault
+from tests.chaos.saboteur import Fault, armed
 from tests.chaos.stage import SABOTAGED, Stage
 
 ATTEMPTS = 5
@@ -91,7 +91,7 @@ def killed_at_each_step(arena: Arena, portion: int, rounds: int) -> Result:
             for _ in range(ATTEMPTS):
                 stage.send(portion)
                 assert struck(stage, begin), f"nothing is in hand for {fault}"
-                victim = stage.worker(module=SABOTAGED, name=f"dies-{number}", **fault.environment())
+                victim = stage.worker(module=SABOTAGED, name=f"dies-{number}", **armed(fault))
                 victim.wait_killed()
                 if stage.waiting():
                     break

@@ -7,17 +7,21 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from driftline.events.base import digest_id
 from driftline.events.baselines import Baseline, Bins, CategoryBins, NumberBins
+from driftline.events.partitioning import murmur2
 from driftline.spec.model import MonitorSpec
 from driftline.spec.reader import parse_spec
 
 HOUR_MS = 3_600_000
+COLUMN_ROWS = 8
 MODELS = ("alpha", "beta")
-"""`alpha` has a champion and a shadow, and the bins of its declared ranges; `beta` a baseline with bins of its own."""
+"""`alpha` has a champion and a shadow, the bins of its declared ranges, and a horizon longer than any test; `beta` a
+baseline with bins of its own, and a horizon of seconds, so that much of it is forgotten on the way."""
 
 SPEC = """
 model: {model}
@@ -31,6 +35,7 @@ features:
   kind: {{type: category, allowed: [red, green, blue]}}
   place: {{type: category, missing: allowed}}
 horizon: {horizon}
+limits: {{max_ahead: {ahead}}}
 lateness: 2s
 pane: 1s
 windows: {{short: {{span: 10s}}}}
@@ -38,18 +43,36 @@ windows: {{short: {{span: 10s}}}}
 
 
 class Item(NamedTuple):
-    """One record to send at `stamp`."""
+    """One record to send at `stamp`: an event, or several predictions in columns."""
 
+    stamp: int
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes
+    columns: bool = False
+
+
+Like = tuple[int, str, str, bool]
+"""Partition, model, version, and whether there are attributes: such predictions can stand in one message of columns."""
+
+
+class _Event(NamedTuple):
     stamp: int
     order: int
     topic: str
-    id: str
-    value: bytes
+    event: dict[str, Any]
 
 
-def spec_of(model: str, horizon: str = "1h") -> MonitorSpec:
+def partition_of(key: bytes, partitions: int) -> int:
+    """Where Java and kafka-python put a key."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def spec_of(model: str) -> MonitorSpec:
     """The spec of one of the models."""
-    return parse_spec(SPEC.format(model=model, horizon=horizon), model)
+    horizon, ahead = ("1h", "5m") if model == "alpha" else ("15s", "5s")
+    return parse_spec(SPEC.format(model=model, horizon=horizon, ahead=ahead), model)
 
 
 def baseline_of_beta() -> Baseline:
@@ -81,33 +104,63 @@ class Load:
     older one (which changes nothing), six repeated; and for two there is no prediction at all.
     """
 
-    def __init__(self, seed: int, copies: int = 1) -> None:
+    def __init__(self, seed: int, partitions: int, copies: int = 1) -> None:
         self._random = random.Random(seed)
         self._seed = seed
+        self._partitions = partitions
         self._copies = copies
         self._numbers = itertools.count()
         self._orders = itertools.count()
-        self._waiting: list[Item] = []
+        self._waiting: list[_Event] = []
+        self._columns: dict[Like, list[dict[str, Any]]] = defaultdict(list)
 
     def until(self, first: int, last: int, predictions: int) -> Iterator[Item]:
         """The records with `stamp < last`, among them `predictions` new ids between `first` and `last`."""
         for k in range(predictions):
             self._make(first + (last - first) * k // predictions)
         while self._waiting and self._waiting[0].stamp < last:
-            yield heapq.heappop(self._waiting)
+            yield from self._sent(heapq.heappop(self._waiting))
+        yield from self._flushed(last - 1)
 
-    def rest(self) -> Sequence[Item]:
+    def rest(self) -> Iterator[Item]:
         """What has not come yet, in order."""
-        left, self._waiting = sorted(self._waiting), []
-        return left
+        stamp = 0
+        while self._waiting:
+            stamp = self._waiting[0].stamp
+            yield from self._sent(heapq.heappop(self._waiting))
+        yield from self._flushed(stamp)
+
+    def _sent(self, due: _Event) -> Iterator[Item]:
+        """An event by itself, or, for one prediction in five, in columns together with those of its like."""
+        event, key = due.event, due.event["id"].encode()
+        partition = partition_of(key, self._partitions)
+        if due.topic == "predictions" and self._chance(20):
+            like = (partition, event["model"], event["version"], "attributes" in event)
+            self._columns[like].append(event)
+            if len(self._columns[like]) == COLUMN_ROWS:
+                yield from self._flushed(due.stamp, like)
+            return
+        # a repeat is one however it is written down
+        shuffled = dict(self._random.sample(sorted(event.items()), len(event)))
+        value = json.dumps(shuffled, separators=self._random.choice([(",", ":"), (", ", ": ")])).encode()
+        yield Item(due.stamp, due.topic, partition, key, value)
+
+    def _flushed(self, stamp: int, *like: Like) -> Iterator[Item]:
+        """The rows that were held back, of one kind or of all."""
+        for name in like or tuple(self._columns):
+            rows = self._columns.pop(name)
+            message: dict[str, Any] = {"model": name[1], "version": name[2], "role": rows[0].get("role", "champion")}
+            message |= {field: [row[field] for row in rows] for field in ("id", "time", "prediction", "score")}
+            message["latency_ms"] = [row.get("latency_ms") for row in rows]
+            message["features"] = {field: [row["features"][field] for row in rows] for field in rows[0]["features"]}
+            if name[3]:
+                message["attributes"] = {"origin": [row["attributes"]["origin"] for row in rows]}
+            yield Item(stamp, "predictions", name[0], b"", json.dumps(message).encode(), columns=True)
 
     def _send(self, stamp: float, topic: str, event: dict[str, Any]) -> None:
         for _ in range(self._copies):
-            # a repeat is one however it is written down
-            shuffled = dict(self._random.sample(sorted(event.items()), len(event)))
-            value = json.dumps(shuffled, separators=self._random.choice([(",", ":"), (", ", ": ")])).encode()
             at = int(stamp) if self._copies == 1 else int(stamp + self._random.expovariate(1 / 1500))
-            heapq.heappush(self._waiting, Item(at, next(self._orders), topic, event["id"], value))
+            heapq.heappush(self._waiting, _Event(at, next(self._orders), topic, event))
 
     def _chance(self, per_hundred: float) -> bool:
         return self._random.random() * 100 < per_hundred

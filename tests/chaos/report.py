@@ -70,7 +70,10 @@ def conclude(stage: Stage, faults: int, recoveries: Sequence[float] = (), notes:
         machine.stop()
     verdict = verify(stage.settings.bootstrap, stage.settings.prefix)
     assert verdict.predictions, "nothing was counted"
-    return Result(stage.name, verdict, faults, list(recoveries), list(notes))
+    ended = f"workers that ended by themselves: {stage.ended_by_themselves}"
+    return Result(
+        stage.name, verdict, faults, list(recoveries), [*notes, *([ended] if stage.ended_by_themselves else [])]
+    )
 
 
 def table(results: Sequence[Result]) -> str:

@@ -42,13 +42,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     flag: str = ""
 
-    def environment(self) -> dict[str, str]:
-        """How it is handed to the service."""
-        return {FAULT: msgspec.json.encode(self).decode()}
+
+def armed(*faults: Fault) -> dict[str, str]:
+    """The environment of a service that is struck so."""
+    return {FAULT: msgspec.json.encode(faults).decode()}
 
 
 class Saboteur:
-    """Counts the calls, and strikes."""
+    """Counts the calls, and strikes. Several of them can watch one service."""
 
     def __init__(self, fault: Fault) -> None:
         self._fault = fault
@@ -56,9 +57,11 @@ class Saboteur:
 
     def install(self) -> None:
         """Wrap what the loop calls."""
-        for name in ("load", "write", "clear"):
+        for name in ("load", "write"):
             self._wrap(RedisStore, name, name, lambda args: args[1])
-        self._wrap(aiokafka.AIOKafkaProducer, "send", "send", lambda args: args[1], _is_ours)
+        # what is empty is cleared at each start, which is not worth a fault
+        self._wrap(RedisStore, "clear", "clear", lambda args: args[1], lambda args: bool(args[2]))
+        self._wrap(aiokafka.AIOKafkaProducer, "send", "send", lambda args: args[1], lambda args: args[1].endswith(OURS))
         self._wrap(aiokafka.AIOKafkaConsumer, "commit", "commit", lambda _: "")
         self._wrap_fetch()
         self._wrap_work()
@@ -90,13 +93,13 @@ class Saboteur:
         method: str,
         call: str,
         about: Callable[[Any], str],
-        counts: Callable[[str], bool] = lambda _: True,
+        counts: Callable[[Any], bool] = lambda _: True,
     ) -> None:
         real: Callable[..., Awaitable[Any]] = getattr(owner, method)
 
         @functools.wraps(real)
         async def wrapped(*args: Any, **options: Any) -> Any:
-            hit = counts(about(args)) and self._hits(call, about(args))
+            hit = counts(args) and self._hits(call, about(args))
             if hit and self._fault.when == "before":
                 await self._strike_and_wait()
             result = await real(*args, **options)
@@ -166,13 +169,10 @@ class Watched:
         return result
 
 
-def _is_ours(topic: str) -> bool:
-    return topic.endswith(OURS)
-
-
 def main() -> None:
     """Start the service named on the command line, with the fault armed."""
-    Saboteur(msgspec.json.decode(os.environ[FAULT], type=Fault)).install()
+    for fault in msgspec.json.decode(os.environ[FAULT], type=tuple[Fault, ...]):
+        Saboteur(fault).install()
     module = sys.argv.pop(1)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-import redis
 import redis.asyncio
 from kafka import KafkaConsumer, TopicPartition
-from tests.chaos.load import MODELS, Item, Load, baseline_of_beta, spec_of
+from tests.chaos.contract import COLUMNS
+from tests.chaos.load import MODELS, Item, Load, baseline_of_beta, partition_of, spec_of
 from tests.chaos.machines import Arena, Machine, wait_for, worker
 from tests.chaos.malformed import Odd
 
 from driftline.errors import Unreachable
-from driftline.events.partitioning import murmur2
 from driftline.events.topics import Topic
 from driftline.platform import topics
 from driftline.platform.bulk import BulkSender
@@ -26,10 +26,14 @@ from driftline.platform.declare import apply_spec, declare_baseline
 from driftline.platform.kafka import read_deployment, tick
 from driftline.platform.records import Outgoing
 from driftline.platform.settings import Settings
+from driftline.platform.stops import UnitState, look
 from driftline.platform.store import RedisStore
 
 PARTITIONS = 4
 SLICE_MS = 1000
+LONG_S = 900.0
+TAIL_MS = 60_000
+"""So much time passes after the last event: twice what `beta` is remembered for."""
 BEGIN_MS = 1_700_000_000_000
 INPUTS = (Topic.PREDICTIONS, Topic.OUTCOMES)
 FOR_CONTROL = (Topic.COMMANDS, Topic.CANDIDATES, Topic.VERDICTS)
@@ -77,15 +81,12 @@ class Stage:
         self.live = clock == "live"
         self.ends: dict[Place, int] = {}
         self.machines: list[Machine] = []
+        self.ended_by_themselves = 0
         self.random = random.Random(seed)
-        self._load = Load(seed, copies)
+        self._load = Load(seed, PARTITIONS, copies)
         self._now = BEGIN_MS
-        self._redis = redis.Redis.from_url(arena.addresses.redis_url)
-        # here alone the tests name a stored key
-        store = RedisStore(redis.asyncio.Redis(), self.settings.prefix)
-        self._keys = {
-            part: [store._key(f"monitor:{n}", part) for n in range(PARTITIONS)] for part in ("position", "outbox")
-        }
+        self._loop = asyncio.new_event_loop()
+        self._store = RedisStore(redis.asyncio.Redis.from_url(arena.addresses.redis_url), self.settings.prefix)
         self._sender: BulkSender | None = None
         topics.create(
             self.settings,
@@ -105,7 +106,7 @@ class Stage:
         for machine in self.machines:
             machine.end()
         self._drop_sender()
-        self._redis.close()
+        self._loop.close()
 
     # --- what is sent ---
 
@@ -120,7 +121,10 @@ class Stage:
         """Send records that may be malformed, stamped as of now."""
         stamp = None if self.live else self._now
         self.send_records(
-            [Outgoing(Topic(odd.topic), odd.key, odd.value, _partition(odd.key), odd.headers, stamp) for odd in records]
+            [
+                Outgoing(Topic(odd.topic), odd.key, odd.value, partition_of(odd.key, PARTITIONS), odd.headers, stamp)
+                for odd in records
+            ]
         )
 
     def send_records(self, records: Sequence[Outgoing]) -> None:
@@ -146,7 +150,7 @@ class Stage:
         """Send what is still to come, and with the clock of events let time pass beyond it, for everybody."""
         rest = list(self._load.rest())
         self.send_records([self._outgoing(item) for item in rest])
-        end = max([self._now, *(item.stamp for item in rest)]) + 20_000
+        end = max([self._now, *(item.stamp for item in rest)]) + TAIL_MS
         self._now = end // SLICE_MS * SLICE_MS
         self._pass_time()
 
@@ -159,9 +163,9 @@ class Stage:
             self.ends = before
 
     def _outgoing(self, item: Item) -> Outgoing:
-        key = item.id.encode()
+        headers = (("content-type", COLUMNS.encode()),) if item.columns else ()
         stamp = None if self.live else item.stamp
-        return Outgoing(Topic(item.topic), key, item.value, _partition(key), (), stamp)
+        return Outgoing(Topic(item.topic), item.key, item.value, item.partition, headers, stamp)
 
     def _drop_sender(self) -> None:
         sender, self._sender = self._sender, None
@@ -205,39 +209,70 @@ class Stage:
     # --- how far it has come ---
 
     def standing(self) -> Standing:
-        """What is stored now. Here alone the tests know what a stored position looks like."""
-        stored = self._redis.mget(self._keys["position"])
+        """What is stored now."""
         offsets: dict[Place, int] = {}
-        for position in filter(None, stored):  # type: ignore[arg-type]  # the client is synchronous
-            for source, (offset, _) in json.loads(position)["sources"].items():
+        for state in self._ask(lambda unit: look(self._store, unit)):
+            for source, (offset, _) in (state.position.sources if state.position else {}).items():
                 topic, _, number = source.partition("/")
                 offsets[topic, int(number)] = offset
         return Standing(offsets)
 
     def outbox(self, number: int) -> set[bytes]:
         """The names of what a unit has stored and not yet seen acknowledged."""
-        return set(self._redis.hkeys(self._keys["outbox"][number]))  # type: ignore[arg-type]  # as above
+        return {name for name, _ in self._loop.run_until_complete(self._store.load(f"monitor:{number}")).outbox}
+
+    def _ask(self, ask: Callable[[str], Awaitable[UnitState]]) -> list[UnitState]:
+        async def all_units() -> list[UnitState]:
+            return await asyncio.gather(*(ask(f"monitor:{n}") for n in range(PARTITIONS)))
+
+        return self._loop.run_until_complete(all_units())
 
     def waiting(self) -> int:
         """Records sent that are not in the stored state."""
         return self.standing().waiting(self.ends)
 
-    def wait_moves(self, since: Standing, what: str = "the stored position moves", limit_s: float = 120) -> float:
-        """Wait until more is stored than then; returns the seconds."""
-        return wait_for(what, lambda: self.standing().total > since.total, limit_s)
+    def wait_moves(self, since: Standing, *workers: Machine) -> float:
+        """Wait until more is stored than then; returns the seconds. Workers that end meanwhile are started again."""
 
-    def wait_all_applied(self, *workers: Machine, limit_s: float = 240) -> int:
-        """Wait until everything sent is stored and relayed; a worker that ends meanwhile is started again, as a
-        supervisor would. Returns how often that was."""
-        lives = sum(machine.lives for machine in workers)
+        def moves() -> bool:
+            self._keep_alive(workers)
+            return self.standing().total > since.total
+
+        return wait_for(f"the stored position moves ({self.name})", moves)
+
+    def wait_all_applied(self, *workers: Machine) -> float:
+        """Wait until everything sent is stored and relayed; returns the seconds. `workers` as in `wait_moves`."""
 
         def applied() -> bool:
-            for machine in workers:
-                machine.start()
+            self._keep_alive(workers)
             return self.waiting() == 0 and not any(self.outbox(n) for n in range(PARTITIONS))
 
-        wait_for(f"everything is applied ({self.name})", applied, limit_s, 0.05)
-        return sum(machine.lives for machine in workers) - lives
+        return wait_for(f"everything is applied ({self.name})", applied, LONG_S, 0.02)
+
+    def wait_decided(self, control: Machine) -> None:
+        """Wait until control has decided up to the end of what was sent."""
+        consumer = KafkaConsumer(bootstrap_servers=self.settings.bootstrap, auto_offset_reset="earliest")
+        consumer.assign([TopicPartition(self.settings.topic(Topic.PROGRESS), 0)])
+        decided = 0
+
+        def reached() -> bool:
+            nonlocal decided
+            self._keep_alive([control])
+            for records in consumer.poll(timeout_ms=100).values():
+                decided = max(decided, *(json.loads(record.value)["decision_time"] for record in records))
+            return decided >= self._now
+
+        try:
+            wait_for(f"control has decided ({self.name})", reached, LONG_S)
+        finally:
+            consumer.close()
+
+    def _keep_alive(self, workers: Sequence[Machine]) -> None:
+        """Start again what has ended by itself, as a supervisor would, and count it."""
+        for machine in workers:
+            if not machine.alive():
+                self.ended_by_themselves += 1
+                machine.start()
 
     def committed(self) -> dict[Place, int]:
         """What the group has committed: the hint."""
@@ -250,7 +285,3 @@ class Stage:
             return {place: offset for place, offset in found.items() if offset is not None}
         finally:
             group.close()
-
-
-def _partition(key: bytes) -> int:
-    return (murmur2(key) & 0x7FFFFFFF) % PARTITIONS

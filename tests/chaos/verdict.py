@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 SHOWN = 12
 
@@ -20,6 +21,8 @@ class Verdict:
     relayed_again: int = 0
     reports: int = 0
     differences: list[str] = field(default_factory=list)
+    notices: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What partitions said of themselves on `slices`, by id."""
 
     @property
     def exact(self) -> bool:

@@ -27,6 +27,15 @@ class Published:
     upto: dict[int, int] = field(default_factory=dict)
 
 
+EVENTS_AN_ID = 6
+SAMPLED = ("sampled_predictions", "sampled_outcomes")
+MISPLACED = ("misplaced_predictions", "misplaced_outcomes")
+LARGE = 4 << 20
+"""Of a record with more bytes a dead letter need not hold all."""
+ONE_IN = 64
+"""Of the ids, so many are looked at for the partition in which they stand: which ones is not part of the contract."""
+
+
 def verify(bootstrap: str, prefix: str) -> Verdict:
     """Compare a deployment whose workers have finished and stand still."""
     deployment = read_deployment(bootstrap, prefix)
@@ -64,8 +73,12 @@ def read_slices(partitions: Mapping[int, Sequence[Raw]], verdict: Verdict) -> Pu
         upto = -1
         for record in records:
             event = json.loads(record.value)
-            if record.header("driftline-kind") == "upto":
+            kind = record.header("driftline-kind")
+            if kind == "upto":
                 upto = max(upto, event["slice"])
+                continue
+            if kind == "notice":
+                verdict.notices[event["id"]] = event
                 continue
             name = (event["slice"], event["shard"], event.get("part", 0))
             if name in seen:
@@ -140,6 +153,7 @@ def _totals(side: Expected | Published, cell: int) -> Counter[tuple[str, str, st
 
 
 def _compare_counters(expected: Expected, published: Published, verdict: Verdict) -> None:
+    _compare_samples(expected, published, verdict)
     orphans = sum(counters.pop("orphans", 0) for counters in published.counters.values())
     low, high = expected.orphans
     if not low <= orphans <= high:
@@ -153,17 +167,36 @@ def _compare_counters(expected: Expected, published: Published, verdict: Verdict
             verdict.differ(f"breaches of {breach}", expected.breaches[breach], published.breaches[breach])
 
 
+def _compare_samples(expected: Expected, published: Published, verdict: Verdict) -> None:
+    """Nothing is misplaced, and about as much was looked at as should be: within six standard deviations."""
+    sampled: Counter[str] = Counter()
+    for counters in published.counters.values():
+        for name in (*SAMPLED, *MISPLACED):
+            sampled[name] += counters.pop(name, 0)
+    if any(sampled[name] for name in MISPLACED):
+        verdict.differ("misplaced", 0, {name: sampled[name] for name in MISPLACED})
+    for topic in ("predictions", "outcomes"):
+        wanted = expected.valid[topic] / ONE_IN
+        # an id has several events, which are looked at together
+        if abs(sampled[f"sampled_{topic}"] - wanted) > 6 * (EVENTS_AN_ID * wanted) ** 0.5 + EVENTS_AN_ID:
+            verdict.differ(f"sampled {topic}", f"about {wanted:.0f}", sampled[f"sampled_{topic}"])
+
+
 def _compare_letters(expected: Expected, partitions: Mapping[int, Sequence[Raw]], verdict: Verdict) -> None:
     """Each bad record is there with its place, its reason and its bytes; a repeat after a crash is the same again."""
-    found: dict[tuple[str, int, int], tuple[str, bytes]] = {}
+    found: dict[tuple[str, int, int, int], tuple[str, bytes]] = {}
     for record in (r for records in partitions.values() for r in records):
         headers = dict(record.headers)
         place = (
             headers["driftline.topic"].decode(),
             int(headers["driftline.partition"]),
             int(headers["driftline.offset"]),
+            int(headers["driftline.row"]),
         )
         letter = (headers["driftline.reason"].decode(), record.value)
+        whole = expected.letters.get(place, ("", b""))[1]
+        if (size := headers.get("driftline.size")) is not None and int(size) == len(whole) > LARGE:
+            letter = (letter[0], whole if record.value and whole.startswith(record.value) else record.value)
         verdict.relayed_again += place in found
         if found.setdefault(place, letter) != letter:
             verdict.differ(f"dead letter of {place} again", found[place][0], letter[0])

@@ -255,6 +255,19 @@ def test_a_bad_record_is_a_dead_letter_with_its_place_and_reason_and_its_neighbo
     assert totals(slices).n == 2
 
 
+@pytest.mark.parametrize("text", ["spec m@1", "spec nobody@1", "baseline 17", "\ufffd"])
+def test_a_mark_among_the_outcomes_is_a_dead_letter_unless_it_is_a_tick(catalog, text):
+    log = Log()
+    log.predict(2000, "a")
+    log.mark(OUT, 2000, text)
+    log.outcome(2001, "a")
+    log.end(5000)
+    slices, (letter,) = run(log, catalog)
+    headers = dict(letter.headers)
+    assert (headers["driftline.topic"], headers["driftline.reason"]) == (b"outcomes", b"unknown-mark")
+    assert totals(slices).labelled == 1
+
+
 def test_an_event_older_than_the_horizon_is_refused(catalog):
     log = Log()
     log.mark(P, 4_000_000, "tick")

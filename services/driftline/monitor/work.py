@@ -222,6 +222,10 @@ class MonitorWork:
         self._bring_into_force(first)
         bad: list[Bad] = []
         marks = self._take_marks(self._marks(predictions, bad), bad)
+        for record, mark in self._marks(outcomes, bad):
+            if mark.kind != "tick":
+                said = f"mark {mark.text!r} has its place among the predictions"
+                bad.append((record, 0, InvalidRecord(DeadLetterReason.UNKNOWN_MARK, said)))
         reader = self._reader or self._make_reader()
         sound = [_unmarked(self._usable(records, bad)) for records in (predictions, outcomes)]
         columns, bad_predictions = reader.predictions(sound[0], self._slice_ms)

@@ -9,6 +9,13 @@ from driftline.errors import InvalidRecord
 from driftline.events.base import Millis, iso
 from driftline.events.topics import Topic
 
+LARGEST_LETTER = 4 << 20
+"""A dead letter may be so large, well within what topics take (8 MiB). What came may be larger: it may have been
+compressed, which what we write is not.
+"""
+BEGINNING = 64 << 10
+"""So much is left of one that is larger."""
+
 
 class Source(NamedTuple):
     """A topic partition, by Driftline's own topic name (without prefix)."""
@@ -54,7 +61,11 @@ class Outgoing:
 
 
 def dead_letter(record: Record, why: InvalidRecord, row: int = 0) -> Outgoing:
-    """The record as it came, with where it stood (`row` in a message of several) and why it could not be used."""
+    """The record as it came, with where it stood (`row` in a message of several) and why it could not be used.
+
+    Of one that is too large to be written down once more there is the beginning, and `driftline.size`, the bytes that
+    it had: a letter that Kafka refuses would stop its partition for ever.
+    """
     source = f"{record.source.topic.value}-{record.source.partition}"
     headers = {
         "driftline.reason": why.reason,
@@ -65,5 +76,14 @@ def dead_letter(record: Record, why: InvalidRecord, row: int = 0) -> Outgoing:
         "driftline.row": str(row),
         "driftline.at": iso(record.arrival),
     }
-    ours = tuple((name, value.encode()) for name, value in headers.items())
-    return Outgoing(Topic.DEAD_LETTERS, source.encode(), record.value, 0, (*record.headers, *ours))
+    value, theirs = record.value, record.headers
+    if len(value or b"") + _size(theirs) > LARGEST_LETTER:
+        headers["driftline.size"] = str(len(value or b""))
+        value = (value or b"")[:BEGINNING]
+        theirs = theirs if _size(theirs) <= BEGINNING else ()
+    ours = tuple((name, text.encode()) for name, text in headers.items())
+    return Outgoing(Topic.DEAD_LETTERS, source.encode(), value, 0, (*theirs, *ours))
+
+
+def _size(headers: tuple[tuple[str, bytes], ...]) -> int:
+    return sum(len(name.encode()) + len(value) for name, value in headers)
