@@ -24,7 +24,7 @@ from benchmarks.workload import PREDICTIONS_A_SECOND, generate, location
 HORIZON = timedelta(days=30)
 """Longer than the run, so that everything is kept."""
 PREFIX = f"benchmark-memory{os.getpid()}:"
-WARM = 10_000
+WARM = 50_000
 """Predictions after which growth is measured: by then all code is loaded and every buffer has its size."""
 FORMS = {"waiting for its outcome": False, "with its outcome": True}
 
@@ -37,7 +37,7 @@ class Scale:
     size: int
 
 
-FULL, QUICK = Scale(1_000_000, 20_000), Scale(4_000, 200)
+FULL, QUICK = Scale(1_000_000, 2_000), Scale(4_000, 200)
 
 
 def measure(scale: Scale, progress: Progress, redis_url: str) -> Result:
@@ -119,9 +119,9 @@ def _result(scale: Scale, rows: list[list[Cell]], figures: dict[str, float]) -> 
         rows=rows,
         figures=figures,
         notes=[
-            "Growth of a process that does nothing else, after its first predictions: resident memory, then in a "
-            "second run the allocations that are still alive (traced). Arrays: bytes of every numpy array reached from "
-            "the monitor's work.",
+            f"Growth of a process that does nothing else, in steps of {scale.size:,} records, after its first "
+            "predictions: resident memory, then in a second run the allocations that are still alive (traced). Arrays: "
+            "bytes of every numpy array reached from the monitor's work.",
             "Redis: `MEMORY USAGE ... SAMPLES 0` summed over all keys of the unit, written by the store of the loop.",
         ],
         workload=location()[1],

@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from benchmarks import feeding
 from benchmarks.measure import Progress, Spent, Stopwatch, median, rounds, settled
 from benchmarks.results import Cell, Column, Result
 from benchmarks.watched import METRICS, MemoryCatalog, Timing, declarations, deployment, reference_baseline, spec_text
 from benchmarks.workload import START_MS, Workload, generate, location
-from driftline.control.published import Published
 from driftline.control.work import ControlWork
 from driftline.events.admin import Progress as Decided
 from driftline.events.base import Millis
@@ -89,7 +89,7 @@ def _contender(
     name = "no window" if span == every and every > 2 * HORIZON else f"{span // PANE}"
 
     def run() -> Spent:
-        work = ControlWork(catalog, 0, lambda *_: None, _ignore, lambda *_: Published())
+        work = ControlWork(catalog, 0, lambda *_: None, _ignore, _not_asked)
         watch = Stopwatch()
         reports = asyncio.run(_decide(work, published))
         told[name] = reports
@@ -100,6 +100,10 @@ def _contender(
 
 async def _ignore(_: Decided) -> None:
     """Nobody waits for control's progress here."""
+
+
+def _not_asked(*_: object) -> Any:
+    raise AssertionError("a work that is not started does not ask what has been published before")
 
 
 async def _decide(work: ControlWork, published: Sequence[Record]) -> int:
