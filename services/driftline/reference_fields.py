@@ -150,6 +150,7 @@ FIELDS: dict[str, dict[str, str]] = {
     "Deployment": {
         "clock": "Whether the broker's clock stamps arrivals, or the events'.",
         "slice": "Length of a slice.",
+        "max_stall": "For how long control waits for a source partition that stays away; never with `clock: events`.",
         "partitions": "Of the input topics and of slices.",
         "shards": "Of control.",
     },

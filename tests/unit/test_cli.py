@@ -19,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisGone
 from driftline.cli import main as main_module
 from driftline.cli.main import cli, main
 from driftline.errors import DeploymentError, Unreachable
+from driftline.events.alerts import SliceSpan
 from driftline.platform import living, status, topics
 from driftline.platform.heartbeat import Beat
 from driftline.platform.local import servers
@@ -123,6 +124,19 @@ def test_a_slice_that_is_no_length_of_time_is_refused_by_its_option(value, capsy
     assert code == 2
     assert "Invalid value for '--slice'" in said
     assert value in said
+
+
+def test_missing_slices_are_accepted_in_every_shard_and_a_refusal_is_a_sentence(capsys, monkeypatch):
+    answers = [SimpleNamespace(accepted=True, reason="accepted")]
+    asked = []
+    monkeypatch.setattr("driftline.cli.slices.settings_module.load", lambda: None)
+    monkeypatch.setattr("driftline.cli.slices.accept_missing", lambda *about: asked.append(about) or answers)
+    told = CliRunner().invoke(cli, ["slices", "accept", "3", "120", "127"])
+    assert told.output == "control goes on without slices 120 to 127 of partition 3\n"
+    assert asked[0][1] == SliceSpan(partition=3, first=120, last=127)
+    answers.append(SimpleNamespace(accepted=False, reason="no such slices are missing"))
+    code, said = ended(capsys, monkeypatch, "slices", "accept", "3", "120", "127")
+    assert (code, said) == (1, "driftline: refused: no such slices are missing\n")
 
 
 @pytest.mark.parametrize("error", [KafkaTimeoutError("127.0.0.1:1"), RedisGone("refused"), Unreachable("gone")])

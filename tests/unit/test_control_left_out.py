@@ -11,6 +11,7 @@ from tests.timeline.shards import (
     catalog,
     delta,
     play,
+    read_published,
 )
 
 from driftline.events.alerts import AlertKind, Severity, SliceSpan
@@ -198,3 +199,32 @@ def test_a_provisional_alert_waits_for_a_partition_that_is_left_out():
     log.until(9)
     shard.run()
     assert lines(shard.outbox)[1:] == ["left-out resolved back", "range:x resolved not-confirmed provisional"]
+
+
+def test_what_was_published_is_found_with_its_ids_its_last_decision_time_and_who_was_left_out():
+    log, shard = stuck()
+    move(log, shard, 4, 8)
+    log.until(9)
+    shard.run()
+    move(log, shard, 10, 14)
+    found = read_published(shard.outbox)
+    assert found.left_out == [
+        SliceSpan(partition=1, first=4, last=9),
+        SliceSpan(partition=1, first=10, last=None),
+    ]
+    assert found.until == max(r.revision for r in reports(shard))
+    assert len(found.ids) == len(shard.outbox)
+
+
+def test_a_work_that_was_not_told_of_records_as_they_came_looks_at_them_when_it_cuts():
+    class Forgetful(Shard):
+        def fetch(self, source, count):
+            told, self.work.at_once = self.work.at_once, lambda records: []
+            super().fetch(source, count)
+            self.work.at_once = told
+
+    log, shard = stuck()
+    move(log, shard, 4, 8)
+    log.until(12)
+    unbroken = play(log)
+    assert Forgetful(log, catalog()).run().outbox == unbroken.outbox

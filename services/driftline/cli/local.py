@@ -42,6 +42,13 @@ def _deployment_options(command: Any) -> Any:
     for option in (
         click.option("--clock", type=click.Choice(["live", "events"]), default="live", show_default=True),
         click.option("--slice", "slice_length", type=DURATION, default="1s", show_default=True, help="unit of time"),
+        click.option(
+            "--max-stall",
+            type=DURATION,
+            default="1m",
+            show_default=True,
+            help="a partition that stays away for longer is left out until it is back (clock live)",
+        ),
         click.option("--partitions", type=click.IntRange(1), default=4, show_default=True, help="of the input topics"),
         click.option("--shards", type=click.IntRange(1), default=1, show_default=True, help="of control"),
         click.option("--retention", type=DURATION, default="14d", show_default=True, help="of the raw topics"),
