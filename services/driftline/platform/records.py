@@ -53,8 +53,12 @@ class Outgoing:
     timestamp: Millis | None = None
 
 
+LETTER_PREFIX = "driftline."
+"""Begins the headers that a dead letter has beside those of its record."""
+
+
 def dead_letter(record: Record, why: InvalidRecord) -> Outgoing:
-    """The record as it came, with where it stood and why it could not be used."""
+    """The record as it came, with where it stood and why it could not be used; its key becomes a header."""
     source = f"{record.source.topic.value}-{record.source.partition}"
     headers = {
         "driftline.reason": why.reason,
@@ -66,4 +70,6 @@ def dead_letter(record: Record, why: InvalidRecord) -> Outgoing:
         "driftline.at": iso(record.arrival),
     }
     ours = tuple((name, value.encode()) for name, value in headers.items())
+    if record.key is not None:
+        ours += (("driftline.key", record.key),)
     return Outgoing(Topic.DEAD_LETTERS, source.encode(), record.value, 0, (*record.headers, *ours))
