@@ -16,15 +16,19 @@ from kafka.errors import CoordinatorNotAvailableError, KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from redis.exceptions import ConnectionError as RedisGone
 
+from driftline.cli import local
 from driftline.cli import main as main_module
+from driftline.cli.asking import make_sure
 from driftline.cli.main import cli, main
-from driftline.errors import DeploymentError, Unreachable
+from driftline.errors import DeploymentError, DriftlineError, Unreachable
 from driftline.events.alerts import SliceSpan
+from driftline.events.base import iso
 from driftline.platform import living, status, topics
 from driftline.platform.heartbeat import Beat
 from driftline.platform.local import servers
 from driftline.platform.settings import Settings
 from driftline.platform.status import Lag
+from driftline.platform.telemetry import Vitals
 
 SPEC = """\
 model: m
@@ -76,7 +80,9 @@ def test_a_spec_is_shown_with_every_default_and_needs_no_server(tmp_path):
     assert (shown["horizon"], shown["metrics"]) == ("P2D", ["accuracy", "auc", "log_loss", "f1"])
 
 
-@pytest.mark.parametrize("command", [["status"], ["topics", "create"], ["topics", "check"], ["models", "list"]])
+@pytest.mark.parametrize(
+    "command", [["status"], ["topics", "create"], ["topics", "check"], ["models", "list"], ["partitions", "list"]]
+)
 def test_without_servers_every_command_says_how_to_start_them(command, capsys, monkeypatch):
     code, said = ended(capsys, monkeypatch, *command)
     assert code == 1
@@ -190,6 +196,58 @@ def beat(age_ms: int = 0, last_event_age_ms: int | None = 0, slot: str = "0", no
 )
 def test_progress_is_told_from_heartbeat_process_and_lag(found, process, lag, progress):
     assert status._worker("monitor", found, process, lag).progress == progress
+
+
+def vitals(**changes) -> Vitals:
+    known = {
+        "lag": 4,
+        "behind_s": 1.4,
+        "behind": False,
+        "kept": 41,
+        "dead_letters": 3,
+        "refused": 1,
+        "missing": 0,
+        "metrics": "127.0.0.1:9",
+        "stopped": {},
+    }
+    return Vitals(**known | changes)
+
+
+@pytest.mark.parametrize(
+    ("figures", "progress"),
+    [
+        (vitals(), "ok"),
+        (vitals(behind=True), "behind"),
+        (vitals(stopped={"monitor:3": "gap"}), "standing still"),
+        (vitals(behind=True, stopped={"monitor:3": "gap"}), "standing still"),
+    ],
+)
+def test_a_worker_says_itself_that_it_does_not_keep_up_or_stands_still(figures, progress):
+    found = replace(beat(), vitals=figures, memory=61_000_000)
+    assert status._worker("monitor", found, RUNNING, Lag(1_000, long=False)).progress == progress
+
+
+def test_what_a_worker_measures_is_shown_and_a_unit_that_stands_still_is_a_problem(settings, monkeypatch):
+    why = "gap: records 5 to 9 of predictions-3 are gone; `driftline partitions accept-gap monitor 3`"
+    found = replace(beat(), vitals=vitals(stopped={"monitor:3": why}), memory=61_000_000)
+    monkeypatch.setattr(status, "read_heartbeats", lambda _: [found])
+    monkeypatch.setattr(status, "_lags", lambda _: {"monitor": Lag(1_000, long=False)})
+    monkeypatch.setattr(local.settings_module, "load", lambda: settings)
+    monkeypatch.setattr(local, "_stack", lambda: SimpleNamespace(processes=list))
+    shown = CliRunner().invoke(cli, ["status"]).output
+    assert f"monitor:3 stands still: {why}" in shown
+    (line,) = [line for line in shown.splitlines() if line.strip().startswith("monitor-0")]
+    assert line.split()[1:] == ["7", "standing", "still", "4", "1", "s", "41", "61", "MB", "3", "5", iso(NOW)]
+    told = json.loads(CliRunner().invoke(cli, ["status", "--json"]).output)
+    (worker,) = [w for w in told["workers"] if w["service"] == "monitor"]
+    assert (worker["lag"], worker["kept"], worker["memory"], worker["refused"]) == (4, 41, 61_000_000, 1)
+    assert (worker["behind_s"], worker["metrics"], worker["stopped"]) == (1.4, "127.0.0.1:9", {"monitor:3": why})
+
+
+def test_nothing_is_done_where_nobody_can_be_asked():
+    with pytest.raises(DriftlineError, match="nothing was done: there is nobody to ask; say --yes"):
+        make_sure("Sure?", yes=False)
+    make_sure("Sure?", yes=True)
 
 
 @pytest.fixture
