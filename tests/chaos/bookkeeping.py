@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -41,6 +41,7 @@ class Raw(NamedTuple):
     key: bytes | None
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
+    stamp: int = -1
 
     def header(self, name: str) -> str | None:
         """The first header of this name, as text."""
@@ -70,6 +71,14 @@ class Pane:
         """Without what came to nothing."""
         cells = {cell: n for cell, n in self.cells.items() if n}
         return self.bins, cells, {"log_loss": self.log_loss} if self.log_loss else {}
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What holds where reading begins: revisions in force by model, and bins by model and version."""
+
+    specs: Mapping[str, int] = field(default_factory=dict)
+    bins: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass
@@ -114,9 +123,25 @@ class Expected:
     valid: Counter[str] = field(default_factory=Counter)
     """Valid events by topic, repeats included."""
 
+    def replace_between(self, other: Expected, before: int, until: int) -> None:
+        """Of the slices after `before` and before `until`, take what `other` says."""
+        inside = range(before + 1, until)
+        pairs: tuple[tuple[Any, Any], ...] = (
+            (self.panes, other.panes),
+            (self.counters, other.counters),
+            (self.breaches, other.breaches),
+        )
+        for mine, theirs in pairs:
+            for name in [name for name in mine if name[1] in inside]:
+                del mine[name]
+            mine.update({name: found for name, found in theirs.items() if name[1] in inside})
+
 
 class Bookkeeper:
-    """Reads one partition of both input topics."""
+    """Reads one partition of both input topics.
+
+    `broken`: what a record must not contain, because a step was made to raise at it.
+    """
 
     def __init__(
         self,
@@ -125,15 +150,18 @@ class Bookkeeper:
         specs: Mapping[tuple[str, int], Spec],
         baselines: Mapping[str, Mapping[str, Any]],
         expected: Expected,
+        beginning: Beginning | None = None,
+        broken: Collection[bytes] = (),
     ) -> None:
         self._partition = partition
         self._slice_ms = slice_ms
         self._specs = specs
         self._baselines = baselines
         self._expected = expected
-        self._in_force: dict[str, int] = {}
+        self._in_force: dict[str, int] = dict(beginning.specs) if beginning else {}
         self._coming: list[tuple[int, str, int]] = []
-        self._bins: dict[tuple[str, str], str] = {}
+        self._bins: dict[tuple[str, str], str] = dict(beginning.bins) if beginning else {}
+        self._broken = broken
         self._layouts: dict[str, Layout] = {}
         self._predictions: dict[tuple[str, str], dict[str, Prediction]] = defaultdict(dict)
         self._outcomes: dict[tuple[str, str], list[Truth]] = defaultdict(list)
@@ -156,6 +184,8 @@ class Bookkeeper:
             if mark is not None:
                 self._take_mark(record.topic, mark, number)
                 return
+            if any(text in record.value for text in self._broken):
+                raise BadRecordError("step-failed")
             content_type = record.header("content-type")
             if content_type == COLUMNS and record.topic == "predictions":
                 for row, found in enumerate(read_columns(record.value)):

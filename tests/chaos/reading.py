@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,8 +59,27 @@ def _take(found: dict[int, list[Raw]], topic: str, records: Sequence[Any]) -> No
         arrival = max(arrival, record.timestamp)
         headers = tuple((name, value or b"") for name, value in record.headers or ())
         of_partition.append(
-            Raw(topic, record.partition, record.offset, arrival, record.key, record.value or b"", headers)
+            Raw(
+                topic,
+                record.partition,
+                record.offset,
+                arrival,
+                record.key,
+                record.value or b"",
+                headers,
+                record.timestamp,
+            )
         )
+
+
+def arriving(records: Iterable[Raw]) -> list[Raw]:
+    """The same records, some of which may have been left out: arrival is the highest stamp of those that are read."""
+    found: list[Raw] = []
+    arrival = -1
+    for record in sorted(records, key=lambda r: r.offset):
+        arrival = max(arrival, record.stamp)
+        found.append(record._replace(arrival=arrival))
+    return found
 
 
 def read_deployment(bootstrap: str, prefix: str) -> Deployment:

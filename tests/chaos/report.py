@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.chaos.stage import Stage
 from tests.chaos.verdict import Verdict
@@ -64,16 +65,19 @@ HEADINGS = (
 )
 
 
-def conclude(stage: Stage, faults: int, recoveries: Sequence[float] = (), notes: Sequence[str] = ()) -> Result:
-    """Stop the workers of a stage on which everything has been applied, and let the oracle look."""
+def conclude(
+    stage: Stage, faults: int, recoveries: Sequence[float] = (), notes: Sequence[str] = (), **options: Any
+) -> Result:
+    """Stop the workers of a stage on which everything has been applied, and let the oracle look.
+
+    `options` are those of `verifier.verify`.
+    """
     for machine in stage.machines:
         machine.stop()
-    verdict = verify(stage.settings.bootstrap, stage.settings.prefix)
+    verdict = verify(stage.settings.bootstrap, stage.settings.prefix, **options)
     assert verdict.predictions, "nothing was counted"
-    ended = f"workers that ended by themselves: {stage.ended_by_themselves}"
-    return Result(
-        stage.name, verdict, faults, list(recoveries), [*notes, *([ended] if stage.ended_by_themselves else [])]
-    )
+    ended = [f"workers that ended by themselves: {stage.ended_by_themselves}"] if stage.ended_by_themselves else []
+    return Result(stage.name, verdict, faults, list(recoveries), [*notes, *ended])
 
 
 def table(results: Sequence[Result]) -> str:

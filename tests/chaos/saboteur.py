@@ -31,16 +31,22 @@ INPUTS = ("predictions", "outcomes")
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """Strike at the `nth` call of `call` (of `unit`, where the call names one), before or after it.
 
-    `do`: `kill` or `stop` this process, let this call `wait` for `seconds`. `flag` is a file made at that moment.
+    `do`: `kill` or `stop` this process, let this call `wait` for `seconds`, or let every step `raise` that is given a
+    record with `text` in it. `flag` is a file made at that moment.
     """
 
     call: Literal["load", "fetch", "cut", "step", "write", "send", "clear", "commit"]
     when: Literal["before", "after"] = "before"
     nth: int = 1
     unit: str = ""
-    do: Literal["kill", "stop", "wait"] = "kill"
+    do: Literal["kill", "stop", "wait", "raise"] = "kill"
     seconds: float = 0.0
     flag: str = ""
+    text: str = ""
+
+
+class Bug(Exception):
+    """What a step raises that has been made to."""
 
 
 def armed(*faults: Fault) -> dict[str, str]:
@@ -144,6 +150,7 @@ class Watched:
     def __init__(self, work: Any, saboteur: Saboteur) -> None:
         self._work = work
         self._saboteur = saboteur
+        self._refused: Any = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._work, name)
@@ -155,9 +162,22 @@ class Watched:
             return self._between("cut", lambda: counts)
         return counts
 
-    def step(self, *args: Any, **options: Any) -> Any:
+    def refuse(self, records: Any) -> None:
+        """See `Work.refuse`."""
+        self._refused = records
+        self._work.refuse(records)
+
+    def step(self, taken: Any, *args: Any, **options: Any) -> Any:
         """The pure step."""
-        return self._between("step", lambda: self._work.step(*args, **options))
+        fault = self._saboteur._fault
+        if fault.do == "raise":
+            for record in (record for records in taken.values() for record in records):
+                refused = (record.source, record.offset) in self._refused
+                if not refused and fault.text.encode() in (record.value or b""):
+                    self._saboteur._strike()
+                    raise Bug(f"made to raise at offset {record.offset}")
+            return self._work.step(taken, *args, **options)
+        return self._between("step", lambda: self._work.step(taken, *args, **options))
 
     def _between(self, call: str, work: Callable[[], Any]) -> Any:
         hit = self._saboteur._hits(call, "")

@@ -154,6 +154,11 @@ class Stage:
         self._now = end // SLICE_MS * SLICE_MS
         self._pass_time()
 
+    def pass_time(self, milliseconds: int) -> None:
+        """With the clock of events: so much time passes in which nothing comes."""
+        self._now += milliseconds // SLICE_MS * SLICE_MS
+        self._pass_time()
+
     def _pass_time(self) -> None:
         """With the clock of events: nothing more comes before now. `ends` does not count what says so."""
         if not self.live:
@@ -187,12 +192,11 @@ class Stage:
 
     # --- who works ---
 
-    def worker(
-        self, slot: int = 0, module: Sequence[str] = MONITOR, name: str = "monitor", **environment: str
-    ) -> Machine:
-        """A worker, started."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings, for a process."""
         settings = self.settings
-        known = {
+        return {
             "DRIFTLINE_BOOTSTRAP": settings.bootstrap,
             "DRIFTLINE_REDIS_URL": settings.redis_url,
             "DRIFTLINE_PREFIX": settings.prefix,
@@ -200,8 +204,13 @@ class Stage:
             "DRIFTLINE_ARCHIVE_DIR": str(settings.archive_dir),
             "DRIFTLINE_ARTIFACT_DIR": str(settings.artifact_dir),
         }
-        log = settings.state_dir / f"{name}-{slot}-{len(self.machines)}.log"
-        machine = worker(f"{name}-{slot}", module, known | environment, log, slot)
+
+    def worker(
+        self, slot: int = 0, module: Sequence[str] = MONITOR, name: str = "monitor", **environment: str
+    ) -> Machine:
+        """A worker, started."""
+        log = self.settings.state_dir / f"{name}-{slot}-{len(self.machines)}.log"
+        machine = worker(f"{name}-{slot}", module, self.environment | environment, log, slot)
         self.machines.append(machine)
         machine.start()
         return machine

@@ -21,6 +21,8 @@ class Verdict:
     relayed_again: int = 0
     reports: int = 0
     differences: list[str] = field(default_factory=list)
+    letters: dict[tuple[str, int, int, int], str] = field(default_factory=dict)
+    """The reason of each dead letter, by topic, partition, offset and row."""
     notices: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What partitions said of themselves on `slices`, by id."""
 

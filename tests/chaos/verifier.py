@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.bookkeeping import Bookkeeper, Expected, Pane, PaneKey, Raw
-from tests.chaos.reading import Deployment, is_tick, read_deployment, read_topic
+from tests.chaos.bookkeeping import Beginning, Bookkeeper, Expected, Pane, PaneKey, Raw
+from tests.chaos.reading import Deployment, arriving, is_tick, read_deployment, read_topic
 from tests.chaos.verdict import Verdict
 from tests.chaos.windows import check_reports
+
+RawTopics = Mapping[str, Mapping[int, Sequence[Raw]]]
+INPUTS = ("predictions", "outcomes")
 
 
 @dataclass
@@ -36,28 +39,60 @@ ONE_IN = 64
 """Of the ids, so many are looked at for the partition in which they stand: which ones is not part of the contract."""
 
 
-def verify(bootstrap: str, prefix: str) -> Verdict:
-    """Compare a deployment whose workers have finished and stand still."""
-    deployment = read_deployment(bootstrap, prefix)
-    topics = ("predictions", "outcomes", "slices", "dead-letters", "metrics")
-    raw = {topic: read_topic(bootstrap, prefix, topic) for topic in topics}
-    return compare(deployment, raw)
+@dataclass(frozen=True)
+class Rebuilt:
+    """Redis was emptied when Kafka no longer held everything.
+
+    `before`: the last slice that was published with everything known. `exact_from`: the slice from which on what is
+    gone no longer matters. `beginning`: what holds at the earliest records kept.
+    """
+
+    before: int
+    exact_from: int
+    beginning: Beginning
 
 
-def compare(deployment: Deployment, raw: Mapping[str, Mapping[int, Sequence[Raw]]]) -> Verdict:
-    """`verify` of records in hand, by topic and partition."""
+TOPICS = ("predictions", "outcomes", "slices", "dead-letters", "metrics")
+
+
+def read_raw(bootstrap: str, prefix: str) -> dict[str, dict[int, list[Raw]]]:
+    """All that stands in the topics that the oracle reads."""
+    return {topic: read_topic(bootstrap, prefix, topic) for topic in TOPICS}
+
+
+def verify(
+    bootstrap: str,
+    prefix: str,
+    broken: Collection[bytes] = (),
+    gone: RawTopics | None = None,
+    rebuilt: Rebuilt | None = None,
+) -> Verdict:
+    """Compare a deployment whose workers have finished and stand still. The options are those of `compare`."""
+    return compare(read_deployment(bootstrap, prefix), read_raw(bootstrap, prefix), broken, gone, rebuilt)
+
+
+def compare(
+    deployment: Deployment,
+    raw: RawTopics,
+    broken: Collection[bytes] = (),
+    gone: RawTopics | None = None,
+    rebuilt: Rebuilt | None = None,
+) -> Verdict:
+    """`verify` of records in hand, by topic and partition.
+
+    `broken`: texts; a record with one of them made a step raise. `gone`: records that were read before Kafka let go of
+    them, to be put before those that it has. Where state was `rebuilt` without them, what is published until they no
+    longer matter is what a reading of the records kept gives.
+    """
     verdict = Verdict()
-    published = read_slices(raw["slices"], verdict)
-    expected = Expected()
-    for number in range(deployment.partitions):
-        inputs = (raw["predictions"].get(number, ()), raw["outcomes"].get(number, ()))
-        last = max((r.arrival for records in inputs for r in records if not is_tick(r)), default=-1)
-        upto = published.upto.get(number, -1)
-        if last // deployment.slice_ms > upto:
-            verdict.differ(f"partition {number} is finished up to", last // deployment.slice_ms, upto)
-        bookkeeper = Bookkeeper(number, deployment.slice_ms, deployment.specs, deployment.baselines, expected)
-        bookkeeper.read(*inputs, until=(max(upto, last // deployment.slice_ms) + 1) * deployment.slice_ms)
+    published = read_slices(raw["slices"], verdict, rebuilt)
+    whole = {topic: _joined((gone or {}).get(topic, {}), raw[topic]) for topic in INPUTS}
+    expected = _expected(deployment, whole, published, Beginning(), broken, verdict)
+    if rebuilt is not None:
+        after = _expected(deployment, raw, published, rebuilt.beginning, broken, verdict)
+        expected.replace_between(after, rebuilt.before, rebuilt.exact_from)
     verdict.predictions, verdict.outcomes = len(expected.predictions), expected.outcomes_joined
+    verdict.letters = {place: reason for place, (reason, _) in expected.letters.items()}
     _compare_panes(expected, published, verdict)
     _compare_counters(expected, published, verdict)
     _compare_letters(expected, raw["dead-letters"], verdict)
@@ -65,8 +100,41 @@ def compare(deployment: Deployment, raw: Mapping[str, Mapping[int, Sequence[Raw]
     return verdict
 
 
-def read_slices(partitions: Mapping[int, Sequence[Raw]], verdict: Verdict) -> Published:
-    """Add up the slices; a repeat must be the same bytes, and nothing may come after it was said to be finished."""
+def _joined(gone: Mapping[int, Sequence[Raw]], kept: Mapping[int, Sequence[Raw]]) -> dict[int, list[Raw]]:
+    return {
+        n: arriving([*gone.get(n, ()), *kept.get(n, ())]) if n in gone else list(kept.get(n, ()))
+        for n in {*gone, *kept}
+    }
+
+
+def _expected(
+    deployment: Deployment,
+    raw: RawTopics,
+    published: Published,
+    beginning: Beginning,
+    broken: Collection[bytes],
+    verdict: Verdict,
+) -> Expected:
+    """What the inputs say, as far as they have been published; all of them must have been."""
+    expected = Expected()
+    for number in range(deployment.partitions):
+        inputs = (raw["predictions"].get(number, ()), raw["outcomes"].get(number, ()))
+        last = max((r.arrival for records in inputs for r in records if not is_tick(r)), default=-1)
+        upto = published.upto.get(number, -1)
+        if last // deployment.slice_ms > upto:
+            verdict.differ(f"partition {number} is finished up to", last // deployment.slice_ms, upto)
+        bookkeeper = Bookkeeper(
+            number, deployment.slice_ms, deployment.specs, deployment.baselines, expected, beginning, broken
+        )
+        bookkeeper.read(*inputs, until=(max(upto, last // deployment.slice_ms) + 1) * deployment.slice_ms)
+    return expected
+
+
+def read_slices(partitions: Mapping[int, Sequence[Raw]], verdict: Verdict, rebuilt: Rebuilt | None = None) -> Published:
+    """Add up the slices; a repeat must be the same bytes, and nothing may come after it was said to be finished.
+
+    What is `rebuilt` without all that was known may repeat otherwise what was published before; it does not count.
+    """
     published = Published()
     for number, records in partitions.items():
         seen: dict[tuple[int, int, int], bytes] = {}
@@ -83,15 +151,18 @@ def read_slices(partitions: Mapping[int, Sequence[Raw]], verdict: Verdict) -> Pu
             name = (event["slice"], event["shard"], event.get("part", 0))
             if name in seen:
                 verdict.relayed_again += 1
-                if seen[name] != record.value:
+                if seen[name] != record.value and rebuilt is None:
                     verdict.differ(f"slice {number}/{name} relayed again", seen[name][:200], record.value[:200])
                 continue
-            if event["partition"] != number or event["slice"] <= upto:
+            if rebuilt is not None and event["slice"] <= min(upto, rebuilt.before):
+                continue
+            if event["partition"] != number or (event["slice"] <= upto and rebuilt is None):
                 verdict.differ(f"slice {number}/{name} comes", f"in its place, after {upto}", f"at {record.offset}")
             seen[name] = record.value
             _add(published, event)
         published.upto[number] = upto
-        _check_chain(number, [json.loads(value) for value in seen.values()], verdict)
+        if rebuilt is None:
+            _check_chain(number, [json.loads(value) for value in seen.values()], verdict)
     return published
 
 
