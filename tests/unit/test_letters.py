@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from driftline.errors import InvalidRecord
@@ -74,11 +76,8 @@ def test_a_record_that_failed_again_keeps_the_place_of_the_original():
 
 def test_each_original_is_put_back_once_whatever_became_of_it():
     first, repeated = letter(), letter(offset=1)
-    descendant = read_letter(
-        written(
-            dead_letter(record(offset=90, headers=((REPLAYED_HEADER, b"predictions/1/7"),)), InvalidRecord("x", ""))
-        )
-    )
+    failed_again = record(offset=90, headers=((REPLAYED_HEADER, b"predictions/1/7"),))
+    descendant = read_letter(written(dead_letter(failed_again, InvalidRecord("too-old", ""))))
     assert places([first, repeated, descendant]) == ["predictions/1/7"]
 
 
@@ -107,6 +106,12 @@ def test_rows_of_one_record_that_hold_the_whole_of_it_are_put_back_once_and_rows
 )
 def test_what_driftline_wrote_itself_or_fits_nowhere_is_never_put_back(own):
     assert places([letter(**own)], again=True) == []
+
+
+def test_one_of_which_only_the_beginning_was_kept_is_never_put_back():
+    outgoing = dead_letter(record(), InvalidRecord("not-an-event", ""))
+    cut = read_letter(written(replace(outgoing, headers=(*outgoing.headers, ("driftline.size", b"9000000")))))
+    assert places([cut], again=True) == []
 
 
 def test_marks_and_descendants_both_say_what_has_been_replayed(monkeypatch):

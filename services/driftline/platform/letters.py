@@ -34,7 +34,8 @@ SEND_S = 60.0
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """One dead letter. `offset`: its own, `topic` to `row`: of the record. `place` names the original for good.
 
-    `at`: when it was written. `model` is None where the bytes tell none.
+    `at`: when it was written. `model` is None where the bytes tell none. `cut`: the record was too large to be written
+    down once more, and this is only its beginning.
     """
 
     offset: int
@@ -51,6 +52,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
     mark: bool
+    cut: bool
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def to_replay(found: Iterable[Letter], replayed: set[str], again: bool, partitio
     whole: set[tuple[str, int, int, int]] = set()
     for letter in found:
         ours = letter.topic not in REPLAYABLE or letter.mark
-        if ours or letter.partition >= partitions:
+        if ours or letter.cut or letter.partition >= partitions:
             continue
         known = (letter.topic, letter.partition, letter.record_offset, hash(letter.value))
         if letter.place not in done and known not in whole:
@@ -183,6 +185,7 @@ def read_letter(record: Record) -> Letter | None:
         value=record.value or b"",
         headers=theirs,
         mark=any(name == MARK_HEADER for name, _ in theirs),
+        cut=f"{LETTER_PREFIX}size" in ours,
     )
 
 
