@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.driftline-setup
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+NOT_INSTALLED := "setup: the packages could not be installed, for the reason above; check the network, or name a mirror in PIP_INDEX_URL, and run it again"
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
@@ -16,8 +18,8 @@ $(STAMP): requirements/build.txt requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Driftline needs Python >= 3.11; set PYTHON=/path/to/python")'
 	@echo "setting up .venv (a minute or two, once)"
 	@$(PYTHON) -m venv .venv || { echo "no venv module: install python3-venv, or set PYTHON" >&2; exit 1; }
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar on --require-hashes -r requirements/build.txt -r requirements/dev.txt
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@$(PIP) --progress-bar on --require-hashes -r requirements/build.txt -r requirements/dev.txt || { echo $(NOT_INSTALLED) >&2; exit 1; }
+	@$(PIP) --no-deps --no-build-isolation -e . || { echo $(NOT_INSTALLED) >&2; exit 1; }
 	@touch $@
 
 test: setup  ## every test: fast ones first, then those with a real Kafka and Redis

@@ -19,6 +19,7 @@ from benchmarks.results import RESULTS, Result, load, to_console
 from benchmarks.servers import Failed
 from benchmarks.workload import location
 from driftline.errors import DriftlineError
+from driftline.platform.local.stack import interrupt_on_signals
 
 WIDTH = 160
 EXPECTED = (Failed, WrongAnswer, DriftlineError, ValueError)
@@ -176,12 +177,13 @@ def _tell(results: list[Result], as_json: bool, save: bool) -> None:
 
 def main() -> None:
     """Run the command; what goes wrong on purpose is a sentence on standard error and exit code 1."""
+    interrupt_on_signals()
     path, sentence = location()
     if path is None:
         click.echo(f"benchmarks: {sentence}", err=True)
     try:
         cli(standalone_mode=False)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         sys.exit(130)
     except click.ClickException as error:
         error.show()

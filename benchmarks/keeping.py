@@ -9,7 +9,6 @@ import asyncio
 import gc
 import sys
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from benchmarks import feeding, spool
 from benchmarks.measure import resident_bytes
 from benchmarks.watched import MemoryCatalog, Timing, deployment
 from benchmarks.workload import START_MS
+from driftline.monitor.work import MonitorWork
 from driftline.platform.changes import Changes
 from driftline.platform.store import RedisStore
 
@@ -56,26 +56,31 @@ async def keep(job: Job) -> Kept:
     store = _Stored(client, job.prefix) if client else None
     work = feeding.new_work(catalog)
     length = job.timing.slice_ms
-    batches = spool.read(Path(job.events), START_MS, length, job.with_outcomes)
     seen = warm = before = 0
     if job.traced:
         tracemalloc.start()
-    for batch in _with_first(feeding.first_batch(marks, length), batches):
-        changes: list[Changes] = []
-        await feeding.feed(work, [batch] if batch.events else [], changes.append)
-        if store is not None:
-            for each in changes:
-                await store.write(work.name, each)
+    await _take(work, feeding.first_batch(marks, length), store)
+    for batch in spool.read(Path(job.events), START_MS, length, job.with_outcomes):
+        await _take(work, batch, store)
         seen += len(batch.predictions)
+        del batch  # what has been fed is no part of what is kept
         if not before and seen >= job.warm:
             warm, before = seen, _held(job.traced)
     taken = _held(job.traced) - before
     found = await _redis_bytes(client, job.prefix) if client else None
     if client:
         await client.aclose()
-    return Kept(
-        predictions=seen - len(marks), warm=warm - len(marks), worker=taken, arrays=array_bytes(work), redis=found
-    )
+    return Kept(predictions=seen, warm=warm, worker=taken, arrays=array_bytes(work), redis=found)
+
+
+async def _take(work: MonitorWork, batch: feeding.Batch, store: _Stored | None) -> None:
+    if not batch.events:
+        return
+    changes: list[Changes] = []
+    await feeding.feed(work, [batch], changes.append)
+    for each in changes:
+        if store is not None:
+            await store.write(work.name, each)
 
 
 class _Stored:
@@ -110,11 +115,6 @@ def array_bytes(root: object) -> int:
         elif type(item).__module__ not in ("builtins", "types", "functools") or isinstance(item, list | tuple | dict):
             waiting.extend(gc.get_referents(item))
     return total
-
-
-def _with_first(first: feeding.Batch, rest: Iterator[feeding.Batch]) -> Iterator[feeding.Batch]:
-    yield first
-    yield from rest
 
 
 def _held(traced: bool) -> int:

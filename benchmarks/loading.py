@@ -36,7 +36,7 @@ class Spread:
     def of(cls, workload: Workload, slice_ms: Millis) -> Spread:
         """Where each record goes."""
         predictions, outcomes = workload.records()
-        last = max(records[-1].arrival for records in (predictions, outcomes))
+        last = max(records[-1].arrival for records in (predictions, outcomes) if records)
         return cls(_by_partition(predictions), _by_partition(outcomes), (last // slice_ms + 2) * slice_ms)
 
     def arrivals(self, partition: int) -> list[Millis]:

@@ -48,7 +48,9 @@ def record(label: str, results: Mapping[str, Result]) -> Path:
     at = max((result.at for result in results.values()), default="")
     kept = [then for then in read_history() if then.label != label]
     HISTORY.parent.mkdir(parents=True, exist_ok=True)
-    HISTORY.write_bytes(msgspec.json.format(msgspec.json.encode([*kept, Then(label=label, at=at, figures=figures)])))
+    HISTORY.write_bytes(
+        msgspec.json.format(msgspec.json.encode([*kept, Then(label=label, at=at, figures=figures)]), indent=1) + b"\n"
+    )
     return HISTORY
 
 

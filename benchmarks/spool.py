@@ -28,7 +28,7 @@ def write(workload: Workload, path: Path) -> None:
 
 
 def read(path: Path, begin: Millis, length_ms: Millis, with_outcomes: bool) -> Iterator[Batch]:
-    """The same cut at multiples of `length_ms` from `begin` on."""
+    """The same cut at multiples of `length_ms` from `begin` on. Keeps nothing of a batch that it has given away."""
     end = begin + length_ms
     found: dict[Source, list[Record]] = {PREDICTIONS: [], OUTCOMES: []}
     with path.open("rb") as file:
@@ -38,9 +38,9 @@ def read(path: Path, begin: Millis, length_ms: Millis, with_outcomes: bool) -> I
             if which and not with_outcomes:
                 continue
             while arrival >= end:
-                yield Batch(found[PREDICTIONS], found[OUTCOMES], end)
+                yield Batch(found.pop(PREDICTIONS), found.pop(OUTCOMES), end)
                 found = {PREDICTIONS: [], OUTCOMES: []}
                 end += length_ms
             source = OUTCOMES if which else PREDICTIONS
             found[source].append(Record(source, offset, arrival, arrival, key, value, ()))
-    yield Batch(found[PREDICTIONS], found[OUTCOMES], end)
+    yield Batch(found.pop(PREDICTIONS), found.pop(OUTCOMES), end)

@@ -96,7 +96,11 @@ TARGETS = (
         (Figure("stream", "columns: x single", "ratio", " single"),),
         (2.0,),
         _at_least,
-        (Figure("stream", "columns: predictions/s", "rate", " predictions/s with their outcomes"),),
+        (
+            Figure("stream", "columns: predictions/s", "rate", " predictions/s with their outcomes, which are single"),
+            Figure("stream", "columns alone: x single", "ratio", " single"),
+            Figure("stream", "columns alone: predictions/s", "rate", " predictions/s alone"),
+        ),
         "-",
     ),
     Target(

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from driftline.platform import topics
-from driftline.platform.local.stack import LocalStack
+from driftline.platform.local.stack import SHARING, LocalStack
 from driftline.platform.settings import LocalServers, Settings
+
+for _name, _value in SHARING.items():  # before anything imports scikit-learn
+    os.environ.setdefault(_name, _value)
 
 _numbers = itertools.count(1)
 
@@ -21,7 +24,7 @@ def own_servers(tmp_path_factory: pytest.TempPathFactory):
     if os.environ.get("DRIFTLINE_BOOTSTRAP") and os.environ.get("DRIFTLINE_REDIS_URL"):
         yield None
         return
-    stack = LocalStack(tmp_path_factory.mktemp("servers"))
+    stack = LocalStack(tmp_path_factory.mktemp("servers"), brief=True)
     try:
         stack.start()
         yield stack

@@ -125,6 +125,8 @@ class Loop:
     settings: Settings
     killed: list[tuple[str, int]]
     """(worker, process id) of what was ended with SIGKILL."""
+    sent: int
+    """Events that the replay says it has sent."""
 
     def events(self, topic: Topic, kind):
         """Every event of a topic."""
@@ -153,16 +155,16 @@ def run_loop(servers: LocalServers, own_servers: LocalStack | None, state: Path)
         try:
             stack.start()
             stack.start_workers()
-            killed = drive(settings, stack, own_servers)
+            killed, sent = drive(settings, stack, own_servers)
             wait_until_reached(settings.archive_dir, PARTITIONS, END, 60)
         finally:
             stack.stop()
     assert leftovers(state) == []
-    return Loop(settings, killed)
+    return Loop(settings, killed, sent)
 
 
 def drive(settings, stack, own_servers):
-    """The replay. Returns what was killed: (name, process id)."""
+    """The replay. Returns what was killed, as (name, process id), and how many events were sent."""
     flights = data.load(datetime.fromtimestamp(END / 1000, UTC))
     known = flights[(flights["time"] < RULES_FROM) & flights["outcome"].notna()]
     first = training.make_model().fit(known[list(data.FEATURES)].tail(8000), known["outcome"].astype(str).tail(8000))
@@ -177,7 +179,7 @@ def drive(settings, stack, own_servers):
     of_workers = dict.fromkeys(("monitor", "control"), stack)
     of_servers = dict.fromkeys(("redis", "kafka"), own_servers) if own_servers else {}
     victims = {RULES_FROM + VICTIMS[name] * DAY_MS: (name, of) for name, of in (of_workers | of_servers).items()}
-    killed, now = [], BEGIN
+    killed, sent, now = [], 0, BEGIN
 
     def on_wait(_wait):
         # called while the workers have not decided up to the stretch's end: the victim has work in hand
@@ -196,5 +198,5 @@ def drive(settings, stack, own_servers):
                     apply_spec(settings, flights_spec(), "test")
                     send_all(settings, malformed(now))
                 events = [*application.day(now), *stubborn_events(now), *odd_events(now)]
-                replay.stretch(now + DAY_MS, [event for event in events if event[0] < now + DAY_MS])
-    return killed
+                sent += replay.stretch(now + DAY_MS, [e for e in events if e[0] < now + DAY_MS]).events
+    return killed, sent

@@ -126,13 +126,13 @@ class Producer:
 class Tally:
     """Adds up the numbers that it reads, and repeats each on topic `metrics`.
 
-    `poison` makes a step raise; `pair` does so only after `mate`; `halt` stops the unit on purpose; `leave` is taken by
-    nobody (the cut ends before it). Each step is told to `seen`.
+    `poison` makes a step raise; `pair` does so only after `mate`; `halt` stops the unit on purpose. Each step is told
+    to `seen`.
     """
 
-    name, sources, ticked = "tally:0", (P, OUT), ()
-
-    def __init__(self, seen: list | None = None) -> None:
+    def __init__(self, seen: list | None = None, number: int = 0) -> None:
+        self.name, self.ticked, self._number = f"tally:{number}", (), number
+        self.sources = (Source(Topic.PREDICTIONS, number), Source(Topic.OUTCOMES, number))
         self.seen = seen if seen is not None else []
         self.total, self.mates, self.pardoned = 0, 0, False
         self.refused: dict = {}

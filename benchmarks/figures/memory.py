@@ -24,25 +24,26 @@ from benchmarks.workload import PREDICTIONS_A_SECOND, generate, location
 HORIZON = timedelta(days=30)
 """Longer than the run, so that everything is kept."""
 PREFIX = f"benchmark-memory{os.getpid()}:"
-WARM = 10_000
+WARM = 50_000
 """Predictions after which growth is measured: by then all code is loaded and every buffer has its size."""
 FORMS = {"waiting for its outcome": False, "with its outcome": True}
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How many predictions are kept, and how many records a step takes."""
+    """How many predictions are kept, how many records a step takes, and in which forms."""
 
     predictions: int
     size: int
+    forms: tuple[str, ...]
 
 
-FULL, QUICK = Scale(1_000_000, 20_000), Scale(4_000, 200)
+FULL, QUICK = Scale(1_000_000, 2_000, tuple(FORMS)), Scale(4_000, 200, ("with its outcome",))
 
 
 def measure(scale: Scale, progress: Progress, redis_url: str) -> Result:
     """Each form twice in a process of its own: its resident memory, then its allocations traced."""
-    progress.expect(1 + 2 * len(FORMS))
+    progress.expect(1 + 2 * len(scale.forms))
     progress("writing the workload to a file")
     timing = Timing(slice=timedelta(seconds=scale.size / 2 / PREDICTIONS_A_SECOND), horizon=HORIZON)
     with tempfile.TemporaryDirectory(prefix="driftline-benchmark-") as directory:
@@ -50,12 +51,12 @@ def measure(scale: Scale, progress: Progress, redis_url: str) -> Result:
         declared = _prepare(scale, timing, path)
         rows: list[list[Cell]] = []
         figures: dict[str, float] = {}
-        for name, with_outcomes in FORMS.items():
+        for name in scale.forms:
             job = Job(
                 events=str(path),
                 declared=declared,
                 timing=timing,
-                with_outcomes=with_outcomes,
+                with_outcomes=FORMS[name],
                 traced=False,
                 redis_url=redis_url,
                 prefix=PREFIX,
@@ -119,9 +120,9 @@ def _result(scale: Scale, rows: list[list[Cell]], figures: dict[str, float]) -> 
         rows=rows,
         figures=figures,
         notes=[
-            "Growth of a process that does nothing else, after its first predictions: resident memory, then in a "
-            "second run the allocations that are still alive (traced). Arrays: bytes of every numpy array reached from "
-            "the monitor's work.",
+            f"Growth of a process that does nothing else, in steps of {scale.size:,} records, after its first "
+            "predictions: resident memory, then in a second run the allocations that are still alive (traced). Arrays: "
+            "bytes of every numpy array reached from the monitor's work.",
             "Redis: `MEMORY USAGE ... SAMPLES 0` summed over all keys of the unit, written by the store of the loop.",
         ],
         workload=location()[1],

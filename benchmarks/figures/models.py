@@ -33,7 +33,7 @@ class Scale:
 
 
 FULL = Scale(200_000, (1, 100, 1_000, 10_000), 3, 2_000, 20_000)
-QUICK = Scale(4_000, (1, 100), 1, 20, 400)
+QUICK = Scale(2_000, (1, 10), 1, 10, 400)
 
 
 def measure(scale: Scale, progress: Progress) -> Result:

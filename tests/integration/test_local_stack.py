@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.integration
 
 SERVERS = ("DRIFTLINE_BOOTSTRAP", "DRIFTLINE_REDIS_URL")
 DEADLINE_S = 60.0
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
@@ -51,6 +53,19 @@ def driftline(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
+
+
+def python(state: Path, program: str) -> str:
+    """What a program of the user prints."""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "DRIFTLINE_STATE_DIR": str(state)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout
 
 
 def up(state: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -117,7 +132,7 @@ def predictions(count: int) -> list[Outgoing]:
 
 
 def test_killed_servers_come_back_with_their_data(state):
-    stack = LocalStack(state)
+    stack = LocalStack(state, brief=True)
     settings = seen_from(state, stack.start())
     topics.create(settings)
     send_all(settings, predictions(100))
@@ -145,7 +160,13 @@ def test_killed_servers_come_back_with_their_data(state):
     assert len(list(read_all(settings, Topic.PREDICTIONS))) == 100
 
 
-def test_status_tells_progress_and_down_leaves_nothing(state):
+def in_readme(language: str) -> list[str]:
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+    return [text for of, text in blocks if of == language]
+
+
+def test_the_readme_s_first_prediction_raises_the_alert_that_it_shows_and_down_leaves_nothing(state):
+    """From `driftline up` on, each step at once after the other, as a reader types them."""
     started = up(state)
     output, _ = started.communicate(timeout=2 * DEADLINE_S)
     assert started.returncode == 0, output
@@ -158,7 +179,12 @@ def test_status_tells_progress_and_down_leaves_nothing(state):
         assert set(by_service) == set(WORKERS)
         return answer if all(by_service[service]["progress"] == progress for service in services) else None
 
-    assert wait_until(lambda: told("ok", *WORKERS))["problems"] == []
+    assert told("ok", *WORKERS) is not None
+    (spec,), (send, listen), shown = in_readme("yaml"), in_readme("python"), in_readme("")
+    (state / "monitor.yaml").write_text(spec)
+    assert driftline(state, "apply", str(state / "monitor.yaml")).stdout == "flight-delay@1 is in force\n"
+    assert python(state, send) == ""
+    assert python(state, listen) in shown
     send_all(settings, predictions(40))
 
     # nobody has declared their model: that they became dead letters is the proof that they were taken

@@ -6,50 +6,21 @@ Everything that Driftline says is computed again from the raw topics, with sciki
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 
-import msgspec
 import numpy as np
 import pytest
-from examples.flights.comparison import compare
-from examples.flights.serving import FIRST, MODEL
+from examples.flights.serving import MODEL
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
-from tests.flights_loop import END, RULES_FROM
 
 from driftline.events.alerts import Alert
 from driftline.events.reports import WindowReport
 from driftline.events.retraining import Candidate, Case, ModelState, RetrainRequest, Verdict
-from driftline.events.topics import MARK_HEADER, Topic
+from driftline.events.topics import Topic
 from driftline.platform.archive import query
 from driftline.platform.kafka import read_all
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def raw(loop):
-    """The raw topics, read independently: the first prediction of (model, id, version), and all outcomes by id."""
-    bad = {
-        (
-            dict(r.headers)["driftline.topic"],
-            dict(r.headers)["driftline.partition"],
-            dict(r.headers)["driftline.offset"],
-        )
-        for r in read_all(loop.settings, Topic.DEAD_LETTERS)
-    }
-
-    def good(record):
-        place = (record.source.topic.encode(), str(record.source.partition).encode(), str(record.offset).encode())
-        return record.value and place not in bad and not record.header(MARK_HEADER)
-
-    predictions, outcomes = {}, defaultdict(list)
-    for record in filter(good, read_all(loop.settings, Topic.PREDICTIONS)):
-        event = msgspec.json.decode(record.value)
-        predictions.setdefault((event["model"], event["id"], event["version"]), (record.arrival, event))
-    for record in filter(good, read_all(loop.settings, Topic.OUTCOMES)):
-        event = msgspec.json.decode(record.value)
-        outcomes[event["model"], event["id"]].append((record.arrival, event["time"], record.offset, event["outcome"]))
-    return predictions, outcomes
 
 
 def test_workers_and_servers_were_killed_with_work_in_hand(loop, own_servers):
@@ -157,20 +128,3 @@ def test_the_archive_counts_what_the_monitor_counts(loop, raw):
     ).to_pylist()
     expected = Counter((model, version) for model, _, version in predictions)
     assert {(row["model"], row["version"]): row["n"] for row in archived} == expected
-
-
-def test_the_closing_comparison_of_the_demo_is_what_the_raw_topics_say(loop, raw):
-    predictions, outcomes = raw
-    flights = [e for (model, _, _), (_, e) in predictions.items() if model == MODEL and e["time"] >= RULES_FROM]
-    served = {e["id"]: e for e in flights if e["role"] == "champion" and outcomes[MODEL, e["id"]]}
-    alone = {e["id"]: e for e in flights if e["version"] == FIRST}
-    told = compare(loop.settings, RULES_FROM, END)
-    for side, answers in (("with Driftline", served), ("first model alone", alone)):
-        late = np.array([max(outcomes[MODEL, name])[3] == "late" for name in served])
-        score = np.array([answers[name]["score"] for name in served])
-        called = np.array([answers[name]["prediction"] == "late" for name in served])
-        assert told[side]["flights"] == len(served) > 5_000
-        assert told[side]["auc"] == pytest.approx(roc_auc_score(late, score), abs=1e-9)
-        assert told[side]["log_loss"] == pytest.approx(log_loss(late, score), abs=1e-9)
-        assert told[side]["missed_delays"] == (late & ~called).sum()
-        assert told[side]["false_alarms"] == (called & ~late).sum()

@@ -10,13 +10,26 @@ from types import SimpleNamespace
 
 import msgspec
 
+from driftline.control import published
+from driftline.control.out import OUTPUTS
+from driftline.control.published import Published
 from driftline.control.work import ControlWork
 from driftline.core.binning import default_bins
 from driftline.core.pane import Layout
 from driftline.events.admin import Command, Deployment
+from driftline.events.alerts import Alert
 from driftline.events.base import Event, digest_id, encode
 from driftline.events.retraining import Artifact, Candidate, Recipe, Span, Verdict
-from driftline.events.slices import Breach, PaneDelta, ReadUpTo, Slice
+from driftline.events.slices import (
+    Breach,
+    Notice,
+    PaneDelta,
+    ReadUpTo,
+    Slice,
+    notice_headers,
+    read_up_to_headers,
+    slice_headers,
+)
 from driftline.events.topics import MARK_HEADER, Topic
 from driftline.platform.records import Outgoing, Record, Source
 from driftline.platform.store import Stored
@@ -203,12 +216,11 @@ class ShardLog:
             counters=counters or {},
         )
         self.previous[partition] = number
-        headers = (
-            ("driftline-kind", b"slice"),
-            ("driftline-slice", b"%d" % number),
-            ("driftline-shard", b"%d" % shard),
-        )
-        return self._add(SOURCES[partition], number * QUARTER, encode(value), headers)
+        return self._add(SOURCES[partition], number * QUARTER, encode(value), slice_headers(value))
+
+    def notice(self, told: Notice, shard=0) -> ShardLog:
+        """What a partition says at once."""
+        return self._add(SOURCES[told.partition], told.at, encode(told), notice_headers(told, shard))
 
     def say(self, quarter: float, event: Event) -> ShardLog:
         """A command, candidate or verdict that arrives in the slice of `quarter`."""
@@ -219,12 +231,15 @@ class ShardLog:
         """A record that is no event."""
         return self._add(Source(topic, 0), int(quarter * QUARTER), value)
 
-    def until(self, number: int) -> ShardLog:
-        """All partitions have finished slice `number`, and the other inputs are read past its end."""
-        for partition in range(PARTITIONS):
-            note = encode(ReadUpTo(partition=partition, slice=number))
-            headers = (("driftline-kind", b"upto"), ("driftline-slice", b"%d" % number))
-            self._add(SOURCES[partition], number * QUARTER, note, headers)
+    def until(self, number: int, partitions: Iterable[int] = range(PARTITIONS)) -> ShardLog:
+        """All `partitions` have finished slice `number`, and the other inputs are read past its end."""
+        for partition in partitions:
+            note = ReadUpTo(partition=partition, slice=number)
+            self._add(SOURCES[partition], number * QUARTER, encode(note), read_up_to_headers(note))
+        return self.tick(number)
+
+    def tick(self, number: int) -> ShardLog:
+        """The other inputs are read past the end of slice `number`."""
         for topic in INPUTS:
             self._add(Source(topic, 0), (number + 1) * QUARTER, b"", ((MARK_HEADER, b"tick"),))
         return self
@@ -239,12 +254,13 @@ class ShardLog:
 class Shard:
     """Control at work on a log: reads as told, may be killed and restarted between any two steps."""
 
-    def __init__(self, log: ShardLog, declared: FakeCatalog, published: Iterable[str] = ()) -> None:
+    def __init__(self, log: ShardLog, declared: FakeCatalog, published: Iterable[Outgoing] = ()) -> None:
         self.log = log
         self.declared = declared
-        self.published = set(published)
+        self.published = read_published(published)
         self.stored: dict[str, dict[bytes, bytes]] = {}
         self.outbox: list[Outgoing] = []
+        self.at_once: list[Outgoing] = []
         self.progress: list = []
         self.read = dict.fromkeys(SOURCES, 0)
         self.waiting = {source: deque() for source in SOURCES}
@@ -257,10 +273,15 @@ class Shard:
         async def tell(progress) -> None:
             self.progress.append(progress)
 
-        self.work = ControlWork(self.declared, 0, lambda *_: None, tell, lambda *_: set(self.published))
+        self.work = ControlWork(self.declared, 0, lambda *_: None, tell, lambda *_: self.published)
         # a store keeps no order of fields
         shuffled = {name: dict(sorted(fields.items(), reverse=True)) for name, fields in self.stored.items()}
         asyncio.run(self.work.start(Stored(b"1" if self.stored else None, shuffled)))
+        for source in SOURCES:  # what was not taken is read again
+            self.read[source] -= len(self.waiting[source])
+            self.waiting[source].clear()
+            taken = self.log.records[source][: self.read[source]]
+            self.reached[source] = taken[-1].arrival if taken else -1
 
     def fetch(self, source: Source, count: int) -> None:
         """Read up to `count` more records of a source."""
@@ -268,6 +289,8 @@ class Shard:
         self.read[source] += len(more)
         self.waiting[source].extend(more)
         self.reached[source] = max([self.reached[source], *(r.arrival for r in more)])
+        self.at_once += self.work.at_once(more)
+        self.work.read_to_end({s for s in SOURCES if self.read[s] == len(self.log.records[s])})
 
     def go_on(self) -> None:
         """Apply what is complete."""
@@ -290,12 +313,29 @@ class Shard:
         self.go_on()
         return self
 
+    @staticmethod
+    def alerts_in(outbox: Iterable[Outgoing]) -> list[Alert]:
+        """The alerts among records."""
+        return [msgspec.json.decode(o.value, type=Alert) for o in outbox if o.topic is Topic.ALERTS]
+
     def events(self, topic: Topic, kind: type | None = None) -> list:
         """What was written to a topic, decoded."""
         found = [record.value for record in self.outbox if record.topic is topic and record.value]
         return [
             msgspec.json.decode(value) if kind is None else msgspec.json.decode(value, type=kind) for value in found
         ]
+
+
+def read_published(outbox: Iterable[Outgoing]) -> Published:
+    """What a start without state finds of what was written."""
+    return published.read(
+        (
+            Record(Source(o.topic, 0), i, 0, 0, o.key, o.value, o.headers)
+            for i, o in enumerate(outbox)
+            if o.topic in OUTPUTS
+        ),
+        0,
+    )
 
 
 def play(log: ShardLog, declared: FakeCatalog | None = None) -> Shard:

@@ -150,3 +150,26 @@ def test_a_call_for_a_human_lists_what_was_tried():
 def test_fingerprints_tell_models_versions_and_rules_apart():
     names = [("m", "1", "all", "r"), ("n", "1", "all", "r"), ("m", "2", "all", "r"), ("m", "1", "all", "s")]
     assert len({alerts.fingerprint(*name) for name in names}) == 4
+
+
+def test_what_is_foretold_changes_nothing_and_has_an_id_of_its_own():
+    standing = Standing()
+    foretold = alerts.foretell_breach(standing, RANGE, breach(), HOUR, "notice")
+    assert standing == Standing()
+    fired = alerts.observe_breach(standing, RANGE, breach(), 2 * HOUR, "slice")
+    assert (foretold.provisional, fired.provisional) == (True, False)
+    assert (foretold.fingerprint, foretold.episode) == (fired.fingerprint, fired.episode)
+    assert foretold.id != fired.id
+    assert alerts.foretell_breach(standing, RANGE, breach(), 3 * HOUR, "again") is None
+
+
+def test_what_is_withdrawn_says_what_it_takes_back():
+    foretold = alerts.foretell_breach(None, RANGE, breach(), HOUR, "notice")
+    taken_back = alerts.withdraw(foretold, 2 * HOUR)
+    assert (taken_back.state, taken_back.reason, taken_back.caused_by) == (
+        AlertState.RESOLVED,
+        "not-confirmed",
+        (foretold.id,),
+    )
+    assert (taken_back.since, taken_back.at) == (HOUR, 2 * HOUR)
+    assert taken_back.summary == "range:temp on m version 1 is withdrawn: its values did not count."

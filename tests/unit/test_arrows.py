@@ -19,7 +19,18 @@ ALLOWED = {
     **{name: {name, "platform", "core", "events", "spec", "errors", "client"} for name in SERVICES},
 }
 # pyarrow is not among them: a table of rows is a value, like an array
-CLIENT_LIBRARIES = {"kafka", "aiokafka", "redis", "faust", "mode", "supervisor", "duckdb", "skops", "jgo"}
+CLIENT_LIBRARIES = {
+    "kafka",
+    "aiokafka",
+    "redis",
+    "faust",
+    "mode",
+    "supervisor",
+    "duckdb",
+    "skops",
+    "jgo",
+    "prometheus_client",
+}
 MAY_USE_LIBRARIES = {"platform"}
 ERROR_TYPES_ONLY = {"cli/main.py"}  # turns what the client libraries raise into a sentence
 PICKLES = {"pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve"}

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,14 +16,19 @@ from kafka.errors import CoordinatorNotAvailableError, KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from redis.exceptions import ConnectionError as RedisGone
 
+from driftline.cli import local
 from driftline.cli import main as main_module
+from driftline.cli.asking import make_sure
 from driftline.cli.main import cli, main
-from driftline.errors import Unreachable
-from driftline.platform import status, topics
+from driftline.errors import DeploymentError, DriftlineError, Unreachable
+from driftline.events.alerts import SliceSpan
+from driftline.events.base import iso
+from driftline.platform import living, status, topics
 from driftline.platform.heartbeat import Beat
 from driftline.platform.local import servers
 from driftline.platform.settings import Settings
 from driftline.platform.status import Lag
+from driftline.platform.telemetry import Vitals
 
 SPEC = """\
 model: m
@@ -74,7 +80,9 @@ def test_a_spec_is_shown_with_every_default_and_needs_no_server(tmp_path):
     assert (shown["horizon"], shown["metrics"]) == ("P2D", ["accuracy", "auc", "log_loss", "f1"])
 
 
-@pytest.mark.parametrize("command", [["status"], ["topics", "create"], ["topics", "check"], ["models", "list"]])
+@pytest.mark.parametrize(
+    "command", [["status"], ["topics", "create"], ["topics", "check"], ["models", "list"], ["partitions", "list"]]
+)
 def test_without_servers_every_command_says_how_to_start_them(command, capsys, monkeypatch):
     code, said = ended(capsys, monkeypatch, *command)
     assert code == 1
@@ -124,6 +132,19 @@ def test_a_slice_that_is_no_length_of_time_is_refused_by_its_option(value, capsy
     assert value in said
 
 
+def test_missing_slices_are_accepted_in_every_shard_and_a_refusal_is_a_sentence(capsys, monkeypatch):
+    answers = [SimpleNamespace(accepted=True, reason="accepted")]
+    asked = []
+    monkeypatch.setattr("driftline.cli.slices.settings_module.load", lambda: None)
+    monkeypatch.setattr("driftline.cli.slices.accept_missing", lambda *about: asked.append(about) or answers)
+    told = CliRunner().invoke(cli, ["slices", "accept", "3", "120", "127"])
+    assert told.output == "control goes on without slices 120 to 127 of partition 3\n"
+    assert asked[0][1] == SliceSpan(partition=3, first=120, last=127)
+    answers.append(SimpleNamespace(accepted=False, reason="no such slices are missing"))
+    code, said = ended(capsys, monkeypatch, "slices", "accept", "3", "120", "127")
+    assert (code, said) == (1, "driftline: refused: no such slices are missing\n")
+
+
 @pytest.mark.parametrize("error", [KafkaTimeoutError("127.0.0.1:1"), RedisGone("refused"), Unreachable("gone")])
 def test_servers_that_go_away_end_a_command_with_a_sentence(error, capsys, monkeypatch):
     def fails(*_: object, **__: object) -> None:
@@ -166,6 +187,7 @@ def beat(age_ms: int = 0, last_event_age_ms: int | None = 0, slot: str = "0", no
         (beat(age_ms=60_000), RUNNING, IDLE, "silent"),
         (None, RUNNING, None, "silent"),
         (None, {**RUNNING, "start": NOW // 1000}, None, "starting"),
+        (None, {**RUNNING, "start": NOW // 1000 - 30}, None, "starting"),
         (beat(), {**RUNNING, "statename": "STOPPED"}, IDLE, "stopped"),
         (beat(), {**RUNNING, "statename": "FATAL"}, IDLE, "stopped"),
         (beat(), None, IDLE, "ok"),
@@ -176,9 +198,80 @@ def test_progress_is_told_from_heartbeat_process_and_lag(found, process, lag, pr
     assert status._worker("monitor", found, process, lag).progress == progress
 
 
+def vitals(**changes) -> Vitals:
+    known = {
+        "lag": 4,
+        "behind_s": 1.4,
+        "behind": False,
+        "kept": 41,
+        "dead_letters": 3,
+        "refused": 1,
+        "missing": 0,
+        "metrics": "127.0.0.1:9",
+        "stopped": {},
+    }
+    return Vitals(**known | changes)
+
+
+@pytest.mark.parametrize(
+    ("figures", "progress"),
+    [
+        (vitals(), "ok"),
+        (vitals(behind=True), "behind"),
+        (vitals(stopped={"monitor:3": "gap"}), "standing still"),
+        (vitals(behind=True, stopped={"monitor:3": "gap"}), "standing still"),
+    ],
+)
+def test_a_worker_says_itself_that_it_does_not_keep_up_or_stands_still(figures, progress):
+    found = replace(beat(), vitals=figures, memory=61_000_000)
+    assert status._worker("monitor", found, RUNNING, Lag(1_000, long=False)).progress == progress
+
+
+def test_what_a_worker_measures_is_shown_and_a_unit_that_stands_still_is_a_problem(settings, monkeypatch):
+    why = "gap: records 5 to 9 of predictions-3 are gone; `driftline partitions accept-gap monitor 3`"
+    found = replace(beat(), vitals=vitals(stopped={"monitor:3": why}), memory=61_000_000)
+    monkeypatch.setattr(status, "read_heartbeats", lambda _: [found])
+    monkeypatch.setattr(status, "_lags", lambda _: {"monitor": Lag(1_000, long=False)})
+    monkeypatch.setattr(local.settings_module, "load", lambda: settings)
+    monkeypatch.setattr(local, "_stack", lambda: SimpleNamespace(processes=list))
+    shown = CliRunner().invoke(cli, ["status"]).output
+    assert f"monitor:3 stands still: {why}" in shown
+    (line,) = [line for line in shown.splitlines() if line.strip().startswith("monitor-0")]
+    assert line.split()[1:] == ["7", "standing", "still", "4", "1", "s", "41", "61", "MB", "3", "5", iso(NOW)]
+    told = json.loads(CliRunner().invoke(cli, ["status", "--json"]).output)
+    (worker,) = [w for w in told["workers"] if w["service"] == "monitor"]
+    assert (worker["lag"], worker["kept"], worker["memory"], worker["refused"]) == (4, 41, 61_000_000, 1)
+    assert (worker["behind_s"], worker["metrics"], worker["stopped"]) == (1.4, "127.0.0.1:9", {"monitor:3": why})
+
+
+def test_nothing_is_done_where_nobody_can_be_asked():
+    with pytest.raises(DriftlineError, match="nothing was done: there is nobody to ask; say --yes"):
+        make_sure("Sure?", yes=False)
+    make_sure("Sure?", yes=True)
+
+
 @pytest.fixture
 def settings(tmp_path) -> Settings:
     return Settings("b:1", "redis://r", "driftline.", tmp_path, tmp_path / "archive", tmp_path / "artifacts")
+
+
+def test_up_returns_when_each_worker_lives_in_the_process_that_runs_now(settings, monkeypatch):
+    former, now = beat(), replace(beat(), pid=8)
+    beats = iter([[], [former], [former], [now]])
+    monkeypatch.setattr(living, "read_heartbeats", lambda _: next(beats))
+    monkeypatch.setattr(living, "time", SimpleNamespace(monotonic=lambda: 0, sleep=lambda _: None))
+    living.wait_until_they_live(settings, ["monitor"], lambda: [{**RUNNING, "pid": 8}])
+    assert next(beats, None) is None
+
+
+def test_up_says_which_worker_ends_again_and_again_and_which_says_nothing(settings, monkeypatch):
+    seconds = iter(range(10_000))
+    monkeypatch.setattr(living, "read_heartbeats", lambda _: [])
+    monkeypatch.setattr(living, "time", SimpleNamespace(monotonic=lambda: next(seconds), sleep=lambda _: None))
+    with pytest.raises(DeploymentError, match=r"monitor ends whenever it starts; see `driftline logs monitor`"):
+        living.wait_until_they_live(settings, ["monitor"], lambda: [{**RUNNING, "statename": "FATAL", "pid": 0}])
+    with pytest.raises(DeploymentError, match=r"no sign of life of monitor within 120 s; see `driftline logs`"):
+        living.wait_until_they_live(settings, ["monitor"], lambda: [RUNNING])
 
 
 def test_a_worker_without_any_sign_of_life_is_a_problem_that_names_it(settings, monkeypatch):

@@ -17,6 +17,7 @@ PUBLIC = {
     "Outcome",
     "Outcomes",
     "Prediction",
+    "PredictionBatch",
     "Predictions",
     "Replay",
     "Stretch",

@@ -16,8 +16,10 @@ import pytest
 from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, NotLeaderForPartitionError
 from kafka.future import Future
 
-from driftline.client import Outcome, Outcomes, Prediction, Predictions
+from driftline.client import Outcome, Outcomes, Prediction, PredictionBatch, Predictions
 from driftline.errors import InvalidRecord, Unreachable
+from driftline.events.columns import COLUMNS
+from driftline.events.partitioning import partition_of
 from driftline.platform import outlet
 from driftline.platform.settings import Settings
 
@@ -30,6 +32,8 @@ class Broker:
     def __init__(self) -> None:
         self.records: list[tuple[str, bytes, bytes, int | None]] = []
         self.futures: list[Future] = []
+        self.headers: list[tuple[int | None, list]] = []
+        self.partitions: set[int] | None = {0, 1, 2, 3}
         self.answer = lambda key: None
         self.up = threading.Event()
         self.closed = threading.Event()
@@ -40,8 +44,12 @@ class Broker:
             raise Unreachable("no Kafka answers")
         return self
 
-    def send(self, topic, key, value, timestamp_ms):
+    def partitions_for(self, topic):
+        return self.partitions
+
+    def send(self, topic, key, value, timestamp_ms, partition=None, headers=()):
         answer = self.answer(key)
+        self.headers.append((partition, headers))
         if isinstance(answer, (KafkaTimeoutError, MessageSizeTooLargeError)):
             raise answer
         future = Future()
@@ -211,3 +219,41 @@ def test_a_record_is_tried_again_until_the_topic_is_known(broker):
         predictions.send(prediction())
         assert predictions.flush().complete
     assert len(broker.records) == 1
+
+
+def batch(**changed):
+    rows = 40
+    fields = {
+        "model": "m",
+        "version": "1",
+        "id": [f"id{i}" for i in range(rows)],
+        "time": [datetime(2026, 1, 1, tzinfo=UTC)] * rows,
+        "prediction": ["yes"] * rows,
+        "score": [0.5, float("nan")] * (rows // 2),
+        "features": {"x": list(np.arange(rows, dtype=float))},
+    }
+    return PredictionBatch(**(fields | changed))
+
+
+def test_a_batch_becomes_one_message_a_partition_and_every_row_stands_where_its_id_belongs(broker):
+    broker.up.set()
+    with Predictions(SETTINGS) as predictions:
+        assert predictions.send_batch(batch())
+        delivery = predictions.flush()
+    assert (delivery.sent, delivery.acknowledged, delivery.complete) == (4, 4, True)
+    seen = {}
+    for (partition, headers), (_, key, value, _) in zip(broker.headers, broker.records, strict=True):
+        message = orjson.loads(value)
+        assert (key, headers) == (None, [("content-type", COLUMNS.encode())])
+        for event_id, x, score in zip(message["id"], message["features"]["x"], message["score"], strict=True):
+            assert partition_of(event_id, 4) == partition
+            seen[event_id] = (x, score)
+    assert seen == {f"id{i}": (float(i), None if i % 2 else 0.5) for i in range(40)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"), [({"time": [1]}, "time is not as long as id"), ({"prediction": [None] * 40}, "prediction")]
+)
+def test_a_batch_that_does_not_fit_together_is_refused_before_it_leaves(broker, changed, why):
+    with Predictions(SETTINGS) as predictions, pytest.raises(InvalidRecord, match=why):
+        predictions.send_batch(batch(**changed))

@@ -133,7 +133,7 @@ def test_predictions_counted_in_foreign_bins_lower_the_coverage_and_nothing_else
     shard = play(log.until(3))
     everybody = reports(shard)[0].segments[0]
     assert (everybody.n, everybody.labelled, everybody.metrics["accuracy"].value) == (20, 10, 0.9)
-    assert shard.work._desks["m"].book.counters["foreign_bins"] == 10
+    assert reports(shard)[0].counters == {"foreign_bins": 10}
 
 
 # --- specs ---
@@ -451,7 +451,7 @@ def test_a_figure_of_the_replaced_champion_is_not_held_against_the_next_candidat
     log = worse_then(better, verdict(better)).say(14, command("retrain")).until(16)
     shard = play(log)
     last = shard.events(Topic.CASES, Case)[-1]
-    assert (last.attempts[-1].trigger, shard.work._desks["m"].book.latest) == ("command", None)
+    assert (last.attempts[-1].trigger, shard.work._shard.desks["m"].book.latest) == ("command", None)
 
 
 def test_an_older_window_that_is_told_again_is_not_the_latest_figure():
@@ -563,3 +563,36 @@ def test_two_windows_of_different_length_are_both_told():
     shard = play(hours(begun(), 0, 1).until(8), catalog(spec(windows=windows)))
     found = [(r.window.name, r.window.end // HOUR, r.segments[0].n) for r in reports(shard)]
     assert found == [("hour", 1, 150), ("shift", 1, 150), ("hour", 2, 200), ("shift", 2, 350)]
+
+
+# --- records that a step cannot be taken on ---
+
+
+def test_a_refused_record_is_a_dead_letter_and_everything_else_is_decided_as_without_it():
+    log = hours(begun(), 0, 2).until(12)
+    refused = {(SOURCES[1], 2): "ValueError: x"}
+    shard = Shard(log, catalog())
+    shard.work.refuse(refused)
+    shard.run()
+    (letter,) = [dict(record.headers) for record in shard.outbox if record.topic is Topic.DEAD_LETTERS]
+    assert (letter["driftline.topic"], letter["driftline.partition"], letter["driftline.offset"]) == (
+        b"slices",
+        b"1",
+        b"2",
+    )
+    assert (letter["driftline.reason"], letter["driftline.detail"]) == (b"step-failed", b"ValueError: x")
+    without = ShardLog()
+    without.records = {s: [r for r in rs if (s, r.offset) not in refused] for s, rs in log.records.items()}
+    expected = play(without)
+    assert shard.events(Topic.METRICS) == expected.events(Topic.METRICS)
+    assert shard.events(Topic.METRICS) != play(log).events(Topic.METRICS)
+
+
+def test_a_refused_command_is_not_carried_out():
+    log = begun().say(2, command("retrain")).until(8)
+    shard = Shard(log, catalog())
+    (place,) = [(s, r.offset) for s, rs in log.records.items() for r in rs if b'"retrain"' in (r.value or b"")]
+    shard.work.refuse({place: "ValueError: x"})
+    shard.run()
+    assert shard.events(Topic.RETRAIN_REQUESTS) == []
+    assert [r.topic for r in shard.outbox].count(Topic.DEAD_LETTERS) == 1

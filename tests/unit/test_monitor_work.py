@@ -16,7 +16,7 @@ from driftline.core.pane import Layout, Pane, Totals
 from driftline.errors import UnitStopped
 from driftline.events.admin import Deployment
 from driftline.events.columns import COLUMNS
-from driftline.events.slices import Slice
+from driftline.events.slices import Gap, Notice, NoticeKind, Slice
 from driftline.events.topics import MARK_HEADER, Topic
 from driftline.monitor.work import MonitorWork
 from driftline.platform.records import Record, Source
@@ -357,3 +357,77 @@ def test_a_message_of_columns_that_does_not_fit_together_is_refused(catalog, cha
     log.end(5000)
     _, dead = run(log, catalog)
     assert {dict(letter.headers)["driftline.reason"] for letter in dead} == {reason}
+
+
+def test_events_of_models_without_a_spec_are_dead_letters_also_where_no_spec_is_in_force(catalog):
+    log = Log()
+    log.records[P].clear()
+    log.predict(2000, "a")
+    log.outcome(2000, "a")
+    log.end(5000)
+    _, dead = run(log, catalog)
+    assert [dict(letter.headers)["driftline.reason"] for letter in dead] == [b"unknown-model"] * 2
+
+
+def test_rows_beyond_the_limit_of_a_model_are_forgotten_early_and_told(catalog):
+    catalog.specs["m", 1] = spec(max_kept=16)
+    log = Log()
+    for i in range(30):
+        log.predict(2000 + i * 1000, f"id{i}")
+    log.outcome(33_000, "id2")
+    log.outcome(33_000, "id29")
+    log.end(40_000)
+    slices, _ = run(log, catalog)
+    counters = [msgspec.json.decode(s, type=Slice).counters.get("m", {}) for s in slices]
+    assert sum(each.get("evicted", 0) for each in counters) >= 14
+    assert totals(slices).labelled == 1
+    assert run(log, catalog, (3,) * 20) == run(log, catalog) == run(log, catalog, (1,) * 60, restart=True)
+
+
+def test_a_value_that_is_not_allowed_is_told_before_its_slice_is_finished(catalog):
+    log = Log()
+    log.end(1000)
+    work = MonitorWork(catalog, 0, lambda *_: None)
+    taken = {P: log.records[P], OUT: log.records[OUT]}
+    work.step(taken, {P: 1000, OUT: 1000})
+    log.predict(2100, "bad", x=99.0)
+    log.predict(2200, "bad too", x=98.0)
+    told = work.at_once(log.records[P][-2:])
+    (notice,) = [msgspec.json.decode(o.value, type=Notice) for o in told]
+    assert (notice.kind, notice.slice, notice.breach.name, notice.breach.n) == (NoticeKind.BREACH, 2, "x", 2)
+    assert work.at_once(log.records[P][-2:]) == []
+
+
+def test_a_record_that_is_refused_is_a_dead_letter_and_its_neighbours_count(catalog):
+    log = Log()
+    log.predict(2000, "before")
+    log.predict(2000, "culprit")
+    log.outcome(2100, "before")
+    log.mark(P, 2200, "spec m@1")
+    log.predict(2300, "after")
+    log.end(5000)
+    work = MonitorWork(catalog, 0, lambda *_: None)
+    work.refuse({(P, 2): "ValueError: x", (P, 3): "KeyError: y"})
+    taken = {source: log.records[source] for source in (P, OUT)}
+    step = work.step(taken, {P: 5000, OUT: 5000})
+    letters = [dict(o.headers) for o in step.outbox if o.topic is Topic.DEAD_LETTERS]
+    assert [(letter["driftline.offset"], letter["driftline.detail"]) for letter in letters] == [
+        (b"2", b"ValueError: x"),
+        (b"3", b"KeyError: y"),
+    ]
+    assert {letter["driftline.reason"] for letter in letters} == {b"step-failed"}
+    slices = [o.value for o in step.outbox if dict(o.headers).get("driftline-kind") == b"slice"]
+    assert totals(slices).n == 2
+
+
+def test_the_monitor_tells_on_its_partition_of_slices_within_the_slice_that_is_not_finished(catalog):
+    log = Log()
+    log.predict(2000, "a")
+    log.end(5000)
+    work = MonitorWork(catalog, 0, lambda *_: None)
+    work.step({source: log.records[source] for source in (P, OUT)}, {P: 5000, OUT: 5000})
+    gap = Gap(topic="predictions", first=3, last=9)
+    (record,) = work.tell(NoticeKind.GAP, 4321, "why", gap)
+    notice = msgspec.json.decode(record.value, type=Notice)
+    assert (record.topic, record.partition, dict(record.headers)["driftline-kind"]) == (Topic.SLICES, 0, b"notice")
+    assert (notice.kind, notice.partition, notice.slice, notice.at, notice.gap) == (NoticeKind.GAP, 0, 5, 4321, gap)

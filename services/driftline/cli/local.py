@@ -20,6 +20,7 @@ from driftline.platform import retention
 from driftline.platform import settings as settings_module
 from driftline.platform import status as status_module
 from driftline.platform import topics as topics_module
+from driftline.platform.living import wait_until_they_live
 from driftline.platform.local.stack import WORKERS, LocalStack, interrupt_on_signals
 from driftline.platform.status import Worker
 
@@ -41,6 +42,13 @@ def _deployment_options(command: Any) -> Any:
     for option in (
         click.option("--clock", type=click.Choice(["live", "events"]), default="live", show_default=True),
         click.option("--slice", "slice_length", type=DURATION, default="1s", show_default=True, help="unit of time"),
+        click.option(
+            "--max-stall",
+            type=DURATION,
+            default="1m",
+            show_default=True,
+            help="a partition that stays away for longer is left out until it is back (clock live)",
+        ),
         click.option("--partitions", type=click.IntRange(1), default=4, show_default=True, help="of the input topics"),
         click.option("--shards", type=click.IntRange(1), default=1, show_default=True, help="of control"),
         click.option("--retention", type=DURATION, default="14d", show_default=True, help="of the raw topics"),
@@ -66,8 +74,11 @@ def up(servers_only: bool, foreground: bool, **deployment: Any) -> None:
     addresses = stack.start()
     try:
         if not servers_only:
-            topics_module.create(settings_module.load(), **deployment)
+            settings = settings_module.load()
+            topics_module.create(settings, **deployment)
+            _say("starting the workers")
             stack.start_workers()
+            wait_until_they_live(settings, WORKERS, stack.processes)
         click.echo(f"Kafka {addresses.bootstrap}   Redis {addresses.redis_url}   state {stack.state}")
         if foreground:
             _stay(stack)

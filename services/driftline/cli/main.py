@@ -8,7 +8,7 @@ import click
 from kafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from driftline.cli import local, models, partitions, spec
+from driftline.cli import letters, local, models, partitions, slices, spec
 from driftline.errors import DriftlineError
 
 
@@ -25,7 +25,8 @@ def cli() -> None:
     """
 
 
-for command in (*local.commands, *spec.commands, *models.commands, *partitions.commands):
+GROUPS = (local, spec, models, partitions, slices, letters)
+for command in (command for group in GROUPS for command in group.commands):
     cli.add_command(command)
 
 

@@ -5,6 +5,7 @@ from driftline.client.champion import Answer, Champion
 from driftline.client.publishing import Outcomes, Predictions
 from driftline.client.replay import Replay, Stretch, Wait, WaitReason
 from driftline.events.alerts import Alert, AlertState
+from driftline.events.columns import PredictionBatch
 from driftline.events.inputs import Outcome, Prediction
 from driftline.platform.outlet import Delivery
 
@@ -18,6 +19,7 @@ __all__ = [
     "Outcome",
     "Outcomes",
     "Prediction",
+    "PredictionBatch",
     "Predictions",
     "Replay",
     "Stretch",

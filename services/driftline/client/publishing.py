@@ -10,6 +10,7 @@ import orjson
 
 from driftline.errors import InvalidRecord
 from driftline.events.base import Millis
+from driftline.events.columns import COLUMNS, PredictionBatch
 from driftline.events.inputs import Outcome, Prediction, Value
 from driftline.events.topics import DeadLetterReason, Topic
 from driftline.platform import settings as settings_module
@@ -17,6 +18,8 @@ from driftline.platform.outlet import Delivery, Outlet
 from driftline.platform.settings import Settings
 
 E = TypeVar("E", Prediction, Outcome)
+
+_decode_batch = msgspec.json.Decoder(PredictionBatch).decode
 
 TIMEOUT_S = 0.1
 MAX_WAITING = 20_000
@@ -82,6 +85,27 @@ class Predictions(_Publisher[Prediction]):
 
     _topic = Topic.PREDICTIONS
     _decode = msgspec.json.Decoder(Prediction)
+
+    def send_batch(self, batch: PredictionBatch, *, timestamp: Millis | None = None) -> bool:
+        """Hand over many rows at once, which become one message a partition; else as `send`.
+
+        For applications that predict many at a time: what each row costs, here and in the monitor, is much less than a
+        single event. `delivery` counts the messages. Raises `InvalidRecord` where a field has the wrong type, or a
+        column is not as long as `id`.
+        """
+        try:
+            data = orjson.dumps(msgspec.structs.asdict(batch), default=_plain, option=orjson.OPT_SERIALIZE_NUMPY)
+            checked = _decode_batch(data)
+            uneven = checked.uneven()
+        except (msgspec.ValidationError, TypeError) as error:
+            raise InvalidRecord(DeadLetterReason.NOT_AN_EVENT, f"batch of {batch.model!r}: {error}") from error
+        if uneven is not None:
+            why = f"batch of {batch.model!r}: column {uneven} is not as long as id"
+            raise InvalidRecord(DeadLetterReason.NOT_AN_EVENT, why)
+        if not checked.id:
+            return True
+        headers = (("content-type", COLUMNS.encode()),)
+        return self._outlet.offer_split(checked.split, headers, timestamp) is None
 
 
 class Outcomes(_Publisher[Outcome]):

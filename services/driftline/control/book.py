@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 import numpy as np
 
 from driftline.core.alerts import Standing
 from driftline.core.cases import CaseBook
+from driftline.core.counters import Placement
 from driftline.core.pane import IntArray, Pane
 from driftline.core.windows import Open
+from driftline.events.alerts import Alert
 from driftline.events.base import Millis
 from driftline.events.retraining import Candidate, ModelState
 from driftline.events.slices import Slice
@@ -19,13 +21,22 @@ Series = tuple[str, str]
 """(version, role)"""
 
 
+class Foretold(msgspec.Struct, frozen=True, kw_only=True):
+    """A provisional alert that waits for its slices: by source partition, the one that decides whether it holds."""
+
+    alert: Alert
+    until: dict[int, int]
+
+
 class Book(msgspec.Struct, kw_only=True):
     """One model, but for its panes.
 
     `revision`: the spec in force. `marked`: by revision, the partitions that have shown its mark.
     `coming`: (first slice, revision) of a spec that all partitions have shown. `cursor`: the next end of each window.
     `latest`: the end of the last longest window that tells the champion's promotion metric, and the figure.
-    `scheduled`: the schedule is settled up to here.
+    `scheduled`: the schedule is settled up to here. `foretold`: by fingerprint. `joined`: outcomes that found a
+    champion's prediction. `evicted`: predictions forgotten early, by pane number of the slice in which they were.
+    `skipping`: by trigger or rule, why it asked for nothing when it last came.
     """
 
     model: str
@@ -42,6 +53,20 @@ class Book(msgspec.Struct, kw_only=True):
     counters: dict[str, int] = {}
     latest: tuple[Millis, float] | None = None
     scheduled: Millis | None = None
+    foretold: dict[str, Foretold] = {}
+    placement: Placement = msgspec.field(default_factory=Placement)
+    joined: int = 0
+    evicted: dict[int, int] = {}
+    skipping: dict[str, str] = {}
+
+    def counted(self) -> dict[str, int]:
+        """The counters that reports tell: the monitor's, and how often a trigger asked for nothing, by the reason."""
+        return self.counters | {f"skipped:{reason}": n for reason, n in self.cases.skipped.items()}
+
+    def withdraws_at(self, away: Collection[int]) -> int | None:
+        """The next slice that can show that something foretold does not come; `away`: partitions that are left out."""
+        untils = (foretold.until for foretold in self.foretold.values())
+        return min((max(until.values()) for until in untils if not any(p in away for p in until)), default=None)
 
     def count(self, what: str, n: int) -> None:
         """Add to a counter of the model."""

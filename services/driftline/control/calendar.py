@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from driftline.control.attendance import Attendance
 from driftline.control.book import Book, Panes, Series
 from driftline.core.pane import Layout
-from driftline.core.reports import report
+from driftline.core.reports import Circumstances, report
 from driftline.core.windows import Open, due_at, final_at, first_end
 from driftline.events.base import Millis
 from driftline.events.baselines import Baseline
@@ -20,15 +21,21 @@ LayoutOf = Callable[[str], tuple[Layout, Baseline | None]]
 class Calendar:
     """Adds panes up and says which windows are to be reported. Its memory is in `book` and `panes`."""
 
-    def __init__(self, book: Book, panes: Panes, layout_of: LayoutOf) -> None:
+    def __init__(self, book: Book, panes: Panes, layout_of: LayoutOf, attendance: Attendance) -> None:
         self.panes = panes
         self._book = book
         self._layout_of = layout_of
+        self._attendance = attendance
         self._grown: set[tuple[Millis, str]] = set()
+        self._retell: set[tuple[str, Millis, str, str]] = set()
         self._known = {_key(known): known for known in book.open}
 
-    def take_pane(self, spec: MonitorSpec, delta: PaneDelta) -> None:
-        """Add what a slice changed to its pane, and to the counts of windows that have been reported already."""
+    def take_pane(self, spec: MonitorSpec, delta: PaneDelta, begun: Millis, late: bool) -> None:
+        """Add what a slice changed to its pane, and to the counts of windows that have been reported already.
+
+        `begun`: when the slice began: a window that was final by then is not told again. `late`: it is counted in a
+        later slice than its own, since its partition was left out.
+        """
         counts, sums = dict(zip(delta.cells, delta.counts, strict=True)), delta.sums
         if self._book.bins.setdefault(delta.version, delta.bins) != delta.bins:
             # counted in other bins by a partition that saw the version before its baseline: only the predictions add
@@ -38,34 +45,52 @@ class Calendar:
         self.panes.add((delta.version, delta.role), delta.pane, counts, sums)
         start = delta.pane * millis(spec.pane)
         predicted, labelled = counts.get(0, 0), counts.get(1, 0)
+        if delta.role == "champion":
+            self._book.joined += labelled
         for name, window in spec.windows.items():
             cursor = self._book.cursor.get(name)
             if cursor is None:
                 cursor = self._book.cursor[name] = first_end(window, start)
             for end in _ends(window, start, cursor):
+                if final_at(spec, end) <= begun:
+                    continue
                 known = self._open(name, end, (delta.version, delta.role))
                 known.n += predicted
                 known.labelled += labelled
                 known.changed = True
-                if known.grown():
+                if late:
+                    self._retell.add(_key(known))
+                elif known.grown():
                     self._grown.add((end, name))
+
+    def take_evicted(self, spec: MonitorSpec, n: int, begun: Millis) -> None:
+        """Predictions were forgotten early in the slice that began at `begun`."""
+        number = begun // millis(spec.pane)
+        self._book.evicted[number] = self._book.evicted.get(number, 0) + n
+
+    def all_are_back(self) -> None:
+        """No partition is left out any more: what was told without one is told again."""
+        self._retell |= {_key(known) for known in self._book.open if known.complete < 1}
 
     def due(self, spec: MonitorSpec) -> list[Millis]:
         """The instants at which reports fall due, as far as they are known now."""
         first = [due_at(spec, end) for name, end in self._book.cursor.items() if name in spec.windows]
-        return first + [final_at(spec, known.end) for known in self._book.open]
+        return first + [final_at(spec, known.end) for known in self._book.open if not known.final]
 
     def reports(self, spec: MonitorSpec, at: Millis) -> Iterator[WindowReport]:
         """The reports due by `at`: windows told again, in order, then windows told for the first time, in order."""
-        final = {(known.end, known.window) for known in self._book.open if final_at(spec, known.end) <= at}
-        grown = {(end, name) for end, name in self._grown if due_at(spec, end) <= at}
-        for end, name in sorted(final | grown):
+        final = {
+            (known.end, known.window)
+            for known in self._book.open
+            if not known.final and final_at(spec, known.end) <= at
+        }
+        again = self._grown | {(end, name) for name, end, _, _ in self._retell}
+        again = {(end, name) for end, name in again if due_at(spec, end) <= at}
+        for end, name in sorted(final | again):
             yield from self._restate(spec, name, end, at, final=(end, name) in final)
         self._grown.clear()
-        if final:
-            self._book.open = [known for known in self._book.open if (known.end, known.window) not in final]
-            self._known = {_key(known): known for known in self._book.open}
-        moved = bool(final)
+        self._retell.clear()
+        moved = self._close(final)
         while True:
             cursors = [(end, name) for name, end in self._book.cursor.items() if name in spec.windows]
             end, name = min(cursors, default=(at, ""))
@@ -78,21 +103,33 @@ class Calendar:
         if moved:
             self._prune(spec, at)
 
+    def _close(self, final: set[tuple[Millis, str]]) -> bool:
+        """Forget the windows that were told for the last time, unless a partition is still left out."""
+        for known in self._book.open:
+            known.final = known.final or (known.end, known.window) in final
+        if self._attendance.since() is not None or not any(known.final for known in self._book.open):
+            return False
+        self._book.open = [known for known in self._book.open if not known.final]
+        self._known = {_key(known): known for known in self._book.open}
+        return True
+
     def _first(self, spec: MonitorSpec, name: str, end: Millis, series: Series, at: Millis) -> Iterator[WindowReport]:
         told = self._report(spec, name, end, series, at)
         if told is not None:
             everybody, known = told.segments[0], self._open(name, end, series)
-            known.n, known.labelled, known.told = everybody.n, everybody.labelled, everybody.coverage
+            known.n, known.labelled = everybody.n, everybody.labelled
+            known.told, known.complete = everybody.coverage, told.completeness
             yield told
 
     def _restate(self, spec: MonitorSpec, name: str, end: Millis, at: Millis, *, final: bool) -> Iterator[WindowReport]:
         for known in self._book.open:
             if (known.window, known.end) != (name, end) or name not in spec.windows:
                 continue
-            if known.changed and (final or known.grown()):
+            if _key(known) in self._retell or (known.changed and (final or known.grown())):
                 told = self._report(spec, name, end, (known.version, known.role), at)
                 known.told, known.changed = known.coverage, False
                 if told is not None:
+                    known.complete = told.completeness
                     yield told
 
     def _report(self, spec: MonitorSpec, name: str, end: Millis, series: Series, at: Millis) -> WindowReport | None:
@@ -105,7 +142,12 @@ class Calendar:
         bins_id = self._book.bins[version]
         layout, baseline = self._layout_of(bins_id)
         window = Window(name=name, start=start, end=end)
-        told = report(spec, version, role, window, at, bins_id, layout, panes, baseline)
+        circumstances = Circumstances(
+            self._attendance.completeness(due_at(spec, end)),
+            sum(n for number, n in self._book.evicted.items() if (number + 1) * pane_ms > start),
+            self._book.counted(),
+        )
+        told = report(spec, version, role, window, at, bins_id, layout, panes, baseline, circumstances)
         return told if told.segments[0].n else None
 
     def _open(self, name: str, end: Millis, series: Series) -> Open:
@@ -119,10 +161,13 @@ class Calendar:
 
     def _prune(self, spec: MonitorSpec, at: Millis) -> None:
         """Forget panes that no window, told for the first time or again, can reach any more."""
+        at = min(at, self._attendance.since() or at)
         longest = max((millis(window.span) for window in spec.windows.values()), default=0)
         needed = at - longest - max(millis(spec.horizon), millis(spec.lateness)) - millis(spec.lateness)
         ends = [end - millis(spec.windows[n].span) for n, end in self._book.cursor.items() if n in spec.windows]
-        self.panes.prune(min([needed, *ends]) // millis(spec.pane))
+        oldest = min([needed, *ends]) // millis(spec.pane)
+        self.panes.prune(oldest)
+        self._book.evicted = {number: n for number, n in self._book.evicted.items() if number >= oldest}
 
 
 def _key(known: Open) -> tuple[str, Millis, str, str]:

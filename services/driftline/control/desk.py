@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 
-from cronsim import CronSim
-
-from driftline.control.book import Book, Panes
+from driftline.control.attendance import Attendance
+from driftline.control.book import Book, Foretold, Panes
 from driftline.control.calendar import Calendar, LayoutOf
 from driftline.control.out import Out
-from driftline.core import alerts, cases
+from driftline.control.schedule import Schedule
+from driftline.core import alerts, cases, counters
 from driftline.core.alerts import Change, Standing
 from driftline.core.cases import Skipped
 from driftline.core.rules import BREACHES, Reason, judge_worst, read
 from driftline.events.admin import Command, CommandResult
-from driftline.events.alerts import Alert, AlertKind, AlertState
+from driftline.events.alerts import AlertKind, AlertState
 from driftline.events.base import Millis, digest_id
 from driftline.events.reports import WindowReport
 from driftline.events.retraining import (
@@ -26,54 +26,91 @@ from driftline.events.retraining import (
     Trigger,
     Verdict,
 )
-from driftline.events.slices import Breach, PaneDelta
-from driftline.spec.model import HIGHER_IS_BETTER, MonitorSpec, RuleSpec
+from driftline.events.slices import Breach, Notice, PaneDelta
+from driftline.spec.model import HIGHER_IS_BETTER, MonitorSpec, RuleSpec, millis
 
 
 class Desk:
     """Everything about one model. All methods act at decision time `at`, the end of the slice being applied."""
 
-    def __init__(self, book: Book, panes: Panes, layout_of: LayoutOf) -> None:
+    def __init__(self, book: Book, panes: Panes, layout_of: LayoutOf, attendance: Attendance) -> None:
         self.book = book
         self.panes = panes
         self.spec: MonitorSpec | None = None
-        self._calendar = Calendar(book, panes, layout_of)
-        self._next_cron: tuple[Millis, Millis] | None = None
+        self._calendar = Calendar(book, panes, layout_of, attendance)
+        self._schedule = Schedule()
 
     # --- what a slice brings ---
 
-    def take_pane(self, delta: PaneDelta) -> None:
-        """Add what a slice changed to its pane."""
+    def take_pane(self, delta: PaneDelta, begun: Millis, late: bool) -> None:
+        """Add what a slice changed to its pane. See `Calendar.take_pane`."""
         if self.spec is not None:
-            self._calendar.take_pane(self.spec, delta)
+            self._calendar.take_pane(self.spec, delta, begun, late)
 
     def take_breach(self, breach: Breach, cause: str, at: Millis, out: Out) -> None:
         """A value left its range: the rule about it, or the default warning, fires at once."""
-        if self.spec is None or not self._serves(breach.version):
+        rule = self._range_rule(breach)
+        if rule is None:
             return
-        rule = next((r for r in self.spec.rules if r.kind == "range" and r.target == breach.name), None)
-        rule = rule or RuleSpec(name=f"range:{breach.name}", kind="range", target=breach.name)
         standing = self._standing(breach.version, rule.name)
         alert = alerts.observe_breach(standing, rule, breach, at, cause)
-        self._publish(alert, at, out)
+        if alert is not None:
+            self.book.foretold.pop(alert.fingerprint, None)
+            out.event(alert, at)
         if rule.retrain and standing.last is not None:
             self._trigger(Trigger.RULE, rule, (standing.last.id,), None, at, out)
+
+    def take_counters(self, counted: Mapping[str, int], begun: Millis, cause: str, at: Millis, out: Out) -> None:
+        """What the monitor counted beside predictions and outcomes; `begun`: the beginning of its slice."""
+        for what, n in counted.items():
+            self.book.count(what, n)
+        evicted = counted.get(counters.EVICTED, 0)
+        if evicted and self.spec is not None:
+            self._calendar.take_evicted(self.spec, evicted, begun)
+            standing = self._standing("", counters.MAX_KEPT)
+            out.alert(counters.observe_evicted(standing, self.book.model, evicted, at, cause), at)
+        if self.book.placement.add(counted):
+            alert = counters.observe_placement(
+                self.book.placement,
+                self._standing("", counters.PARTITIONERS),
+                self.book.model,
+                self.book.counters.get("orphans", 0),
+                self.book.joined,
+                at,
+                cause,
+            )
+            out.alert(alert, at)
+
+    # --- what is told before its slice ---
+
+    def foretell(self, notice: Notice) -> Foretold | None:
+        """The alert that a breach raises if it counts, and the slice that decides. Changes nothing."""
+        breach = notice.breach
+        rule = None if breach is None else self._range_rule(breach)
+        if breach is None or rule is None:
+            return None
+        standing = self.book.standings.get(alerts.fingerprint(breach.model, breach.version, "all", rule.name))
+        alert = alerts.foretell_breach(standing, rule, breach, notice.at, notice.id)
+        return None if alert is None else Foretold(alert=alert, until={notice.partition: notice.slice})
+
+    def withdraw(self, decided: Callable[[int], int], at: Millis, out: Out) -> None:
+        """Take back what was foretold and did not come. `decided`: a partition's last slice that is in the books."""
+        for name, foretold in list(self.book.foretold.items()):
+            if all(decided(partition) >= until for partition, until in foretold.until.items()):
+                del self.book.foretold[name]
+                out.event(alerts.withdraw(foretold.alert, at), at)
+
+    def all_are_back(self) -> None:
+        """See `Calendar.all_are_back`."""
+        self._calendar.all_are_back()
 
     # --- what people and other services say ---
 
     def take_command(self, command: Command, at: Millis, out: Out) -> None:
         """Do what was asked, or say why not."""
         accepted, reason = self._obey(command, at, out)
-        result = CommandResult(
-            id=digest_id("result", command.id),
-            caused_by=(command.id,),
-            command=command.id,
-            model=command.model,
-            accepted=accepted,
-            reason=reason,
-            at=at,
-        )
-        out.event(result, at)
+        name = digest_id("result", command.id)
+        out.event(_result(name, (command.id,), command.id, command.model, accepted, reason, at), at)
 
     def _obey(self, command: Command, at: Millis, out: Out) -> tuple[bool, str]:
         if command.action == "register":
@@ -96,7 +133,7 @@ class Desk:
         if standing.last.kind is not AlertKind.MANUAL_INTERVENTION:
             return False, "only a call for manual intervention is closed by a human"
         closed = alerts.resolve(standing, Change.CLOSED_BY_HUMAN, at, (command.id,), command.comment)
-        self._publish(closed, at, out)
+        out.alert(closed, at)
         return True, "closed"
 
     def take_candidate(self, candidate: Candidate, at: Millis, out: Out) -> None:
@@ -137,11 +174,11 @@ class Desk:
         self.book.latest = None
         for name, standing in list(self.book.standings.items()):
             last = standing.last
-            if last is not None and last.kind is AlertKind.MANUAL_INTERVENTION:
+            if last is not None and (last.kind is AlertKind.MANUAL_INTERVENTION or not last.version):
                 continue
             if last is None or last.version != champion.version:
                 cause = (self.book.champion.id,)
-                self._publish(alerts.resolve(standing, Change.VERSION_REPLACED, at, cause), at, out)
+                out.alert(alerts.resolve(standing, Change.VERSION_REPLACED, at, cause), at)
                 del self.book.standings[name]
 
     # --- what time brings ---
@@ -151,9 +188,9 @@ class Desk:
         if self.spec is None:
             return None
         due = self._calendar.due(self.spec)
-        due += [s.quiet_since + alerts.QUIET_MS for s in self.book.standings.values() if _is_range(s)]
+        due += [quiet for s in self.book.standings.values() if (quiet := _quiet_at(self.spec, s)) is not None]
         deadline = cases.next_deadline(self.book.cases)
-        cron = self._cron()
+        cron = self._schedule.next(self.spec, self.book.scheduled)
         due += [instant for instant in (deadline, cron) if instant is not None]
         return min(due, default=None)
 
@@ -162,8 +199,9 @@ class Desk:
         if self.spec is None:
             return
         for standing in self.book.standings.values():
-            if _is_range(standing) and standing.quiet_since + alerts.QUIET_MS <= at:
-                self._range_is_quiet(standing, at, out)
+            quiet = _quiet_at(self.spec, standing)
+            if quiet is not None and quiet <= at:
+                self._is_quiet(standing, at, out)
         for told in self._calendar.reports(self.spec, at):
             out.event(told, at)
             if told.role == "champion" and self._serves(told.version):
@@ -172,16 +210,18 @@ class Desk:
             out.event(case, at)
             if case.state is CaseState.ESCALATED:
                 self._call_a_human(case.case, case.rule or case.trigger.value, cases.tried(case), at, out)
-        cron = self._cron()
+        cron = self._schedule.next(self.spec, self.book.scheduled)
         if cron is not None and cron <= at:
             self.book.scheduled = at
             self._trigger(Trigger.SCHEDULE, None, (), None, at, out)
 
-    def _range_is_quiet(self, standing: Standing, at: Millis, out: Out) -> None:
-        alert = alerts.resolve(standing, Change.QUIET, at)
+    def _is_quiet(self, standing: Standing, at: Millis, out: Out) -> None:
+        of_range = standing.last is not None and standing.last.kind is AlertKind.RANGE
+        alert = alerts.resolve(standing, Change.QUIET if of_range else Change.NOTHING_EVICTED, at)
         if alert is not None:
             out.event(alert, at)
-            self._metric_is_back(alert.rule, None, alert.id, at, out)
+            if of_range:
+                self._metric_is_back(alert.rule, None, alert.id, at, out)
 
     def _judge(self, spec: MonitorSpec, told: WindowReport, at: Millis, out: Out) -> None:
         for rule in spec.rules:
@@ -192,7 +232,7 @@ class Desk:
             if judged is None or standing.judged >= told.window.end:
                 continue  # left to a later revision with more labels, or this window or a later one is judged already
             reading, reason = judged
-            self._publish(alerts.observe(standing, rule, reading, reason, told, at), at, out)
+            out.alert(alerts.observe(standing, rule, reading, reason, told, at), at)
             if rule.retrain:
                 self._pursue(rule, reason, standing, reading.value, told, at, out)
         self._follow_promotion_metric(spec, told, at, out)
@@ -215,6 +255,7 @@ class Desk:
             self._metric_is_back(rule.name, value, told.id, at, out)
 
     def _metric_is_back(self, rule: str, value: float | None, cause: str, at: Millis, out: Out) -> None:
+        self.book.skipping.pop(f"rule {rule}", None)
         case = self.book.cases.open
         if case is not None and case.rule == rule:
             self._tell(cases.metric_is_back(self.book.cases, at, value, (cause,)), at, out)
@@ -241,12 +282,24 @@ class Desk:
     def _trigger(
         self, why: Trigger, rule: RuleSpec | None, caused_by: tuple[str, ...], value: float | None, at: Millis, out: Out
     ) -> Skipped | None:
-        """Ask for an attempt; returns why not."""
+        """Ask for an attempt; returns why not, and tells it: of a rule, once for a row of the same reasons."""
+        skipped = self._ask(why, rule, caused_by, value, at, out)
+        asker = f"rule {rule.name}" if rule is not None else why.value
+        told = self.book.skipping.pop(asker, None)
+        if skipped is not None and why is not Trigger.COMMAND:
+            if rule is not None:
+                self.book.skipping[asker] = skipped.value
+            if told != skipped.value:
+                name = digest_id("skipped", self.book.model, asker, at)
+                out.event(_result(name, caused_by, asker, self.book.model, False, skipped.value, at), at)
+        return skipped
+
+    def _ask(
+        self, why: Trigger, rule: RuleSpec | None, caused_by: tuple[str, ...], value: float | None, at: Millis, out: Out
+    ) -> Skipped | None:
         spec, champion = self.spec, self.book.champion
-        if spec is None or spec.retrain is None:
-            return Skipped.NO_RETRAIN
-        if champion is None:
-            return Skipped.NO_CHAMPION
+        if spec is None or spec.retrain is None or champion is None:
+            return cases.skip(self.book.cases, Skipped.NO_CHAMPION if spec and spec.retrain else Skipped.NO_RETRAIN)
         metric = rule.target if rule is not None else spec.promotion.metric
         before = value if rule is not None or self.book.latest is None else self.book.latest[1]
         came = cases.trigger(
@@ -277,9 +330,12 @@ class Desk:
 
     # --- small things ---
 
-    def _publish(self, alert: Alert | None, at: Millis, out: Out) -> None:
-        if alert is not None:
-            out.event(alert, at)
+    def _range_rule(self, breach: Breach) -> RuleSpec | None:
+        """The rule about a value that is not allowed, else the warning that needs none; None: nobody is warned."""
+        if self.spec is None or not self._serves(breach.version):
+            return None
+        rule = next((r for r in self.spec.rules if r.kind == "range" and r.target == breach.name), None)
+        return rule or RuleSpec(name=f"range:{breach.name}", kind="range", target=breach.name)
 
     def _serves(self, version: str) -> bool:
         """Whether rules speak about this version: the champion, or any while none is registered."""
@@ -293,32 +349,32 @@ class Desk:
         name = alerts.fingerprint(self.book.model, version, "all", rule)
         return self.book.standings.setdefault(name, Standing())
 
-    def _cron(self) -> Millis | None:
-        """The next instant of the schedule after the last one settled."""
-        if self.spec is None or self.spec.retrain is None or self.spec.retrain.schedule is None:
-            return None
-        if self.book.scheduled is None:
-            return None
-        if self._next_cron is None or self._next_cron[0] != self.book.scheduled:
-            after = datetime.fromtimestamp(self.book.scheduled / 1000, UTC)
-            following = next(CronSim(self.spec.retrain.schedule, after))
-            self._next_cron = (self.book.scheduled, int(following.timestamp() * 1000))
-        return self._next_cron[1]
-
     def use_spec(self, spec: MonitorSpec, revision: int, at: Millis, out: Out) -> None:
         """A spec revision comes into force: alerts of rules that are gone end, the schedule counts from now."""
         self.spec, self.book.revision = spec, revision
         self.book.scheduled = at
-        self._next_cron = None
         names = {rule.name for rule in spec.rules}
         for standing in self.book.standings.values():
             last = standing.last
             if last is not None and last.kind in (AlertKind.METRIC, AlertKind.DRIFT) and last.rule not in names:
-                self._publish(alerts.resolve(standing, Change.RULE_REMOVED, at), at, out)
+                out.alert(alerts.resolve(standing, Change.RULE_REMOVED, at), at)
 
 
-def _is_range(standing: Standing) -> bool:
-    return standing.state is AlertState.FIRING and standing.last is not None and standing.last.kind is AlertKind.RANGE
+def _quiet_at(spec: MonitorSpec, standing: Standing) -> Millis | None:
+    """When an alert that ends by silence ends, unless it is fed again."""
+    if standing.state is not AlertState.FIRING or standing.last is None:
+        return None
+    if standing.last.kind is AlertKind.RANGE:
+        return standing.quiet_since + alerts.QUIET_MS
+    return standing.quiet_since + millis(spec.horizon) if standing.last.rule == counters.MAX_KEPT else None
+
+
+def _result(
+    name: str, caused_by: tuple[str, ...], command: str, model: str, accepted: bool, reason: str, at: Millis
+) -> CommandResult:
+    return CommandResult(
+        id=name, caused_by=caused_by, command=command, model=model, accepted=accepted, reason=reason, at=at
+    )
 
 
 def _longest(spec: MonitorSpec) -> str | None:

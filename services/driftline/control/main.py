@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
+from driftline.control import published
 from driftline.control.work import INPUTS, ControlWork
 from driftline.events.admin import Progress
 from driftline.events.base import encode
@@ -21,13 +20,8 @@ def _work(context: Context, number: int) -> ControlWork:
         record = Outgoing(Topic.PROGRESS, None, encode(progress), progress.shard)
         await (await send(context.producer, context.settings, record))
 
-    def read_published(topics: Sequence[Topic], shard: int) -> set[str]:
-        return {
-            str(msgspec.json.decode(record.value)["id"])
-            for topic in topics
-            for record in read_all(context.settings, topic)
-            if record.source.partition == shard and record.value
-        }
+    def read_published(topics: Sequence[Topic], shard: int) -> published.Published:
+        return published.read((record for topic in topics for record in read_all(context.settings, topic)), shard)
 
     return ControlWork(context.catalog, number, context.note, tell_progress, read_published)
 

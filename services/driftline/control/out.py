@@ -46,6 +46,11 @@ class Out:
             Outgoing(topic, key.encode(), encode(event), self.shard, headers(event, "driftline/control"), timestamp)
         )
 
+    def alert(self, alert: Alert | None, at: Millis) -> None:
+        """Write an alert's change, if there is one."""
+        if alert is not None:
+            self.event(alert, at)
+
     def champion(self, state: ModelState) -> None:
         """Name a new champion: the marks of its baseline stand in every partition before anybody can learn of it."""
         if state.id in self.published:

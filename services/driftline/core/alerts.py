@@ -26,6 +26,14 @@ class Change(StrEnum):
     NOT_IMPROVED = "not-improved-in-time"
     CLOSED_BY_HUMAN = "closed-by-a-human"
     PENDING = "not-yet-often-enough"
+    NOT_CONFIRMED = "not-confirmed"  # a provisional alert whose values turned out not to count
+    RESUMED = "resumed"
+    CAUGHT_UP = "caught-up"
+    BACK = "back"  # a partition that was left out
+    ACCEPTED = "accepted-by-a-human"
+    HISTORY_PASSED = "two-horizons-passed"
+    NOTHING_EVICTED = "nothing-evicted-for-a-horizon"
+    PARTITIONERS_AGREE = "partitioners-agree"
 
 
 class Standing(msgspec.Struct, kw_only=True):
@@ -78,6 +86,17 @@ def observe(
     return standing.last
 
 
+def fire(standing: Standing, told: Alert) -> Alert | None:
+    """Open an episode with `told`, whose number and id follow from it; None where one is firing already."""
+    if standing.state is AlertState.FIRING:
+        return None
+    standing.episode += 1
+    standing.state = AlertState.FIRING
+    name = digest_id(told.fingerprint, standing.episode, AlertState.FIRING)
+    standing.last = msgspec.structs.replace(told, id=name, episode=standing.episode)
+    return standing.last
+
+
 def observe_breach(standing: Standing, rule: RuleSpec, breach: Breach, at: Millis, cause: str) -> Alert | None:
     """Values that are not allowed: the first opens an episode and fires at once, the rest are counted into it."""
     standing.quiet_since = at
@@ -85,16 +104,40 @@ def observe_breach(standing: Standing, rule: RuleSpec, breach: Breach, at: Milli
         assert standing.last is not None, "a firing alert has been published"
         standing.last = msgspec.structs.replace(standing.last, n=standing.last.n + breach.n)
         return None
-    standing.episode += 1
-    standing.state = AlertState.FIRING
+    return fire(standing, _breach_alert(rule, breach, at, cause))
+
+
+def foretell_breach(standing: Standing | None, rule: RuleSpec, breach: Breach, at: Millis, cause: str) -> Alert | None:
+    """What `observe_breach` will say if the breach counts; None where it would say nothing. Changes nothing."""
+    if standing is not None and standing.state is AlertState.FIRING:
+        return None
+    told = _breach_alert(rule, breach, at, cause)
+    episode = 1 if standing is None else standing.episode + 1
+    name = digest_id(told.fingerprint, episode, "provisional", cause)
+    return msgspec.structs.replace(told, id=name, episode=episode, provisional=True)
+
+
+def withdraw(foretold: Alert, at: Millis) -> Alert:
+    """Take a provisional alert back: its values did not count."""
+    return msgspec.structs.replace(
+        foretold,
+        id=digest_id(foretold.id, Change.NOT_CONFIRMED),
+        caused_by=(foretold.id,),
+        state=AlertState.RESOLVED,
+        reason=Change.NOT_CONFIRMED.value,
+        at=at,
+        summary=f"{foretold.rule} on {_whom(foretold)} is withdrawn: its values did not count.",
+    )
+
+
+def _breach_alert(rule: RuleSpec, breach: Breach, at: Millis, cause: str) -> Alert:
     low, high = breach.low, breach.high
     value = breach.worst if isinstance(breach.worst, float) else None
-    name = fingerprint(breach.model, breach.version, "all", rule.name)
-    standing.last = Alert(
-        id=digest_id(name, standing.episode, AlertState.FIRING),
+    return Alert(
+        id="",
         caused_by=(cause, *breach.samples),
-        fingerprint=name,
-        episode=standing.episode,
+        fingerprint=fingerprint(breach.model, breach.version, "all", rule.name),
+        episode=0,
         model=breach.model,
         version=breach.version,
         segment="all",
@@ -113,7 +156,6 @@ def observe_breach(standing: Standing, rule: RuleSpec, breach: Breach, at: Milli
         evidence=Evidence(samples=breach.samples),
         summary=_breach_sentence(breach),
     )
-    return standing.last
 
 
 def _breach_sentence(breach: Breach) -> str:
@@ -145,7 +187,7 @@ def resolve(
         state=AlertState.RESOLVED,
         reason=change.value,
         at=at,
-        summary=f"{last.rule} on {last.model} version {last.version} is over: {change.value.replace('-', ' ')}"
+        summary=f"{last.rule} on {_whom(last)} is over: {change.value.replace('-', ' ')}"
         + (f" ({comment})." if comment else "."),
     )
     return standing.last
@@ -175,6 +217,12 @@ def manual_intervention(
         summary=f"{model} has not become better in the agreed time after {opened_by}: a human is needed. "
         f"Tried: {'; '.join(tried) or 'nothing'}.",
     )
+
+
+def _whom(alert: Alert) -> str:
+    if not alert.model:
+        return alert.segment
+    return f"{alert.model} version {alert.version}" if alert.version else alert.model
 
 
 def _since(standing: Standing, at: Millis) -> Millis:

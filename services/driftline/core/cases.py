@@ -73,10 +73,10 @@ def trigger(
     """Ask for an attempt: the next one of the open case, else the first of a new one."""
     retrain = spec.retrain
     if retrain is None:
-        return _skip(book, Skipped.NO_RETRAIN)
+        return skip(book, Skipped.NO_RETRAIN)
     reason = _hindrance(book, retrain, why, at)
     if reason is not None:
-        return _skip(book, reason)
+        return skip(book, reason)
     case = book.open
     if case is None:
         book.count += 1
@@ -258,7 +258,8 @@ def _recent(book: CaseBook, retrain: RetrainSpec, at: Millis) -> list[Millis]:
     return [asked for asked in book.asked if at - asked < millis(retrain.budget_per)]
 
 
-def _skip(book: CaseBook, reason: Skipped) -> Skipped:
+def skip(book: CaseBook, reason: Skipped) -> Skipped:
+    """Count a trigger that asks for nothing."""
     book.skipped[reason.value] = book.skipped.get(reason.value, 0) + 1
     return reason
 

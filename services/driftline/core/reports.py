@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from driftline.core.drift import drift_of
 from driftline.core.intervals import metrics_of_window
@@ -15,6 +16,15 @@ from driftline.spec.model import MonitorSpec
 ALL = "all"
 
 
+@dataclass(frozen=True)
+class Circumstances:
+    """What a report says beside what its panes say. See `WindowReport` and `Segment` for the meanings."""
+
+    completeness: float = 1.0
+    evicted: int = 0
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+
 def report(
     spec: MonitorSpec,
     version: str,
@@ -25,7 +35,7 @@ def report(
     layout: Layout,
     panes: Sequence[Pane],
     baseline: Baseline | None,
-    caused_by: tuple[str, ...] = (),
+    circumstances: Circumstances,
 ) -> WindowReport:
     """What is known at decision time `revision` of one model version in one window; `panes` in time order."""
     totals = Totals.of(layout, panes)
@@ -37,16 +47,17 @@ def report(
         coverage=totals.labelled / totals.n if totals.n else 0.0,
         metrics=metrics_of_window(layout, panes, spec.metrics, seed),
         drift=drift_of(totals, baseline),
+        evicted=circumstances.evicted,
     )
     return WindowReport(
         id=digest_id("metrics", spec.model, version, role, window.name, window.end, revision),
-        caused_by=caused_by,
         model=spec.model,
         version=version,
         role=role,
         window=window,
         revision=revision,
-        completeness=1.0,
+        completeness=circumstances.completeness,
         baseline=bins_id,
         segments=(everybody,),
+        counters=dict(sorted(circumstances.counters.items())),
     )

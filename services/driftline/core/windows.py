@@ -2,6 +2,9 @@
 
 A window `[end - span, end)` ends at a multiple of its `every` since 1970. It is first reported at decision time
 `end + lateness`, again whenever its coverage has grown by five points, and for the last time at `end + horizon`.
+
+What a partition brings that was left out is counted when it is back, and the windows that it touches are reported once
+more, also where they were final: what was told while a partition was left out is remembered until all are back.
 """
 
 from __future__ import annotations
@@ -15,8 +18,10 @@ RESTATE_AT = 0.05
 
 
 class Open(msgspec.Struct, kw_only=True):
-    """A window of one model version that has been reported and may be again. `told`: the coverage last reported;
-    `changed`: something has come since.
+    """A window of one model version that has been reported and may be again.
+
+    `told`: the coverage last reported; `complete`: the completeness last reported; `changed`: something has come since;
+    `final`: its last report is due no more, it is only kept while a partition is left out.
     """
 
     window: str
@@ -27,6 +32,8 @@ class Open(msgspec.Struct, kw_only=True):
     labelled: int
     told: float
     changed: bool = False
+    complete: float = 1.0
+    final: bool = False
 
     @property
     def coverage(self) -> float:

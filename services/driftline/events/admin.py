@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from driftline.events.alerts import SliceSpan
 from driftline.events.base import Event, Millis
 from driftline.events.retraining import Artifact
 
@@ -53,22 +54,28 @@ class Command(Event, frozen=True, kw_only=True):
     """Somebody asks control for something. Topic `commands`, key model.
 
     `register`: make `version` the first champion (`artifact`, `baseline`). `retrain`: ask for an attempt now.
-    `close`: a human closes the manual-intervention alert `fingerprint`.
+    `close`: a human closes the manual-intervention alert `fingerprint`. `accept`: go on without the slices `missing`,
+    which stopped the shard in whose partition the command stands; its `model` is empty.
     """
 
     model: str
-    action: Literal["register", "retrain", "close"]
+    action: Literal["register", "retrain", "close", "accept"]
     author: str
     written_at: Millis
     version: str | None = None
     artifact: Artifact | None = None
     baseline: str | None = None
     fingerprint: str | None = None
+    missing: SliceSpan | None = None
     comment: str = ""
 
 
 class CommandResult(Event, frozen=True, kw_only=True):
-    """What came of a command. Topic `command-results`."""
+    """What came of a command, or why a trigger asked for nothing. Topic `command-results`.
+
+    `command` is the command's id, or `schedule`, or `rule NAME`: of those the first of several for the same reason is
+    told; the counters of the window reports have the number.
+    """
 
     command: str
     model: str

@@ -8,6 +8,7 @@ import msgspec
 
 from driftline.events.base import Event, Millis
 from driftline.events.reports import Window
+from driftline.events.slices import Gap
 
 
 class AlertKind(StrEnum):
@@ -16,6 +17,8 @@ class AlertKind(StrEnum):
     RANGE = "range"
     METRIC = "metric"
     DRIFT = "drift"
+    DATA = "data"  # what has been counted is not all that was sent, or not what it seems
+    LAG = "lag"  # a part of the deployment does not keep up
     MANUAL_INTERVENTION = "manual-intervention"
 
 
@@ -49,6 +52,14 @@ class FeatureEffect(msgspec.Struct, frozen=True, kw_only=True):
     psi: float
 
 
+class SliceSpan(msgspec.Struct, frozen=True, kw_only=True):
+    """Slices `first` to `last` of a source partition; `last` is None while it is not known yet."""
+
+    partition: int
+    first: int
+    last: int | None
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What an alert rests on."""
 
@@ -57,12 +68,17 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[FeatureEffect, ...] = ()
     samples: tuple[str, ...] = ()
     tried: tuple[str, ...] = ()
+    slices: SliceSpan | None = None
+    gap: Gap | None = None
 
 
 class Alert(Event, frozen=True, kw_only=True):
     """One change of one alert. `fingerprint` = (model, version, segment, rule); `episode` counts from 1.
 
-    `reason` is the named reason of the judgement behind this change; `summary` is one plain sentence.
+    `reason` is the named reason of the judgement behind this change; `summary` is one plain sentence. An alert about a
+    source partition has no model and no version, and one about all versions of a model no version: they are empty.
+    `provisional`: told before the slice that decides; the firing event of that episode follows, or a resolved one with
+    the reason `not-confirmed`.
     """
 
     fingerprint: str
@@ -86,3 +102,4 @@ class Alert(Event, frozen=True, kw_only=True):
     coverage: float | None = None
     window: Window | None = None
     evidence: Evidence = Evidence()
+    provisional: bool = False

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from driftline.events.base import encode
 from driftline.events.inputs import Label, Text, Time, Value
+from driftline.events.partitioning import partition_of
 
 COLUMNS = "application/vnd.driftline.columns+json"
 """The content type that says so (header `content-type`)."""
@@ -28,6 +31,32 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, list[Value]] = {}
     score: list[float | None] | None = None
     latency_ms: list[float | None] | None = None
+
+    def uneven(self) -> str | None:
+        """The name of a column that is not as long as `id`."""
+        return next((n for n, c in _columns(self).items() if c is not None and len(c) != len(self.id)), None)
+
+    def split(self, partitions: int) -> list[tuple[int, bytes]]:
+        """Its rows by the partition of their ids, as messages (partition, value); its columns must be even."""
+        rows: dict[int, list[int]] = {}
+        for i, event_id in enumerate(self.id):
+            rows.setdefault(partition_of(event_id, partitions), []).append(i)
+        return [(partition, encode(self._chosen(which))) for partition, which in sorted(rows.items())]
+
+    def _chosen(self, rows: list[int]) -> PredictionBatch:
+        def some(column: list[Any] | None) -> Any:
+            return None if column is None else [column[i] for i in rows]
+
+        return msgspec.structs.replace(
+            self,
+            id=some(self.id),
+            time=some(self.time),
+            prediction=some(self.prediction),
+            features={name: some(column) for name, column in self.features.items()},
+            attributes={name: some(column) for name, column in self.attributes.items()},
+            score=some(self.score),
+            latency_ms=some(self.latency_ms),
+        )
 
 
 class _Rows(msgspec.Struct):
@@ -55,7 +84,15 @@ def single_rows(data: bytes) -> list[tuple[bytes, bytes]]:
     Raises `msgspec.ValidationError` where the message does not fit together, and what decoding raises.
     """
     rows = _read(data)
-    columns: dict[str, list[msgspec.Raw] | None] = {
+    uneven = [name for name, column in _columns(rows).items() if column is not None and len(column) != len(rows.id)]
+    if uneven:
+        raise msgspec.ValidationError(f"column {uneven[0]} is not as long as id")
+    return [(_key(rows.id[i]), _row(rows, i)) for i in range(len(rows.id))]
+
+
+def _columns(rows: PredictionBatch | _Rows) -> dict[str, Sequence[Any] | None]:
+    """All columns but `id`, by the path at which they stand."""
+    return {
         "time": rows.time,
         "prediction": rows.prediction,
         "score": rows.score,
@@ -63,10 +100,6 @@ def single_rows(data: bytes) -> list[tuple[bytes, bytes]]:
         **{f"features.{name}": column for name, column in rows.features.items()},
         **{f"attributes.{name}": column for name, column in rows.attributes.items()},
     }
-    uneven = [name for name, column in columns.items() if column is not None and len(column) != len(rows.id)]
-    if uneven:
-        raise msgspec.ValidationError(f"column {uneven[0]} is not as long as id")
-    return [(_key(rows.id[i]), _row(rows, i)) for i in range(len(rows.id))]
 
 
 def _key(raw: msgspec.Raw) -> bytes:

@@ -43,7 +43,11 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one segment; `all` is everybody."""
+    """The figures of one segment; `all` is everybody.
+
+    `evicted`: predictions of the model, of all versions, that were forgotten early since the window began because more
+    were kept than `max_kept`. Their outcomes find nothing, so `coverage` is lower by at most as many.
+    """
 
     segment: str
     n: int
@@ -51,10 +55,16 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float
     metrics: dict[str, MetricValue]
     drift: dict[str, Drift]
+    evicted: int = 0
 
 
 class WindowReport(Event, frozen=True, kw_only=True):
-    """One model version in one window, as known at decision time `revision`."""
+    """One model version in one window, as known at decision time `revision`.
+
+    `completeness`: the share of source partitions that had been read up to the window's end and its lateness; below 1
+    while a partition is left out. `counters`: of the model since the first slice: what the monitor did not count as a
+    prediction or an outcome, and the triggers that asked for nothing.
+    """
 
     model: str
     version: str
@@ -64,3 +74,4 @@ class WindowReport(Event, frozen=True, kw_only=True):
     completeness: float
     baseline: str
     segments: tuple[Segment, ...]
+    counters: dict[str, int] = msgspec.field(default_factory=dict)

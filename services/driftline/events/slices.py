@@ -13,6 +13,7 @@ SLICE_HEADER = "driftline-slice"
 SHARD_HEADER = "driftline-shard"
 PREVIOUS_HEADER = "driftline-previous"
 """What a reader of another shard needs of a record that it skips; the values are text."""
+NO_PREVIOUS = "none"
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -151,8 +152,9 @@ def notice(
 
 def slice_headers(record: Slice) -> Headers:
     """The headers of a slice."""
-    previous = () if record.previous is None else ((PREVIOUS_HEADER, b"%d" % record.previous),)
-    return (*_headers("slice", record.slice), (SHARD_HEADER, b"%d" % record.shard), *previous)
+    previous = NO_PREVIOUS if record.previous is None else str(record.previous)
+    shard = (SHARD_HEADER, b"%d" % record.shard)
+    return (*_headers("slice", record.slice), shard, (PREVIOUS_HEADER, previous.encode()))
 
 
 def read_up_to_headers(note: ReadUpTo) -> Headers:

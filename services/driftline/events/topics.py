@@ -65,6 +65,8 @@ class TopicRule:
     holds: type[msgspec.Struct] | object | None
 
 
+DEAD_LETTER_WRITERS = "monitor, control, trainer, gate; marks of what was replayed: command line"
+
 TOPICS: dict[Topic, TopicRule] = {
     Topic.PREDICTIONS: TopicRule(Spread.SOURCE, Kept.RETENTION, "id", "applications", Prediction | PredictionBatch),
     Topic.OUTCOMES: TopicRule(Spread.SOURCE, Kept.RETENTION, "id", "applications", Outcome),
@@ -81,7 +83,7 @@ TOPICS: dict[Topic, TopicRule] = {
     Topic.COMMANDS: TopicRule(Spread.SHARD, Kept.FOREVER, "model", "command line", Command),
     Topic.COMMAND_RESULTS: TopicRule(Spread.SHARD, Kept.FOREVER, "model", "control", CommandResult),
     Topic.PROGRESS: TopicRule(Spread.SHARD, Kept.DAY, "", "control", Progress),
-    Topic.DEAD_LETTERS: TopicRule(Spread.ONE, Kept.RETENTION, "source topic-partition", "monitor, trainer, gate", None),
+    Topic.DEAD_LETTERS: TopicRule(Spread.ONE, Kept.RETENTION, "source topic-partition", DEAD_LETTER_WRITERS, None),
 }
 
 MARK_HEADER = "driftline-mark"

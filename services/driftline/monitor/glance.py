@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from driftline.core.binning import default_bins
 from driftline.core.breaches import breaches
@@ -22,9 +22,9 @@ and decoding it twice would make it later still."""
 class Glance:
     """Remembers nothing but what it has told; whether a value counts is not its business."""
 
-    def __init__(self, reader: Reader, slice_ms: int) -> None:
+    def __init__(self, specs: Mapping[str, MonitorSpec], slice_ms: int) -> None:
         self._table, self._plans = SeriesTable(), Plans()
-        self._reader = reader.copy(self._register)
+        self._reader = Reader(specs, dict.fromkeys(specs, 0), self._register)
         self._slice_ms = slice_ms
         self._told: dict[tuple[str, str, str, str], int] = {}
 

@@ -7,7 +7,6 @@ does not pass there is looked at by itself (`monitor.intake`), which finds the r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -21,15 +20,14 @@ from numpy.typing import NDArray
 
 from driftline.core.columns import OutcomeColumns, PredictionColumns, digests, hashed
 from driftline.core.plans import names_of
-from driftline.core.validation import LARGEST, LATEST
 from driftline.errors import InvalidRecord
-from driftline.events.base import to_millis
 from driftline.events.columns import COLUMNS
-from driftline.events.inputs import Outcome, label_name
+from driftline.events.inputs import Outcome
 from driftline.monitor.intake import read_prediction, read_rows, take_in
+from driftline.monitor.models import Models, times_of
 from driftline.monitor.typed import column_types, decoder, prediction_types
 from driftline.platform.records import Record
-from driftline.spec.model import MonitorSpec, millis
+from driftline.spec.model import MonitorSpec
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -46,37 +44,6 @@ Bad = tuple[Record, int, InvalidRecord]
 _key, _value, _headers = attrgetter("key"), attrgetter("value"), attrgetter("headers")
 _event = attrgetter("version", "id", "role", "time", "prediction", "score", "features", "attributes")
 _read_outcome = msgspec.json.Decoder(Outcome).decode
-
-
-@dataclass(frozen=True)
-class Known:
-    """A model whose spec is in force: `code` is that of its outcomes."""
-
-    spec: MonitorSpec
-    code: int
-    labels: Mapping[object, int]
-    numbers: int
-    features: int
-
-    @classmethod
-    def of(cls, spec: MonitorSpec, code: int) -> Known:
-        """From its spec."""
-        numbers = sum(feature.type == "number" for feature in spec.features.values())
-        return cls(spec, code, _spellings(spec.labels), numbers, len(spec.features))
-
-
-def _spellings(labels: Sequence[str]) -> dict[object, int]:
-    """Every way to write each label but for booleans, which Python takes for 0 and 1."""
-    found: dict[object, int] = {label: i for i, label in enumerate(labels)}
-    for i, label in enumerate(labels):
-        for kind in (int, float):
-            try:
-                value = kind(label)
-            except (ValueError, OverflowError):
-                continue
-            if label_name(value) == label:
-                found[value] = i
-    return found
 
 
 @dataclass
@@ -110,28 +77,14 @@ class Reader:
     ) -> None:
         self._specs = specs
         self._register = register
-        self._known = [Known.of(spec, codes[model]) for model, spec in specs.items()]
-        self._number = {model: i for i, model in enumerate(specs)}
+        self._models = Models(specs, codes)
         self._types = prediction_types(specs)
-        self._by_type = {kind: self._number[model] for kind, model in self._types.items()}
+        self._by_type = {kind: self._models.number[model] for kind, model in self._types.items()}
         self._decode = decoder(self._types)
         self._columns: tuple[Callable[[bytes], Any] | None, dict[type, int]] | None = None
         self._versions: dict[tuple[int, str], int] = {}
         self._found: list[tuple[int, int]] = []
         self._names: dict[str | None, int] = {}
-        self._horizon = np.array([millis(known.spec.horizon) for known in self._known] or [0], np.int64)
-        self._ahead = np.array([millis(known.spec.max_ahead) for known in self._known] or [0], np.int64)
-        self._pane = np.array([millis(known.spec.pane) for known in self._known] or [1], np.int64)
-        self._numeric = np.array([known.spec.task == "regression" for known in self._known] or [False], np.bool_)
-        self._numbers = np.array([known.numbers for known in self._known] or [0], np.int64)
-        self._features = np.array([known.features for known in self._known] or [0], np.int64)
-        self._code = np.array([known.code for known in self._known] or [0], np.uint32)
-
-    def copy(self, register: Callable[[MonitorSpec, str, int], tuple[int, int]]) -> Reader:
-        """Another one under the same specs, with series and plans of its own."""
-        other = copy(self)
-        other._register, other._versions, other._found = register, {}, []
-        return other
 
     def predictions(self, records: Sequence[Record], slice_ms: int) -> tuple[PredictionColumns, list[Bad]]:
         """Valid predictions, and what was wrong with the others."""
@@ -153,11 +106,11 @@ class Reader:
             read, their = _decoded(_read_outcome, chunk, partial(self._outcome_alone, bad))
             events += read
             good += their
-        number = np.array([self._number.get(event.model, -1) for event in events], np.int64)
+        number = np.array([self._models.number.get(event.model, -1) for event in events], np.int64)
         arrival = np.array([record.arrival for record in good], np.int64)
-        time = _times([event.time for event in events])
-        truth, fine = self._labelled(number, [event.outcome for event in events])
-        fine &= self._timely(number, time, arrival) & (number >= 0)
+        time = times_of([event.time for event in events])
+        truth, fine = self._models.labelled(number, [event.outcome for event in events])
+        fine &= self._models.timely(number, time, arrival) & (number >= 0)
         ids = [event.id for event in events]
         keys = [event_id.encode() for event_id in ids]
         if list(map(_key, good)) != keys:
@@ -169,7 +122,7 @@ class Reader:
             good = [good[i] for i in np.flatnonzero(fine).tolist()]
         low, high = hashed(keys)
         number, arrival = number[fine], arrival[fine]
-        code = self._code[number]
+        code = self._models.code[number]
         last = good[-1].offset if good else -1
         return OutcomeColumns(ids, low, high, code, arrival // slice_ms, time[fine], truth[fine], last), bad
 
@@ -200,7 +153,7 @@ class Reader:
         """A message of columns: at once if all is well, else row by row."""
         if self._columns is None:
             types = column_types(self._specs)
-            self._columns = decoder(types), {kind: self._number[model] for kind, model in types.items()}
+            self._columns = decoder(types), {kind: self._models.number[model] for kind, model in types.items()}
         decode, by_type = self._columns
         try:
             event = None if decode is None else decode(record.value or b"")
@@ -278,11 +231,11 @@ class Reader:
     def _as_columns(self, rows: _Rows, bad: list[Bad], slice_ms: int) -> tuple[PredictionColumns, list[Bad]]:
         model = np.array(rows.model, np.int64)
         arrival = np.array([record.arrival for record, _ in rows.places], np.int64)
-        time = _times(rows.time)
-        label, fine = self._labelled(model, rows.answer)
-        fine &= self._timely(model, time, arrival)
+        time = times_of(rows.time)
+        label, fine = self._models.labelled(model, rows.answer)
+        fine &= self._models.timely(model, time, arrival)
         score = np.array(rows.score, np.float64)
-        per_row = self._features[model]
+        per_row = self._models.features[model]
         values = np.array(rows.values, dtype=object)
         if not fine.all():
             bad += [self._refuse(rows.places[i]) for i in np.flatnonzero(~fine).tolist()]
@@ -295,8 +248,8 @@ class Reader:
             model, arrival, time, label = model[fine], arrival[fine], time[fine], label[fine]
             score, per_row = score[fine], per_row[fine]
         series, plan = self._of_versions(model.tolist(), rows)
-        numeric = self._numeric[model]
-        of_numbers = self._numbers[model]
+        numeric = self._models.numeric[model]
+        of_numbers = self._models.numbers[model]
         starts = np.cumsum(per_row) - per_row
         is_number = np.arange(values.size) - np.repeat(starts, per_row) < np.repeat(of_numbers, per_row)
         numbers = values[is_number].astype(np.float64)
@@ -313,7 +266,7 @@ class Reader:
             series=series,
             plan=plan,
             slice=arrival // slice_ms,
-            pane=time // self._pane[model],
+            pane=time // self._models.pane[model],
             shadow=shadow,
             answer=answer,
             label=named,
@@ -330,36 +283,12 @@ class Reader:
         if not known.keys() >= set(pairs):
             for i, pair in enumerate(pairs):
                 if pair not in known:
-                    found = self._register(self._known[pair[0]].spec, pair[1], rows.places[i][0].offset)
+                    found = self._register(self._models.specs[pair[0]], pair[1], rows.places[i][0].offset)
                     known[pair] = len(self._found)
                     self._found.append(found)
         which = np.array([known[pair] for pair in pairs], np.int64)
         table = np.array(self._found or [(0, 0)], np.int64)
         return table[which, 0].astype(np.uint32), table[which, 1]
-
-    def _labelled(self, model: I64, answers: Sequence[Any]) -> tuple[F64, NDArray[np.bool_]]:
-        """Answers as numbers: a label's, or the number itself; and which of them are allowed."""
-        if bool in set(map(type, answers)):
-            answers = [label_name(answer) if type(answer) is bool else answer for answer in answers]
-        numeric = self._numeric[model]
-        found = np.full(len(answers), -1.0)
-        if not numeric.all():
-            known = [one.labels for one in self._known]
-            codes = [known[m].get(answer, -1) for m, answer in zip(model.tolist(), answers, strict=True)]
-            found = np.array(codes, np.float64)
-        fine = found >= 0
-        if numeric.any():
-            given = np.array([_number(answers[i]) for i in np.flatnonzero(numeric).tolist()], np.float64)
-            found[numeric] = given
-            with np.errstate(invalid="ignore"):
-                fine[numeric] = np.abs(given) <= LARGEST
-        return found, fine
-
-    def _timely(self, model: I64, time: I64, arrival: I64) -> NDArray[np.bool_]:
-        fine: NDArray[np.bool_] = (time >= 0) & (time <= LATEST)
-        fine &= arrival - time <= self._horizon[model]
-        fine &= time - arrival <= self._ahead[model]
-        return fine
 
     def _hashed_names(self, names: Sequence[str | None]) -> NDArray[np.uint64]:
         known = self._names
@@ -417,24 +346,3 @@ def _decoded(
 
 def _is_json(record: Record) -> bool:
     return record.header("content-type") in (None, "application/json")
-
-
-def _times(times: Sequence[Any]) -> I64:
-    """As epoch milliseconds; -1 for what is none."""
-    try:
-        return np.array(times, np.int64)
-    except (TypeError, ValueError, OverflowError):
-        found = [to_millis(time) for time in times]
-        return np.array([time if 0 <= time <= LATEST else -1 for time in found], np.int64)
-
-
-def _number(value: Any) -> float:
-    """A number as a float; NaN for what is none."""
-    if type(value) is float:
-        return value
-    if type(value) is not int:
-        return float("nan")
-    try:
-        return float(value)
-    except OverflowError:
-        return float("nan")

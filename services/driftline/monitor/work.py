@@ -84,7 +84,7 @@ class MonitorWork:
         self._partition = Partition(0, SeriesTable())
         self._layouts: dict[str, Layout] = {}
         self._reader: Reader | None = None
-        self._glance: Glance | None = None
+        self._glance, self._glanced = Glance({}, self._slice_ms), dict[str, int]()
         self._shards: dict[str, int] = {}
         self._baselines: list[tuple[int, str]] = []
         self._stored: dict[bytes, bytes] = {}
@@ -125,9 +125,13 @@ class MonitorWork:
 
     def at_once(self, records: Sequence[Record]) -> list[Outgoing]:
         """See `AtOnce.at_once`: values that are not allowed, of which it is not known yet whether they count."""
-        if self._glance is None:
-            return []
         predictions = _unmarked([record for record in records if record.source == self._predictions])
+        if not predictions:
+            return []
+        coming = {model: revision for _, model, revision in self._state.coming}
+        if self._glanced != (revisions := self._state.specs | coming):
+            specs = {model: self._catalog.specs[model, revision] for model, revision in revisions.items()}
+            self._glance, self._glanced = Glance(specs, self._slice_ms), revisions
         told = []
         for number, breach in self._glance.look(predictions):
             at = max(record.arrival for record in predictions)
@@ -282,7 +286,6 @@ class MonitorWork:
             limit = -(-spec.max_kept // self._catalog.deployment.partitions)
             self._partition.use(codes[model], kept, limit, numeric=spec.task == "regression")
         self._reader = Reader(specs, codes, self._register)
-        self._glance = Glance(self._reader, self._slice_ms)
         return self._reader
 
     def _register(self, spec: MonitorSpec, version: str, offset: int) -> tuple[int, int]:

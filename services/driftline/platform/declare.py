@@ -13,6 +13,7 @@ from driftline.events.admin import (
     SpecRevision,
     decode_specs_record,
 )
+from driftline.events.alerts import SliceSpan
 from driftline.events.base import decode, digest_id, encode
 from driftline.events.baselines import Baseline
 from driftline.events.cloudevents import headers
@@ -83,15 +84,35 @@ def declare_baseline(settings: Settings, deployment: Deployment, baseline: Basel
     send_all(settings, mark(deployment, f"baseline {baseline.id}"))
 
 
-def send_command(settings: Settings, deployment: Deployment, command: Command) -> None:
-    """Ask control for something."""
-    shard = partition_of(command.model, deployment.shards)
+def send_command(settings: Settings, deployment: Deployment, command: Command, shard: int | None = None) -> None:
+    """Ask control for something: the shard of the command's model, unless it is about a shard itself."""
+    shard = partition_of(command.model, deployment.shards) if shard is None else shard
     # as with every record that is not the replay's own: the running maximum places it
     timestamp = 0 if deployment.clock == "events" else None
     record = Outgoing(
         Topic.COMMANDS, command.model.encode(), encode(command), shard, headers(command, SOURCE), timestamp
     )
     send_all(settings, [record])
+
+
+def accept_missing(settings: Settings, missing: SliceSpan, author: str, timeout_s: float) -> list[CommandResult]:
+    """Tell every shard of control to go on without slices that are missing; their answers."""
+    deployment = read_deployment(settings)
+    now = _now()
+    commands = [
+        Command(
+            id=digest_id("accept", missing.partition, missing.first, missing.last, shard, now),
+            model="",
+            action="accept",
+            author=author,
+            written_at=now,
+            missing=missing,
+        )
+        for shard in range(deployment.shards)
+    ]
+    for shard, command in enumerate(commands):
+        send_command(settings, deployment, command, shard)
+    return [wait_for_result(settings, command.id, timeout_s) for command in commands]
 
 
 def wait_for_result(settings: Settings, command: str, timeout_s: float) -> CommandResult:

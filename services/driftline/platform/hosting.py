@@ -12,6 +12,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,9 +95,9 @@ def run_service(service: str, topics: Sequence[Topic], make_work: MakeWork) -> N
 
         context = (settings, service, tuple(topics), make_work)
 
-    faust.Worker(
-        app, redirect_stdouts=False, loglevel="WARNING", override_logging=False, quiet=True
-    ).execute_from_commandline()
+    worker = faust.Worker(app, redirect_stdouts=False, loglevel="WARNING", override_logging=False, quiet=True)
+    worker.spinner = None  # it would write a terminal's control characters into the log
+    worker.execute_from_commandline()
 
 
 class _Units(mode.Service):
@@ -104,21 +105,29 @@ class _Units(mode.Service):
 
     context: tuple[Settings, str, tuple[Topic, ...], MakeWork]
 
+    def __post_init__(self) -> None:
+        """What `on_stop` needs, also of a worker whose start failed."""
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._connected = AsyncExitStack()
+
     async def on_start(self) -> None:
         """Connect; the work itself begins in `_own`."""
         self._settings, self._service, self._topics, self._make_work = self.context
         self._catalog = Catalog(self._settings)
+        self._connected.push_async_callback(self._catalog.stop)
         await self._catalog.start()
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._settings.bootstrap, acks="all", enable_idempotence=True, max_request_size=16 << 20
         )
+        self._connected.push_async_callback(self._producer.stop)
         await self._producer.start()
         self._redis = redis.Redis.from_url(self._settings.redis_url, socket_timeout=REDIS_LIMIT_S)
+        self._connected.push_async_callback(self._redis.aclose)
         self._slot = os.environ.get("DRIFTLINE_SLOT", "0")
         self._heartbeat = Heartbeat(self._settings, self._service, self._slot)
-        self._running: dict[int, asyncio.Task[None]] = {}
         self._watch = WorkerWatch(self._service, lambda: self._running, self._catalog.deployment.clock == "live")
         self._watch.serve()
+        self._connected.callback(self._watch.close)
         self._context = Context(self._settings, self._catalog, self._producer, self._watch)
         self._group = AIOKafkaConsumer(
             bootstrap_servers=self._settings.bootstrap,
@@ -129,15 +138,12 @@ class _Units(mode.Service):
             enable_auto_commit=False,
             auto_offset_reset="latest",
         )
+        self._connected.push_async_callback(self._group.stop)
 
     async def on_stop(self) -> None:
         """Leave nothing half sent: what was not stored will be read again."""
         await _end(self._running.values())
-        await self._group.stop()
-        await self._producer.stop()
-        await self._catalog.stop()
-        await self._redis.aclose()
-        self._watch.close()
+        await self._connected.aclose()
 
     @mode.Service.task
     async def _own(self) -> None:

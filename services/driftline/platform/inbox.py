@@ -109,13 +109,14 @@ class Inbox:
             self._heard.add(source)
             arrival = self.reached[source]
             queue = self.waiting[source]
+            begin = len(fetched)
             for record in self._following(source, records):
                 arrival = max(arrival, record.timestamp)
-                ours = from_kafka(source.topic, record, arrival)
-                queue.append(ours)
-                fetched.append(ours)
-                self._next[source] = ours.next_offset
-            self.reached[source] = arrival
+                fetched.append(from_kafka(source.topic, record, arrival))
+            if len(fetched) > begin:
+                queue.extend(fetched[begin:])
+                self._next[source] = fetched[-1].next_offset
+                self.reached[source] = arrival
         return fetched
 
     def _following(self, source: Source, records: list[Any]) -> list[Any]:
@@ -124,8 +125,9 @@ class Inbox:
         A batch that begins later is dropped and asked for again; where Kafka answers the same twice, the log itself has
         a hole there, as the markers of a transaction leave.
         """
-        expected = self._next[source]
-        first = records[0].offset
+        expected, first = self._next[source], records[0].offset
+        if first == expected:
+            return records
         if first > expected and self._asked_again.get(source) != expected:
             log.warning("%s: a batch begins at %d instead of %d: asking again", name_of(source), first, expected)
             self._asked_again[source] = expected

@@ -64,8 +64,10 @@ def send_all(settings: Settings, records: Sequence[Outgoing]) -> list[tuple[int,
     return placed
 
 
-def read_all(settings: Settings, topic: Topic) -> Iterator[Record]:
-    """Every record of a topic from its beginning to the end that it had when reading began."""
+def read_all(settings: Settings, topic: Topic, since: int | None = None) -> Iterator[Record]:
+    """Every record of a topic from its beginning (or from the first that is stamped `since` or later, in milliseconds)
+    to the end that it had when reading began.
+    """
     reader = consumer(settings)
     try:
         name = settings.topic(topic)
@@ -76,6 +78,9 @@ def read_all(settings: Settings, topic: Topic) -> Iterator[Record]:
         reader.assign(partitions)
         ends = reader.end_offsets(partitions)
         reader.seek_to_beginning(*partitions)
+        if since is not None:
+            for partition, found in reader.offsets_for_times(dict.fromkeys(partitions, since)).items():
+                reader.seek(partition, ends[partition] if found is None else found.offset)
         arrivals = dict.fromkeys(partitions, -1)
         while any(reader.position(p) < ends[p] for p in partitions):
             for partition, records in reader.poll(timeout_ms=500).items():

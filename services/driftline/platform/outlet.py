@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -58,10 +59,21 @@ class Delivery:
         return not (self.failed or self.waiting or self.unsent)
 
 
+Split = Callable[[int], Sequence[tuple[int, bytes]]]
+"""From a number of partitions to the messages (partition, value) that something is sent as."""
+
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
 class _Item(NamedTuple):
-    key: bytes
+    """A message by its key, or (`split`) several, which are counted one by one once it is known how many."""
+
+    key: bytes | None
     value: bytes
     timestamp: Millis | None
+    headers: Headers = ()
+    split: Split | None = None
 
 
 class Outlet:
@@ -91,12 +103,21 @@ class Outlet:
 
     def offer(self, key: bytes, value: bytes, timestamp: Millis | None) -> Lost | None:
         """Take one record; None: it is on its way, else why it is not."""
+        return self._offer(_Item(key, value, timestamp))
+
+    def offer_split(
+        self, split: Split, headers: tuple[tuple[str, bytes], ...], timestamp: Millis | None
+    ) -> Lost | None:
+        """Take what becomes one record a partition that it concerns."""
+        return self._offer(_Item(None, b"", timestamp, headers, split))
+
+    def _offer(self, item: _Item) -> Lost | None:
         with self._room:
             if self._is_full() and not self._closed:
                 roomy = not self._in_vain and self._room.wait_for(lambda: not self._is_full(), self._timeout_s)
                 self._in_vain = not roomy
             if not self._closed and not self._is_full():
-                self._queue.append(_Item(key, value, timestamp))
+                self._queue.append(item)
                 self._sent += 1
                 self._work.notify()
                 return None
@@ -183,12 +204,32 @@ class Outlet:
             self._work.wait_for(lambda: self._queue or self._given_up)
             return [self._queue.popleft() for _ in range(min(len(self._queue), TAKE))]
 
-    def _hand_over(self, made: KafkaProducer, item: _Item) -> None:
+    def _hand_over_parts(self, made: KafkaProducer, item: _Item, split: Split) -> None:
+        partitions = made.partitions_for(self._topic)
+        if not partitions:
+            raise KafkaTimeoutError(f"no metadata of {self._topic}")
+        parts = split(len(partitions))
+        with self._room:
+            self._sent += len(parts) - 1
+        for partition, value in parts:
+            self._hand_over(made, item._replace(value=value, split=None), partition)
+
+    def _hand_over(self, made: KafkaProducer, item: _Item, partition: int | None = None) -> None:
         """Send one record; while the topic's metadata does not come, again and again."""
         why = Lost.NO_CONNECTION.value
         while not self._given_up:
             try:
-                future = made.send(self._topic, key=item.key, value=item.value, timestamp_ms=item.timestamp)
+                if item.split is not None:
+                    self._hand_over_parts(made, item, item.split)
+                    return
+                future = made.send(
+                    self._topic,
+                    key=item.key,
+                    value=item.value,
+                    partition=partition,
+                    headers=list(item.headers),
+                    timestamp_ms=item.timestamp,
+                )
             except KafkaTimeoutError:
                 if not self._missing_said:
                     log.warning("Kafka tells nothing of topic %s; run `driftline topics create`", self._topic)

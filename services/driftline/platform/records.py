@@ -60,11 +60,15 @@ class Outgoing:
     timestamp: Millis | None = None
 
 
+LETTER_PREFIX = "driftline."
+"""Begins the headers that a dead letter has beside those of its record."""
+
+
 def dead_letter(record: Record, why: InvalidRecord, row: int = 0) -> Outgoing:
     """The record as it came, with where it stood (`row` in a message of several) and why it could not be used.
 
-    Of one that is too large to be written down once more there is the beginning, and `driftline.size`, the bytes that
-    it had: a letter that Kafka refuses would stop its partition for ever.
+    Its key becomes a header. Of one that is too large to be written down once more there is the beginning, and
+    `driftline.size`, the bytes that it had: a letter that Kafka refuses would stop its partition for ever.
     """
     source = f"{record.source.topic.value}-{record.source.partition}"
     headers = {
@@ -82,6 +86,8 @@ def dead_letter(record: Record, why: InvalidRecord, row: int = 0) -> Outgoing:
         value = (value or b"")[:BEGINNING]
         theirs = theirs if _size(theirs) <= BEGINNING else ()
     ours = tuple((name, text.encode()) for name, text in headers.items())
+    if record.key is not None:
+        ours += (("driftline.key", record.key),)
     return Outgoing(Topic.DEAD_LETTERS, source.encode(), value, 0, (*theirs, *ours))
 
 

@@ -25,6 +25,8 @@ from driftline.platform.heartbeat import Beat, read_heartbeats
 from driftline.platform.settings import Settings
 
 SILENT_MS = 10_000
+STARTING_MS = 60_000
+"""How long a process may take to its first sign of life: on a busy machine it takes long to load."""
 READS: dict[str, tuple[Topic, ...]] = {
     "monitor": (Topic.PREDICTIONS, Topic.OUTCOMES),
     "control": (Topic.COMMANDS, Topic.CANDIDATES, Topic.VERDICTS),
@@ -110,7 +112,7 @@ def _worker(service: str, beat: Beat | None, process: Mapping[str, Any] | None, 
     running = process is None or process["statename"] in ("RUNNING", "STARTING")
     if not running:
         progress = "stopped"
-    elif beat is None and process is not None and now - process["start"] * 1000 < SILENT_MS:
+    elif beat is None and process is not None and now - process["start"] * 1000 < STARTING_MS:
         progress = "starting"
     elif beat is None or now - beat.at > SILENT_MS:
         progress = "silent"

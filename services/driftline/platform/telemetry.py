@@ -44,7 +44,10 @@ measures of itself (`Work.gauges`) is `driftline_<name>`."""
 
 
 def setup_logging() -> None:
-    """Log at `DRIFTLINE_LOG_LEVEL` (default INFO), in UTC; the client libraries only from WARNING on."""
+    """Log at `DRIFTLINE_LOG_LEVEL` (default INFO), in UTC; the client libraries only from WARNING on.
+
+    kafka-python's selector warns whenever the machine, or an import, held up one of its steps for a tenth of a second.
+    """
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
     formatter.converter = time.gmtime
     handler = logging.StreamHandler()
@@ -53,6 +56,7 @@ def setup_logging() -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("driftline").setLevel(os.environ.get("DRIFTLINE_LOG_LEVEL", "INFO").upper())
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
 
 
 class Timings:
@@ -168,13 +172,13 @@ class WorkerWatch(Collector):
     def serve(self) -> None:
         """Answer Prometheus on loopback, at `DRIFTLINE_METRICS_PORT` or a free port.
 
-        A port that is taken costs its figure, not the work: a free one is used, and the log says so.
+        A port that cannot be had holds up no work: a free one is used, and the log says so.
         """
-        wanted = int(os.environ.get("DRIFTLINE_METRICS_PORT") or 0)
+        wanted = os.environ.get("DRIFTLINE_METRICS_PORT") or "0"
         try:
-            server, _ = start_http_server(wanted, addr="127.0.0.1", registry=self._registry)
-        except OSError as error:
-            log.error("metrics: port %d (DRIFTLINE_METRICS_PORT) cannot be used (%s); a free one is", wanted, error)
+            server, _ = start_http_server(int(wanted), addr="127.0.0.1", registry=self._registry)
+        except (OSError, ValueError, OverflowError) as error:
+            log.error("metrics: port %s (DRIFTLINE_METRICS_PORT) cannot be used (%s); a free one is", wanted, error)
             server, _ = start_http_server(0, addr="127.0.0.1", registry=self._registry)
         self._server = server
         self.address = f"127.0.0.1:{server.server_port}"

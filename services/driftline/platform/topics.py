@@ -187,7 +187,8 @@ def _declare(settings: Settings, deployment: Deployment) -> None:
 def _describe(deployment: Deployment) -> str:
     seconds = deployment.slice.total_seconds()
     return (
-        f"clock {deployment.clock}, slice {seconds:g}s, {deployment.partitions} partitions, {deployment.shards} shards"
+        f"clock {deployment.clock}, slice {seconds:g}s, max_stall {deployment.max_stall.total_seconds():g}s, "
+        f"{deployment.partitions} partitions, {deployment.shards} shards"
     )
 
 

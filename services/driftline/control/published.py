@@ -1,0 +1,51 @@
+"""What stands in a shard's own topics: what a start without state finds there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from driftline.core.partitions import LEFT_OUT
+from driftline.events.alerts import Alert, SliceSpan
+from driftline.events.base import Millis, decode
+from driftline.events.topics import Topic
+from driftline.platform.records import Record
+
+
+class _About(msgspec.Struct):
+    id: str
+    at: Millis = -1
+    revision: Millis = -1
+    requested_at: Millis = -1
+
+
+@dataclass
+class Published:
+    """`ids` of events; `until`: the last decision time among them; `left_out`: the partitions that were, from when to
+    when.
+    """
+
+    ids: set[str] = field(default_factory=set)
+    until: Millis = -1
+    left_out: list[SliceSpan] = field(default_factory=list)
+
+
+def read(records: Iterable[Record], shard: int) -> Published:
+    """Take in the records of control's topics."""
+    found = Published()
+    spans: dict[tuple[int, int], SliceSpan] = {}
+    for record in records:
+        if record.source.partition != shard or not record.value:
+            continue
+        about = decode(record.value, _About)
+        found.ids.add(about.id)
+        found.until = max(found.until, about.at, about.revision, about.requested_at)
+        if record.source.topic is Topic.ALERTS:
+            alert = decode(record.value, Alert)
+            span = alert.evidence.slices
+            if alert.rule == LEFT_OUT and span is not None:
+                spans[span.partition, span.first] = span
+    found.left_out = sorted(spans.values(), key=lambda span: (span.first, span.partition))
+    return found

@@ -1,0 +1,101 @@
+"""The models whose specs are in force: what checks on whole columns need of each, by number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftline.core.validation import LARGEST, LATEST
+from driftline.events.base import to_millis
+from driftline.events.inputs import label_name
+from driftline.spec.model import MonitorSpec, millis
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+
+
+class Models:
+    """Models by number; of each the `code` of its outcomes, how many features, how many of them numbers, and so on.
+
+    Columns may be asked for number -1, a model that is not there, and for number 0 where there is none at all.
+    """
+
+    def __init__(self, specs: Mapping[str, MonitorSpec], codes: Mapping[str, int]) -> None:
+        self.specs = list(specs.values())
+        self.number = {model: i for i, model in enumerate(specs)}
+        kinds = [[feature.type for feature in spec.features.values()] for spec in self.specs]
+        self.features = _column([len(each) for each in kinds])
+        self.numbers = _column([each.count("number") for each in kinds])
+        self.pane = _column([millis(spec.pane) for spec in self.specs], 1)
+        self.code = _column([codes[model] for model in specs]).astype(np.uint32)
+        self.numeric = _column([spec.task == "regression" for spec in self.specs]).astype(np.bool_)
+        self._horizon = _column([millis(spec.horizon) for spec in self.specs])
+        self._ahead = _column([millis(spec.max_ahead) for spec in self.specs])
+        self._labels = [_spellings(spec.labels) for spec in self.specs] or [{}]
+
+    def labelled(self, model: I64, answers: Sequence[Any]) -> tuple[F64, NDArray[np.bool_]]:
+        """Answers as numbers: a label's, or the number itself; and which of them are allowed."""
+        if bool in set(map(type, answers)):
+            answers = [label_name(answer) if type(answer) is bool else answer for answer in answers]
+        numeric = self.numeric[model]
+        found = np.full(len(answers), -1.0)
+        if not numeric.all():
+            codes = [self._labels[m].get(answer, -1) for m, answer in zip(model.tolist(), answers, strict=True)]
+            found = np.array(codes, np.float64)
+        fine = found >= 0
+        if numeric.any():
+            given = np.array([_number(answers[i]) for i in np.flatnonzero(numeric).tolist()], np.float64)
+            found[numeric] = given
+            with np.errstate(invalid="ignore"):
+                fine[numeric] = np.abs(given) <= LARGEST
+        return found, fine
+
+    def timely(self, model: I64, time: I64, arrival: I64) -> NDArray[np.bool_]:
+        """Which event times lie between the horizon before their arrival and `max_ahead` after it."""
+        fine: NDArray[np.bool_] = (time >= 0) & (time <= LATEST)
+        fine &= arrival - time <= self._horizon[model]
+        fine &= time - arrival <= self._ahead[model]
+        return fine
+
+
+def _column(values: Sequence[int], default: int = 0) -> I64:
+    """As an array, never empty."""
+    return np.array(values or [default], np.int64)
+
+
+def _spellings(labels: Sequence[str]) -> dict[object, int]:
+    """Every way to write each label but for booleans, which Python takes for 0 and 1."""
+    found: dict[object, int] = {label: i for i, label in enumerate(labels)}
+    for i, label in enumerate(labels):
+        for kind in (int, float):
+            try:
+                value = kind(label)
+            except (ValueError, OverflowError):
+                continue
+            if label_name(value) == label:
+                found[value] = i
+    return found
+
+
+def times_of(times: Sequence[Any]) -> I64:
+    """As epoch milliseconds; -1 for what is none."""
+    try:
+        return np.array(times, np.int64)
+    except (TypeError, ValueError, OverflowError):
+        found = [to_millis(time) for time in times]
+        return np.array([time if 0 <= time <= LATEST else -1 for time in found], np.int64)
+
+
+def _number(value: Any) -> float:
+    """A number as a float; NaN for what is none."""
+    if type(value) is float:
+        return value
+    if type(value) is not int:
+        return float("nan")
+    try:
+        return float(value)
+    except OverflowError:
+        return float("nan")
