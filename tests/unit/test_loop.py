@@ -397,6 +397,24 @@ def test_a_unit_that_stops_on_purpose_loses_nothing_and_goes_on_where_it_stood(b
     assert "somebody has looked at it" in notices(broker)[-1].detail
 
 
+def test_a_unit_that_stops_in_the_life_in_which_it_has_stored_goes_on_where_it_stood(broker):
+    store = MemoryStore()
+
+    async def story():
+        broker.add(P, *numbers(0, 4))
+        running = asyncio.create_task(loop_on(broker, store).run())
+        await until(lambda: len(broker.values(Topic.METRICS)) == 5, running)
+        broker.add(P, b"halt", *numbers(5, 9))
+        await until(lambda: told(broker), running)
+        await accept(store)
+        await until(lambda: b"9" in broker.values(Topic.METRICS), running)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(story())
+    assert broker.values(Topic.METRICS) == [*numbers(0, 4), b"halt", *numbers(5, 9)]
+
+
 def test_a_unit_that_stops_before_it_has_any_state_begins_as_a_fresh_one(broker):
     store = MemoryStore()
     broker.add(P, *numbers(0, 4), b"halt")

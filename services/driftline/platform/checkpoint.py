@@ -59,7 +59,10 @@ class Sender:
 
 
 class Checkpoint:
-    """Where one life of a unit stands in the store. `fence`: the stored position that it started from or wrote last."""
+    """Where one life of a unit stands in the store.
+
+    `position`: what it started from or wrote last; `fence`: the same as it is stored.
+    """
 
     def __init__(self, store: Store, unit: str, stored: Stored, sender: Sender, watch: UnitWatch) -> None:
         self._store = store
@@ -78,11 +81,12 @@ class Checkpoint:
         """One atomic write of state, outbox and position. Raises `Fenced`."""
         self._turn += 1
         named = [(f"{self._turn:016d}:{self._life}:{k:06d}".encode(), record) for k, record in enumerate(outbox)]
-        moved = msgspec.json.encode(Position(self._turn, dict(sources)))
+        position = Position(self._turn, dict(sources))
+        moved = msgspec.json.encode(position)
         packed = {name: msgspec.msgpack.encode(record) for name, record in named}
         with self._watch.timings.write.time():
             await self._store.write(self.unit, self.fence, moved, changes, packed)
-        self.fence = moved
+        self.fence, self.position = moved, position
         return named
 
     async def relay(self, outbox: Named) -> None:
