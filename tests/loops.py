@@ -126,14 +126,12 @@ class Producer:
 class Tally:
     """Adds up the numbers that it reads, and repeats each on topic `metrics`.
 
-    `poison` makes a step raise; `pair` does so only after `mate`; `halt` stops the unit on purpose. Each step is told
-    to `seen`.
+    `poison` makes a step raise; `pair` does so only after `mate`; `halt` stops the unit on purpose.
     """
 
-    def __init__(self, seen: list | None = None, number: int = 0) -> None:
+    def __init__(self, number: int = 0) -> None:
         self.name, self.ticked, self._number = f"tally:{number}", (), number
         self.sources = (Source(Topic.PREDICTIONS, number), Source(Topic.OUTCOMES, number))
-        self.seen = seen if seen is not None else []
         self.total, self.mates, self.pardoned = 0, 0, False
         self.refused: dict = {}
 
@@ -152,7 +150,6 @@ class Tally:
 
     def step(self, taken, reached) -> Step:
         step = Step(outbox=refused_letters(taken, self.refused))
-        self.seen.append({s: [r.offset for r in records] for s, records in taken.items()})
         for source in self.sources:
             for record in usable(taken[source], self.refused):
                 self._read(record.value)

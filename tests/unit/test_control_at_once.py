@@ -126,13 +126,14 @@ def test_a_rule_that_a_promotion_silenced_takes_its_provisional_alert_back():
 )
 def test_a_partition_in_trouble_raises_an_alert_at_once_which_ends_when_it_says_so(kind, expected):
     gap = Gap(topic="predictions", first=10, last=19) if kind is NoticeKind.GAP else None
-    log = begun().until(0).notice(notice(kind, 1, 1, 1000, detail="Run `driftline x`.", gap=gap))
+    log = begun().until(0).notice(notice(kind, 1, 1, 1000, detail="no disk; run `driftline x`", gap=gap))
     shard = play(log)
     (fired,) = told(shard.at_once)
     assert (fired.kind, fired.severity) == expected
     assert (fired.rule, fired.segment, fired.model, fired.at) == (kind, "partition:1", "", 1000)
     assert "artition 1" in fired.summary
-    assert fired.summary.endswith("Run `driftline x`.")
+    who = "The monitor does not keep up with partition 1" if kind is NoticeKind.BEHIND else "Partition 1 stopped"
+    assert fired.summary == f"{who}: no disk; run `driftline x`."
     assert fired.evidence.gap == gap
     ends = NoticeKind.CAUGHT_UP if kind is NoticeKind.BEHIND else NoticeKind.RESUMED
     log.notice(notice(ends, 1, 1, 2000)).until(3)
@@ -140,6 +141,17 @@ def test_a_partition_in_trouble_raises_an_alert_at_once_which_ends_when_it_says_
     assert line(ended) == f"{kind} resolved {ends}"
     assert ended.caused_by[0] == fired.id
     assert shard.events(Topic.ALERTS) == []
+
+
+def test_a_notice_without_words_is_told_in_some():
+    gap = Gap(topic="outcomes", first=10, last=19)
+    log = begun().until(0).notice(notice(NoticeKind.GAP, 1, 1, 1000, gap=gap))
+    log.notice(notice(NoticeKind.ALL_BAD, 0, 1, 1000)).notice(notice(NoticeKind.STOPPED, 0, 1, 1000))
+    assert {alert.summary for alert in told(play(log).at_once)} == {
+        "Partition 1 stopped: records 10 to 19 of outcomes are gone from Kafka unread; see `driftline status`.",
+        "Partition 0 stopped: nothing but records that cannot be used came; see `driftline status`.",
+        "Partition 0 stopped: see `driftline status`.",
+    }
 
 
 def test_a_notice_that_comes_again_is_the_same_episode_and_a_new_trouble_another():

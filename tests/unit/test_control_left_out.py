@@ -8,6 +8,7 @@ from tests.timeline.shards import (
     QUARTER,
     SOURCES,
     Shard,
+    ShardLog,
     catalog,
     delta,
     play,
@@ -228,3 +229,37 @@ def test_a_work_that_was_not_told_of_records_as_they_came_looks_at_them_when_it_
     log.until(12)
     unbroken = play(log)
     assert Forgetful(log, catalog()).run().outbox == unbroken.outbox
+
+
+def test_a_partition_that_never_spoke_is_left_out_from_the_very_beginning_and_loses_nothing():
+    _, waiting = stuck()
+    log = ShardLog()
+    shard = Shard(log, waiting.declared)
+    log.slice(0, 100, delta(100, right=1), marks=["spec m@1"])
+    for quarter in range(100, 106):
+        log.until(quarter, [0])
+        shard.run()
+    (alert,) = told(shard.outbox)
+    assert (alert.evidence.slices, alert.at) == (SliceSpan(partition=1, first=0, last=None), 101 * QUARTER)
+    log.slice(1, 98, marks=["spec m@1"]).slice(1, 101, delta(101, right=7)).until(110)
+    shard.run()
+    assert told(shard.outbox)[1].evidence.slices == SliceSpan(partition=1, first=0, last=106)
+    newest = {report.window.end // HOUR: report for report in reports(shard)}
+    assert (newest[26].segments[0].n, newest[26].completeness) == (7, 1.0)
+
+
+def test_a_shard_that_was_paused_itself_does_not_trust_what_it_knew_of_the_ends():
+    log, shard = stuck()
+    log.until(4, [0])
+    shard.run()
+    log.until(40, [0])  # its own inputs and one partition come first, in a jump; the other one is not fetched yet
+    for source in SOURCES:
+        if source != Source(Topic.SLICES, 1):
+            shard.fetch(source, 99)
+    shard.work.read_to_end(set(SOURCES))
+    shard.go_on()
+    assert shard.work._shard.applied == 3
+    log.until(40, [1])
+    shard.run()
+    assert shard.work._shard.applied == 40
+    assert told(shard.outbox) == []

@@ -53,7 +53,7 @@ def test_arrivals_are_stamped_by_the_broker_where_time_is_live_and_by_the_replay
 
 
 def test_inputs_and_their_slices_have_equally_many_partitions():
-    counts = {topic: topics._partitions(TOPICS[topic], deployment("live")) for topic in Topic}
+    counts = {topic: topics.partitions_of(topic, deployment("live")) for topic in Topic}
     assert {counts[t] for t in (Topic.PREDICTIONS, Topic.OUTCOMES, Topic.SLICES)} == {6}
     assert {counts[t] for t in (Topic.CANDIDATES, Topic.VERDICTS, Topic.COMMANDS, Topic.CASES, Topic.MODELS)} == {2}
     assert {counts[t] for t in (Topic.SPECS, Topic.BASELINES, Topic.DEAD_LETTERS)} == {1}

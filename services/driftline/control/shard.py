@@ -120,13 +120,16 @@ class Shard:
 
     def go(self, turn: Turn, arrivals: Mapping[int, Arrivals], out: Out) -> None:
         """Apply every slice of a turn in which something comes or falls due."""
-        numbers = sorted({*arrivals, *([self.applied + 1] if turn.leave or turn.back else [])})
+        begins = self.applied + 1
+        # who is left out from the very beginning is so from slice 0, which nobody has ever seen
+        first = min(arrivals, default=turn.target) if begins == 0 else begins
+        numbers = sorted({*arrivals, *([first] if turn.leave or turn.back else [])})
         leave, back = turn.leave, turn.back
         while (number := self._next(numbers[0] if numbers else None, turn.target)) is not None:
             if numbers and numbers[0] == number:
                 numbers.pop(0)
             at = (number + 1) * self.slice_ms
-            self._attend(leave, back, number, at, out)
+            self._attend(leave, back, begins, at, out)
             leave = back = frozenset()
             self.state.applied = number
             self._apply(number, arrivals.get(number, Arrivals()), at, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from driftline.control.feeds import Front
 from driftline.events.alerts import SliceSpan
@@ -17,6 +18,14 @@ class Turn:
     target: int
     leave: frozenset[int] = frozenset()
     back: frozenset[int] = frozenset()
+
+
+class _Still(NamedTuple):
+    """A partition that has not moved: since when it was looked at last, and for how long it has stood in all."""
+
+    finished: int
+    looked: Millis
+    stood: int
 
 
 class Turns:
@@ -36,7 +45,7 @@ class Turns:
         self._fronts = fronts
         self._slice_ms = slice_ms
         self._max_stall_ms = max_stall_ms
-        self._still: dict[int, tuple[int, Millis]] = {}
+        self._still: dict[int, _Still] = {}
 
     def next(self, applied: int, passed: int, now: Millis, ended: Collection[int], inputs_ended: bool) -> Turn | None:
         """The next turn after slice `applied`, or None: wait.
@@ -50,7 +59,7 @@ class Turns:
         here = self._fronts.keys() - away.keys() | back
         self._watch(finished, now, ended, inputs_ended)
         lead = min(passed, max((finished[p] for p in here), default=-1))
-        stuck = {p for p in here - back if finished[p] == applied and self._is_stuck(p, lead, now)}
+        stuck = {p for p in here - back if finished[p] == applied and self._is_stuck(p, lead)}
         known = {span.partition for span in self.recorded if span.first == applied + 1}
         leave = frozenset(stuck | (known & (here - back)))
         target = min([passed, *(finished[p] for p in here - leave), *self._bounds(applied, away.keys() - back)])
@@ -69,22 +78,24 @@ class Turns:
         return finished if hole is None else min(finished, hole[0] - 1)
 
     def _watch(self, finished: Mapping[int, int], now: Millis, ended: Collection[int], inputs_ended: bool) -> None:
-        """Note since when each partition has been read to its end and stood still."""
+        """Note for how long each partition has been read to its end and stood still."""
         for partition, number in finished.items():
-            known = self._still.get(partition)
+            known = self._still.pop(partition, None)
             if partition not in ended:
-                self._still.pop(partition, None)
-            elif (known is None or known[0] != number) and inputs_ended:  # else `now` may still be long ago
-                self._still[partition] = (number, now)
-            elif known is not None and known[0] != number:
-                del self._still[partition]
+                continue
+            if known is not None and known.finished == number:
+                # after a pause of this shard's own, what Kafka said of the ends is as old as the pause
+                passed = min(now - known.looked, (self._max_stall_ms or 0) // 2)
+                self._still[partition] = _Still(number, now, known.stood + passed)
+            elif inputs_ended:  # else `now` may be long ago
+                self._still[partition] = _Still(number, now, 0)
 
-    def _is_stuck(self, partition: int, lead: int, now: Millis) -> bool:
+    def _is_stuck(self, partition: int, lead: int) -> bool:
         known = self._still.get(partition)
         if known is None or self._max_stall_ms is None or self.hole(partition) is not None:
             return False
-        number, since = known
-        return now - since > self._max_stall_ms and (lead - number) * self._slice_ms > self._max_stall_ms
+        behind = (lead - known.finished) * self._slice_ms
+        return known.stood > self._max_stall_ms and behind > self._max_stall_ms
 
     def _returns(self, partition: int, first: int, finished: int, applied: int) -> bool:
         for span in self.recorded:

@@ -42,18 +42,18 @@ def observe_notice(standings: dict[str, Standing], notice: Notice) -> list[Alert
 
 
 def _sentence(notice: Notice) -> str:
-    who = f"Partition {notice.partition}"
+    """What has happened, in the words of the notice where it has some."""
+    what = f"Partition {notice.partition} stopped"
+    told = "see `driftline status`"
     match notice.kind:
         case NoticeKind.GAP if notice.gap is not None:
             gap = notice.gap
-            what = f"{who} stopped: records {gap.first} to {gap.last} of {gap.topic} are gone from Kafka unread."
+            told = f"records {gap.first} to {gap.last} of {gap.topic} are gone from Kafka unread; {told}"
         case NoticeKind.ALL_BAD:
-            what = f"{who} stopped: nothing but records that cannot be used came."
+            told = f"nothing but records that cannot be used came; {told}"
         case NoticeKind.BEHIND:
-            what = f"The monitor does not keep up with partition {notice.partition}."
-        case _:
-            what = f"{who} stopped."
-    return f"{what} {notice.detail or 'See `driftline status`.'}"
+            what = f"The monitor does not keep up with partition {notice.partition}"
+    return f"{what}: {(notice.detail or told).removesuffix('.')}."
 
 
 def leave_out(standing: Standing, partition: int, shard: int, first: int, at: Millis) -> Alert | None:

@@ -72,7 +72,7 @@ GOOD: dict[str, msgspec.Struct] = {
         0,
         1516561,
         NOON,
-        detail="Run `driftline gaps accept` to go on without them.",
+        detail="records 1200 to 1733 of predictions are gone from Kafka unread; to go on without them run `...`",
         gap=slices.Gap(topic="predictions", first=1200, last=1733),
     ),
     "window-report": reports.WindowReport(

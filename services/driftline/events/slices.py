@@ -110,7 +110,7 @@ class Notice(Event, frozen=True, kw_only=True):
     """What cannot wait for a slice to be finished. It stands between the slices of its source partition.
 
     `slice`: the slice that was being worked on, so it is not finished yet where the notice stands. `at`: an arrival.
-    `detail`: a plain sentence that names the command which mends it, where there is one. `model` is None where the
+    `detail`: what happened, in plain words, and the command that mends it, if there is one. `model` is None where the
     whole partition is meant. `breach` and `gap` belong to the kinds of their name. A repeat has the same id.
     """
 
