@@ -7,7 +7,7 @@ NOT_INSTALLED := "setup: the packages could not be installed, for the reason abo
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test lint format schemas reference up down clean lock
+.PHONY: help setup demo bench chaos test lint format schemas reference up down clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -43,6 +43,9 @@ reference: setup  ## write docs/reference from the code
 
 bench: setup  ## every figure of docs/performance.md measured on this machine (about half an hour)
 	$(BIN)/python -m benchmarks all
+
+chaos: setup  ## every fault of docs/reliability.md at full size (about an hour); only=NAME for one of them
+	$(BIN)/python -m tests.chaos $(only)
 
 demo: setup  ## eight months of real flights through the whole loop
 	$(BIN)/python -m examples.flights.demo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from tests.chaos.machines import Arena, Machine, wait_for
 from tests.chaos.report import Result, conclude
@@ -78,7 +79,7 @@ STEPS = (
 """Just before and just after each numbered step of the loop: fetch, cut and step, write, relay and clear, hint."""
 
 
-def killed_at_each_step(arena: Arena, portion: int, rounds: int) -> Result:
+def killed_at_each_step(arena: Arena, portion: int, steps: Sequence[Fault]) -> Result:
     """A worker ends itself at an exact point of its loop; the next one dies at the next point, and so on."""
     with Stage(arena, "killed-at-each-step") as stage:
         nothing = stage.standing()
@@ -87,7 +88,7 @@ def killed_at_each_step(arena: Arena, portion: int, rounds: int) -> Result:
         stage.wait_moves(nothing)
         begin = nothing.total
         first.kill()
-        for number, fault in enumerate(STEPS * rounds):
+        for number, fault in enumerate(steps):
             for _ in range(ATTEMPTS):
                 stage.send(portion)
                 assert struck(stage, begin), f"nothing is in hand for {fault}"
@@ -102,4 +103,4 @@ def killed_at_each_step(arena: Arena, portion: int, rounds: int) -> Result:
         last = stage.worker(name="last")
         recoveries = [stage.wait_moves(standing)]
         stage.wait_all_applied(last)
-        return conclude(stage, len(STEPS) * rounds, recoveries)
+        return conclude(stage, len(steps), recoveries)

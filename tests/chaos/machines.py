@@ -141,6 +141,13 @@ class Arena:
         self.wait_redis()
         self.wait_kafka()
 
+    def mend(self) -> None:
+        """Whatever a fault has left: let both run and answer."""
+        for machine in (self.kafka, self.redis):
+            if machine.paused():
+                machine.signal(signal.SIGCONT)
+        self.open()
+
     def close(self) -> None:
         """End both."""
         self.kafka.end()

@@ -13,6 +13,9 @@ from datetime import timedelta
 
 import redis.asyncio
 from kafka import KafkaConsumer, TopicPartition
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+from redis.exceptions import ConnectionError
 from tests.chaos.contract import COLUMNS
 from tests.chaos.load import MODELS, Item, Load, baseline_of_beta, partition_of, spec_of
 from tests.chaos.machines import Arena, Machine, wait_for, worker
@@ -86,7 +89,10 @@ class Stage:
         self._load = Load(seed, PARTITIONS, copies)
         self._now = BEGIN_MS
         self._loop = asyncio.new_event_loop()
-        self._store = RedisStore(redis.asyncio.Redis.from_url(arena.addresses.redis_url), self.settings.prefix)
+        # connections that a fault has cut are made anew, also those that were idle then
+        again = Retry(ConstantBackoff(0.1), 20)
+        client = redis.asyncio.Redis.from_url(arena.addresses.redis_url, retry=again, retry_on_error=[ConnectionError])
+        self._store = RedisStore(client, self.settings.prefix)
         self._sender: BulkSender | None = None
         topics.create(
             self.settings,
