@@ -108,6 +108,8 @@ class MemoryCatalog(Catalog):
         self.deployment = deployment
         self.specs: dict[tuple[str, int], MonitorSpec] = {}
         self.baselines: dict[str, Baseline] = {}
+        self.placed: dict[tuple[str, int], dict[int, int]] = {}
+        self.written: dict[str, int] = {}
 
     async def refresh(self) -> None:
         """Everything is known already."""

@@ -90,6 +90,8 @@ class Truth:
     label: int
     content: str
     met: bool = False
+    contradicted: bool = False
+    """Of the same id something else was told as well: whether that makes one orphan or several is left open."""
 
 
 @dataclass
@@ -126,6 +128,8 @@ class Expected:
     def replace_between(self, other: Expected, before: int, until: int) -> None:
         """Of the slices after `before` and before `until`, take what `other` says."""
         inside = range(before + 1, until)
+        # outcomes of predictions that are gone are orphans too
+        self.orphans = (min(self.orphans[0], other.orphans[0]), self.orphans[1] + other.orphans[1])
         pairs: tuple[tuple[Any, Any], ...] = (
             (self.panes, other.panes),
             (self.counters, other.counters),
@@ -284,10 +288,10 @@ class Bookkeeper:
                 self._take_back(prediction, number)
             self._join(prediction, truth, number)
             joined = True
-        # of an id that nobody predicts, the last word is an orphan, and what it contradicts is none
-        truth.met = joined or superseded
+        truth.met, truth.contradicted = joined, superseded
         replaced = [t for t in self._outcomes[name] if t.time <= time]
         truth.met |= any(t.met for t in replaced)
+        truth.contradicted |= any(t.contradicted for t in replaced)
         self._outcomes[name] = [t for t in self._outcomes[name] if t.time > time] + [truth]
         fate = "corrections" if corrected else None
         if not joined:
@@ -364,9 +368,9 @@ class Bookkeeper:
         for (model, _), told in self._outcomes.items():
             if told and model in self._in_force:
                 kept = self._specs[model, self._in_force[model]].kept(self._slice_ms)
-                ages = [finished - truth.slice for truth in told if not truth.met]
-                low += sum(age >= 2 * kept for age in ages)
-                high += sum(age >= kept for age in ages)
+                alone = [truth for truth in told if not truth.met]
+                low += sum(finished - truth.slice >= 2 * kept for truth in alone if not truth.contradicted)
+                high += sum(finished - truth.slice >= kept for truth in alone)
         self._expected.orphans = (low, high)
 
 

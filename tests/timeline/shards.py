@@ -113,7 +113,7 @@ def catalog(*specs: MonitorSpec, clock="live", shards=1) -> FakeCatalog:
         shards=shards,
     )
     revisions = {("m", i + 1): found for i, found in enumerate(specs or (spec(),))}
-    return FakeCatalog(deployment=deployment, specs=revisions, coming={}, baselines={})
+    return FakeCatalog(deployment=deployment, specs=revisions, coming={}, baselines={}, placed={}, written={})
 
 
 def delta(pane, *, right=0, wrong=0, open_=0, labels_only=False, version="1", role="champion", bins="default:m@1"):

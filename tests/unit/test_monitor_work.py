@@ -15,6 +15,7 @@ from driftline.core.binning import default_bins
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.errors import UnitStopped
 from driftline.events.admin import Deployment
+from driftline.events.baselines import Baseline
 from driftline.events.columns import COLUMNS
 from driftline.events.slices import Gap, Notice, NoticeKind, Slice
 from driftline.events.topics import MARK_HEADER, Topic
@@ -65,7 +66,7 @@ def catalog():
         partitions=1,
         shards=1,
     )
-    return Catalog(deployment=deployment, specs={("m", 1): spec()}, baselines={})
+    return Catalog(deployment=deployment, specs={("m", 1): spec()}, baselines={}, placed={}, written={})
 
 
 class Log:
@@ -288,6 +289,48 @@ def test_a_spec_holds_from_the_slice_after_its_mark(catalog):
     slices, _ = run(log, catalog)
     breaches = [b for s in slices for b in msgspec.json.decode(s, type=Slice).breaches]
     assert [b.samples for b in breaches] == [("c",)]
+
+
+def after_retention(log, kept):
+    """The log without its first records, as Kafka holds it after a while."""
+    late = Log()
+    late.records = {source: records[kept:] if source is P else records for source, records in log.records.items()}
+    return late
+
+
+def test_a_rebuild_begins_with_the_newest_spec_and_the_baselines_whose_marks_stood_before_its_first_record(catalog):
+    fine = default_bins(spec(features={"x": FeatureSpec(type="number", range=(0, 1))}))
+    for name, version, written in (("b", "1", 1500), ("later", "2", 9000)):
+        made = Baseline(id=name, model="m", version=version, bins=fine, n=0, counts={}, source="")
+        catalog.baselines[name], catalog.written[name] = made, written
+    catalog.specs |= {("m", n): spec(pane=timedelta(seconds=n)) for n in (2, 3)}
+    catalog.placed |= {("m", 1): {0: 0}, ("m", 2): {0: 1}, ("m", 3): {0: 5}}
+    log = Log()
+    log.mark(P, 1000, "spec m@2")
+    log.mark(P, 1501, "baseline b")
+    for version in ("1", "2"):
+        log.predict(3000, "a", version=version)
+    log.mark(P, 3500, "spec m@3")
+    log.predict(5000, "b")
+    log.end(7000)
+    slices, letters = run(after_retention(log, 3), catalog)
+    assert letters == []
+    panes = [pane for data in slices for pane in msgspec.json.decode(data, type=Slice).panes]
+    assert [(pane.version, pane.pane, pane.bins) for pane in panes] == [
+        ("1", 1, "b"),  # panes of two seconds
+        ("2", 1, "default:m@2"),
+        ("1", 1, "b"),  # of three
+    ]
+
+
+def test_marks_that_are_read_are_not_looked_up(catalog):
+    catalog.placed[("m", 1)] = {0: 0}
+    log = Log()
+    log.predict(500, "too early")
+    log.predict(2000, "a")
+    log.end(5000)
+    _, (letter,) = run(log, catalog)
+    assert dict(letter.headers)["driftline.reason"] == b"unknown-model"
 
 
 def test_each_slice_names_the_one_before(catalog):

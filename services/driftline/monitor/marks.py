@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from driftline.events.baselines import Baseline
 from driftline.platform.catalog import Catalog
+from driftline.platform.records import Record
 
 Kind = Literal["tick", "spec", "baseline"]
 
@@ -53,3 +55,26 @@ class Mark:
         if self.kind == "spec":
             return (self.model, self.revision) in catalog.specs
         return self.kind == "tick" or self.name in catalog.baselines
+
+
+@dataclass(frozen=True)
+class Before:
+    """What holds where reading begins: the newest revision of each model, and baselines in the order of writing."""
+
+    specs: dict[str, int]
+    baselines: list[Baseline]
+
+
+def stood_before(catalog: Catalog, partition: int, first: Record) -> Before:
+    """What marks of `partition` said that stood before `first`, a record of its predictions.
+
+    Where the marks of a spec were placed is written down. A baseline is written just before its marks; with the clock
+    of events, which is not that of writing, only an operator makes records go, and all that are known are meant.
+    """
+    if not first.offset:
+        return Before({}, [])
+    placed = sorted(catalog.placed.items())
+    specs = {model: n for (model, n), offsets in placed if offsets.get(partition, first.offset) < first.offset}
+    live = catalog.deployment.clock == "live"
+    known = [each for name, each in catalog.baselines.items() if not live or catalog.written[name] <= first.arrival]
+    return Before(specs, known)

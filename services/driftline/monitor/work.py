@@ -29,7 +29,7 @@ from driftline.events.slices import (
 )
 from driftline.events.topics import MARK_HEADER, DeadLetterReason, Topic
 from driftline.monitor.glance import Glance
-from driftline.monitor.marks import Mark, NotAMark
+from driftline.monitor.marks import Mark, NotAMark, stood_before
 from driftline.monitor.reading import Bad, Reader
 from driftline.monitor.slices import slices
 from driftline.platform.catalog import Catalog
@@ -54,7 +54,7 @@ class _State(msgspec.Struct, kw_only=True):
     finished. `specs`: revision in force by model. `coming`: (slice of the mark, model, revision), in force from the
     slice after. `bins`: bins id by model and version, fixed at the first sight of the version. `series`: see
     `core.series`. `bad`: by topic, how many bad records came since the last good one; -1: an operator lets them pass
-    until a good one comes.
+    until a good one comes. `jumped`: what comes next follows on nothing that was read; marks may have stood before it.
     """
 
     origin: int | None = None
@@ -65,6 +65,7 @@ class _State(msgspec.Struct, kw_only=True):
     bins: dict[str, dict[str, str]] = {}
     series: list[Series] = []
     bad: dict[str, int] = {}
+    jumped: bool = True
 
 
 class MonitorWork:
@@ -89,6 +90,7 @@ class MonitorWork:
         self._baselines: list[tuple[int, str]] = []
         self._stored: dict[bytes, bytes] = {}
         self._refused: Refused = {}
+        self._first: Record | None = None
 
     async def start(self, stored: Stored) -> None:
         """See `Work.start`."""
@@ -111,11 +113,12 @@ class MonitorWork:
         self._refused = records
 
     def resume(self, kind: NoticeKind) -> Changes:
-        """See `Resumes.resume`: what was all bad may pass."""
+        """See `Resumes.resume`: what was all bad may pass; among what is gone marks may have stood."""
         changes = Changes()
+        self._state.jumped |= kind is NoticeKind.GAP
         if kind is NoticeKind.ALL_BAD:
             self._state.bad = {source.topic.value: -1 for source in self.sources}
-            self._collect_changes(changes)
+        self._collect_changes(changes)
         return changes
 
     def tell(self, kind: NoticeKind, at: Millis, detail: str, gap: Gap | None = None) -> list[Outgoing]:
@@ -149,6 +152,8 @@ class MonitorWork:
         finished = slowest // self._slice_ms - 1 if slowest >= 0 else -1
         if finished <= self._state.finished:
             return None
+        if self._state.jumped and waiting[self._predictions]:
+            self._first = waiting[self._predictions][0]
         end = (finished + 1) * self._slice_ms
         later = {s: sum(1 for _ in takewhile(lambda r: r.arrival >= end, reversed(waiting[s]))) for s in self.sources}
         return {s: len(waiting[s]) - later[s] for s in self.sources}
@@ -161,6 +166,7 @@ class MonitorWork:
     def step(self, taken: Mapping[Source, Sequence[Record]], reached: Mapping[Source, Millis]) -> Step:
         """See `Work.step`."""
         result = Step()
+        self._look_back()
         finished = min(reached[source] for source in self.sources) // self._slice_ms - 1
         for predictions, outcomes, until in self._runs(taken, finished):
             self._run(predictions, outcomes, until, result)
@@ -224,8 +230,8 @@ class MonitorWork:
         marks = self._take_marks(self._marks(predictions, bad), bad)
         for record, mark in self._marks(outcomes, bad):
             if mark.kind != "tick":
-                said = f"mark {mark.text!r} has its place among the predictions"
-                bad.append((record, 0, InvalidRecord(DeadLetterReason.UNKNOWN_MARK, said)))
+                misplaced = f"mark {mark.text!r} has its place among the predictions"
+                bad.append((record, 0, InvalidRecord(DeadLetterReason.UNKNOWN_MARK, misplaced)))
         reader = self._reader or self._make_reader()
         sound = [_unmarked(self._usable(records, bad)) for records in (predictions, outcomes)]
         columns, bad_predictions = reader.predictions(sound[0], self._slice_ms)
@@ -268,6 +274,18 @@ class MonitorWork:
                 f"{self._state.bad[topic]} records of {topic}-{self._number} in a row cannot be used, the last one for "
                 f"{why.reason} ({why.detail[:200]}); nothing is dropped while the partition stands still",
             )
+
+    def _look_back(self) -> None:
+        """What marks said that stood before the first record that there is to read."""
+        state = self._state
+        if not state.jumped or self._first is None:
+            return
+        before = stood_before(self._catalog, self._number, self._first)
+        state.specs |= {model: n for model, n in before.specs.items() if n > state.specs.get(model, 0)}
+        state.coming = [coming for coming in state.coming if coming[2] > state.specs.get(coming[1], 0)]
+        for baseline in before.baselines:
+            state.bins.setdefault(baseline.model, {}).setdefault(baseline.version, baseline.id)
+        state.jumped, self._reader = False, None
 
     def _bring_into_force(self, first: int) -> None:
         """Specs whose marks stand in a slice before `first`."""

@@ -6,7 +6,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from driftline.errors import DeploymentError
 from driftline.events.admin import Deployment, SpecRevision, decode_specs_record
-from driftline.events.base import decode
+from driftline.events.base import Millis, decode
 from driftline.events.baselines import Baseline
 from driftline.events.topics import Topic
 from driftline.platform.settings import Settings
@@ -17,7 +17,8 @@ from driftline.spec.plain import from_plain
 class Catalog:
     """Topics `specs` and `baselines` in memory. Both only grow, so what was found stays true.
 
-    `specs` is by (model, revision), `baselines` by id.
+    `specs` is by (model, revision), `baselines` by id. `placed`: by (model, revision), the offsets of its marks by
+    partition of `predictions`. `written`: by id, when a baseline was written, a moment before its marks.
     """
 
     deployment: Deployment
@@ -25,6 +26,8 @@ class Catalog:
     def __init__(self, settings: Settings) -> None:
         self.specs: dict[tuple[str, int], MonitorSpec] = {}
         self.baselines: dict[str, Baseline] = {}
+        self.placed: dict[tuple[str, int], dict[int, int]] = {}
+        self.written: dict[str, Millis] = {}
         self._settings = settings
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
@@ -48,19 +51,22 @@ class Catalog:
             for partition, records in (await self._consumer.getmany(timeout_ms=200)).items():
                 for record in records:
                     if record.value:
-                        self._take(partition, record.value)
+                        self._take(partition, record.value, record.timestamp)
 
     async def stop(self) -> None:
         """Close the connection."""
         await self._consumer.stop()
 
-    def _take(self, partition: TopicPartition, value: bytes) -> None:
+    def _take(self, partition: TopicPartition, value: bytes, timestamp: Millis) -> None:
         if partition == self._baselines:
             baseline = decode(value, Baseline)
             self.baselines.setdefault(baseline.id, baseline)
+            self.written.setdefault(baseline.id, timestamp)
             return
         event = decode_specs_record(value)
         if isinstance(event, Deployment):
             self.deployment = event
         elif isinstance(event, SpecRevision):
             self.specs.setdefault((event.model, event.revision), from_plain(event.spec))
+        else:
+            self.placed.setdefault((event.model, event.revision), event.offsets)
