@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks.figures import breach, engine, memory, models, profile, stream, windows, workers
 from benchmarks.measure import Progress
 from benchmarks.results import Began, Result
@@ -94,4 +96,5 @@ def run(benchmark: Benchmark, place: Place, progress: Progress, *, quick: bool, 
     if changed:
         scale = dataclasses.replace(scale, **changed)
     began = Began()
-    return began.stamped(benchmark.measure(scale, progress, *place.needs(benchmark, progress)))
+    result = benchmark.measure(scale, progress, *place.needs(benchmark, progress))
+    return began.stamped(msgspec.structs.replace(result, quick=quick))

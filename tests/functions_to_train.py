@@ -1,4 +1,7 @@
-"""Training functions that the trainer's tests name in specs; they run in its child process."""
+"""Training functions that the trainer's tests name in specs; they run in its child process.
+
+scikit-learn is imported by those that need it: it takes longer to load than the others take.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
 from driftline.client.training import Trained, TrainingData
 
 
 def boosted(data: TrainingData) -> Trained:
+    from sklearn.compose import make_column_transformer
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
     pipeline = make_pipeline(
         make_column_transformer((codes, ["carrier"]), remainder="passthrough"),
@@ -57,6 +60,9 @@ def no_result(data: TrainingData) -> pd.DataFrame:
 
 def holds_a_function(data: TrainingData) -> Trained:
     """A model that would run a function of its own choice when it is used."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
     steps = boosted(data).estimator.steps
     return Trained(make_pipeline(FunctionTransformer(keep), *(step for _, step in steps)).fit(data.frame, data.target))
 
@@ -71,6 +77,8 @@ def other_labels(data: TrainingData) -> Trained:
 
 def worse(data: TrainingData) -> Trained:
     """Surer than any champion of what was once right, whatever the rows say."""
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression().fit(data.frame, data.target)
     model.coef_, model.intercept_ = np.array([[40.0]]), np.array([0.0])
     return Trained(model)

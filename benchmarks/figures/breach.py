@@ -117,5 +117,4 @@ def _result(scale: Scale, load: Load, seen: dict[str, int]) -> Result:
         ],
         rounds={"ms": took.tolist()},
         workload=location()[1],
-        quick=scale is not FULL,
     )

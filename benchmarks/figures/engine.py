@@ -138,5 +138,4 @@ def _result(scale: Scale, found: dict[str, list[Spent]], answers: dict[str, Answ
         ],
         rounds={name: [spent.rate / 2 for spent in runs] for name, runs in found.items()},
         workload=location()[1],
-        quick=scale is not FULL,
     )

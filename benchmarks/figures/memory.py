@@ -126,5 +126,4 @@ def _result(scale: Scale, rows: list[list[Cell]], figures: dict[str, float]) -> 
             "Redis: `MEMORY USAGE ... SAMPLES 0` summed over all keys of the unit, written by the store of the loop.",
         ],
         workload=location()[1],
-        quick=scale is not FULL,
     )

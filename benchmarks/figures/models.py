@@ -156,5 +156,4 @@ def _result(scale: Scale, found: dict[str, list[Spent]], idle: float, declared: 
         ],
         rounds={name: [spent.cpu_us for spent in runs] for name, runs in found.items()},
         workload=location()[1],
-        quick=scale is not FULL,
     )

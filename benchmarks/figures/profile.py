@@ -163,5 +163,4 @@ def _result(scale: Scale, profile: Profile, events: int, plain: float) -> Result
             f"The busiest functions: {named}.",
         ],
         workload=location()[1],
-        quick=scale is not FULL,
     )

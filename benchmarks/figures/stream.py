@@ -152,7 +152,6 @@ def _result(scale: Scale, loaded: dict[Variant, _Loaded]) -> Result:
             "with the loop's settings, in a process of its own, doing nothing with what it reads.",
         ],
         workload=location()[1],
-        quick=scale is not FULL,
         rounds=rounds,
     )
 

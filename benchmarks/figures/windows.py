@@ -163,5 +163,4 @@ def _result(scale: Scale, found: dict[str, list[Spent]], told: dict[str, int]) -
         ],
         rounds=costs,
         workload=location()[1],
-        quick=scale is not FULL,
     )

@@ -120,5 +120,4 @@ def _result(scale: Scale, found: dict[int, list[Spent]]) -> Result:
         ],
         rounds={str(count): [spent.cpu_us for spent in runs] for count, runs in found.items()},
         workload=location()[1],
-        quick=scale is not FULL,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -192,7 +193,7 @@ def test_putting_files_together_keeps_every_row_once_at_every_moment(tmp_path, m
     archive = Archive(tmp_path, spec())
     keeper = Keeper(tmp_path)
     most = 0
-    for n in range(60):
+    for n in range(40):
         archive.predict(START + n, f"p{n}")
         archive.predict(START + n, f"p{n}")
         keeper.wrote(archive.flush())
@@ -204,8 +205,8 @@ def test_putting_files_together_keeps_every_row_once_at_every_moment(tmp_path, m
     for _ in range(3):
         keeper.turn(archive.writer.flush_number, START + 2 * DAY)
     assert len(files_of_predictions(tmp_path)) == 1
-    assert query(tmp_path, "FROM predictions").num_rows == 60
-    assert query(tmp_path, "FROM repeats")["duplicates"].to_pylist() == [60]
+    assert query(tmp_path, "FROM predictions").num_rows == 40
+    assert query(tmp_path, "FROM repeats")["duplicates"].to_pylist() == [40]
 
 
 def test_files_that_readers_may_be_at_stay_for_a_while(tmp_path):
@@ -242,14 +243,19 @@ def test_the_number_of_files_stays_small_and_a_row_is_written_a_few_times_only()
                 size = sum(file.size_bytes for file in chosen)
                 written += size
                 merged = Stored(Path(f"{n}+"), chosen[0].first, chosen[-1].last, size, 0.0)
-                files = [file for file in files if file not in chosen] + [merged]
+                files = [*without(files, chosen), merged]
         assert len(files) <= 60 + 4 * flushed / LARGE_BYTES
         assert written <= 4 * flushed
         while chosen := to_merge(files, finished=True):
             size = sum(file.size_bytes for file in chosen)
             merged = Stored(Path("end"), chosen[0].first, chosen[-1].last, size, 0.0)
-            files = [file for file in files if file not in chosen] + [merged]
+            files = [*without(files, chosen), merged]
         assert len(files) <= 1 + 2 * flushed / LARGE_BYTES
+
+
+def without(files: list[Stored], chosen: Sequence[Stored]) -> list[Stored]:
+    gone = {file.path for file in chosen}
+    return [file for file in files if file.path not in gone]
 
 
 def files_of_predictions(directory: Path) -> list[Stored]:
