@@ -4,6 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.driftline-setup
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 NOT_INSTALLED := "setup: the packages could not be installed, for the reason above; check the network, or name a mirror in PIP_INDEX_URL, and run it again"
+TOGETHER := --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
@@ -23,8 +24,8 @@ $(STAMP): requirements/build.txt requirements/dev.txt pyproject.toml
 	@touch $@
 
 test: setup  ## every test: fast ones first, then those with a real Kafka and Redis
-	$(BIN)/python -m pytest -m "not integration"
-	$(BIN)/python -m pytest -m integration
+	$(BIN)/python -m pytest $(TOGETHER) -m "not integration"
+	$(BIN)/python -m pytest $(TOGETHER) -m integration
 
 lint: setup  ## style, format and types
 	$(BIN)/ruff check .

@@ -18,6 +18,18 @@ for _name, _value in SHARING.items():  # before anything imports scikit-learn
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares a recording of the loop stays in one process and goes first, because it takes longest.
+
+    Otherwise what is in one file stays in one process.
+    """
+    of_loop = {id(item) for item in items if "loop" in getattr(item, "fixturenames", ())}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("loop" if id(item) in of_loop else item.path.name))
+    items.sort(key=lambda item: id(item) not in of_loop)
+
+
 @pytest.fixture(scope="session")
 def own_servers(tmp_path_factory: pytest.TempPathFactory):
     """The stack of a Kafka and a Redis of this test run's own; None where the environment names others."""

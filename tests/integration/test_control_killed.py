@@ -25,7 +25,7 @@ from driftline.platform.following import Tail
 from driftline.platform.kafka import read_all
 from driftline.platform.records import Outgoing
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 BEFORE = (Topic.SPECS, Topic.BASELINES)
 INPUTS = (Topic.SLICES, Topic.COMMANDS, Topic.CANDIDATES, Topic.VERDICTS)

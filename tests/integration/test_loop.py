@@ -20,7 +20,7 @@ from driftline.events.topics import Topic
 from driftline.platform.archive import query
 from driftline.platform.kafka import read_all
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 
 def test_workers_and_servers_were_killed_with_work_in_hand(loop, own_servers):

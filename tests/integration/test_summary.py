@@ -26,7 +26,7 @@ from driftline.events.topics import MARK_HEADER, Topic
 from driftline.platform.artifacts import load
 from driftline.platform.kafka import read_all
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 NUMBER = r"([-+]?\d+(?:\.\d+)?(?:e-?\d+)?)"
 VERDICT = re.compile(
