@@ -17,16 +17,19 @@ from examples.flights.training import LEARNT_UNTIL
 mpl.use("Agg")
 import matplotlib.pyplot as plt  # the backend must be chosen first
 
+ENOUGH = 3000
+"""Weeks with fewer flights than the rule asks for are not drawn: a version's first days, above all."""
+
 
 def draw(story: Story, path: Path) -> None:
     """Write the picture as PNG."""
     figure, axes = plt.subplots(figsize=(12, 6), layout="constrained")
-    alone = story.metric("week", FIRST, "auc")
+    alone = story.metric("week", FIRST, "auc", ENOUGH)
     served: list[tuple[int, float]] = []
     states = story.models
     for number, state in enumerate(states):
         until = states[number + 1].at if number + 1 < len(states) else 2**62
-        points = story.metric("week", state.champion.version, "auc")
+        points = story.metric("week", state.champion.version, "auc", ENOUGH)
         served += [(end, value) for end, value in points if state.at < end <= until]
     axes.plot(*_xy(alone), color="#9aa5b1", linewidth=1.6, label="first model left alone (shadow)")
     axes.plot(*_xy(served), color="#0b6e4f", linewidth=2.2, label="serving champion")

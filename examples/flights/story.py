@@ -29,7 +29,7 @@ class Story:
     """All events of the demo's model so far, each kind in order."""
 
     reports: dict[tuple[str, str, int], WindowReport] = field(default_factory=dict)
-    """The newest revision by (window, version, end)."""
+    """The newest revision by (window, version, end); in the week of a change of roles, of that with more flights."""
     alerts: list[Alert] = field(default_factory=list)
     requests: list[RetrainRequest] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
@@ -41,7 +41,9 @@ class Story:
         """Add one event."""
         match event:
             case WindowReport():
-                self.reports[event.window.name, event.version, event.window.end] = event
+                known = self.reports.get(place := (event.window.name, event.version, event.window.end))
+                if known is None or known.role == event.role or known.segments[0].n <= event.segments[0].n:
+                    self.reports[place] = event
             case Alert():
                 self.alerts.append(event)
             case RetrainRequest():
@@ -60,14 +62,14 @@ class Story:
         newest = {alert.fingerprint: alert for alert in self.alerts}
         return [alert for alert in newest.values() if alert.state is AlertState.FIRING]
 
-    def metric(self, window: str, version: str, metric: str) -> list[tuple[int, float]]:
-        """(end, value) of a metric over time."""
+    def metric(self, window: str, version: str, metric: str, least: int = 0) -> list[tuple[int, float]]:
+        """(end, value) of a metric over time, where at least so many samples are behind it."""
         found = [
-            (end, report.segments[0].metrics[metric].value)
-            for (name, of, end), report in sorted(self.reports.items())
+            (end, report.segments[0].metrics[metric])
+            for (name, of, end), report in sorted(self.reports.items(), key=lambda item: item[0])
             if (name, of) == (window, version)
         ]
-        return [(end, value) for end, value in found if value is not None]
+        return [(end, told.value) for end, told in found if told.value is not None and told.n >= least]
 
     def timeline(self) -> list[tuple[int, str]]:
         """(decision time, sentence) of everything that a person would want to know."""
