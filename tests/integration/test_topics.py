@@ -84,9 +84,10 @@ def test_what_is_missing_is_made_again_and_nothing_else_is_touched(deployment, a
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"partitions": 8}, "4 partitions, 1 shards, not clock live, slice 1s, 8 partitions"),
+        ({"partitions": 8}, "4 partitions, 1 shards, not clock live, slice 1s, max_stall 60s, 8 partitions"),
         ({"clock": "events"}, "made with clock live, slice 1s"),
         ({"slice_length": timedelta(minutes=1)}, "not clock live, slice 60s"),
+        ({"max_stall": timedelta(minutes=5)}, "not clock live, slice 1s, max_stall 300s"),
         ({"shards": 2}, "4 partitions, 2 shards"),
     ],
 )
