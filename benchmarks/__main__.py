@@ -96,8 +96,9 @@ def _command(benchmark: Benchmark) -> click.Command:
     @_options
     @click.option("--rounds", type=click.IntRange(1), help="How often each contender takes its turn.")
     @click.option("--predictions", type=click.IntRange(1000), help="How many predictions.")
-    def command(quick: bool, as_json: bool, save: bool, rounds: int | None, predictions: int | None) -> None:
-        changed = {name: n for name, n in (("rounds", rounds), ("predictions", predictions)) if n is not None}
+    @click.option("--rate", type=click.IntRange(100), help="Predictions a second, with as many outcomes.")
+    def command(quick: bool, as_json: bool, save: bool, **asked: int | None) -> None:
+        changed = {name: n for name, n in asked.items() if n is not None}
         with Place() as place:
             _tell([_measured(benchmark, place, quick, changed)], as_json, save)
 

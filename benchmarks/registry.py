@@ -84,7 +84,7 @@ class Place:
 
 
 def run(benchmark: Benchmark, place: Place, progress: Progress, *, quick: bool, changed: dict[str, int]) -> Result:
-    """Measure. `changed`: fields of the scale that are other than usual, `rounds` or `predictions`.
+    """Measure. `changed`: fields of the scale that are other than usual, `rounds`, `predictions` or `rate`.
 
     Raises `ValueError` where the benchmark has no such field.
     """
