@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -52,10 +54,25 @@ def class_path(say: Say) -> str:
         return f"{libs}/*"
     directory = _cache() / "kafka-4.3.0"
     if not directory.exists():
-        say("fetching Kafka 4.3.0 (46 jars, 46 MB, once)")
-        _fetch(directory)
+        with _alone(directory):
+            if not directory.exists():  # else: another process has fetched them meanwhile
+                say("fetching Kafka 4.3.0 (46 jars, 46 MB, once)")
+                _fetch(directory)
     verify(directory, _sums())
     return f"{directory}/*"
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """One process at a time: the resolver's own cache cannot bear two."""
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(directory.with_suffix(".lock"), "w")  # noqa: SIM115  # closed below; a failure is told here
+    except OSError as error:
+        raise DeploymentError(f"{directory.parent} cannot be written ({error}); see XDG_CACHE_HOME") from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def verify(directory: Path, sums: dict[str, str]) -> None:
