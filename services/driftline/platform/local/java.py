@@ -67,7 +67,7 @@ def _alone(directory: Path) -> Iterator[None]:
     """One process at a time: the resolver's own cache cannot bear two."""
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(directory.with_suffix(".lock"), "w")  # noqa: SIM115  # closed below; a failure is told here
+        lock = open(directory.with_name(f"{directory.name}.lock"), "w")  # noqa: SIM115  # closed below; a failure is told here
     except OSError as error:
         raise DeploymentError(f"{directory.parent} cannot be written ({error}); see XDG_CACHE_HOME") from error
     with lock:
