@@ -83,6 +83,7 @@ class Reader:
         self._decode = decoder(self._types)
         self._columns: tuple[Callable[[bytes], Any] | None, dict[type, int]] | None = None
         self._versions: dict[tuple[int, str], int] = {}
+        self._taken_apart: tuple[Record, list[Record]] | None = None
         self._found: list[tuple[int, int]] = []
         self._names: dict[str | None, int] = {}
 
@@ -170,7 +171,8 @@ class Reader:
             whole = _Rows()
             wrong: list[Bad] = []
             self._take_singles([single], whole, wrong)
-            bad += [(record, i, why) for _, _, why in wrong]
+            # its letter holds the row alone: with the whole message each, n bad rows would be n times n
+            bad += [(single, i, why) for _, _, why in wrong]
             for name in _Rows.__dataclass_fields__:
                 getattr(rows, name).extend(getattr(whole, name))
             if whole.places:
@@ -221,12 +223,18 @@ class Reader:
     def _refuse(self, place: Place) -> Bad:
         """Why a row that has been found wanting is bad."""
         record, row = place
-        alone = record if record.header("content-type") != COLUMNS else read_rows(record)[row]
+        alone = record if record.header("content-type") != COLUMNS else self._rows_of(record)[row]
         try:
             take_in(alone, self._specs)
         except InvalidRecord as why:
-            return record, row, why
+            return alone, row, why
         raise AssertionError(f"{record.source} at {record.offset}, row {row}: found wanting, but nothing is wrong")
+
+    def _rows_of(self, record: Record) -> list[Record]:
+        """Those of a message of columns, which is asked for row after row."""
+        if self._taken_apart is None or self._taken_apart[0] is not record:
+            self._taken_apart = record, read_rows(record)
+        return self._taken_apart[1]
 
     def _as_columns(self, rows: _Rows, bad: list[Bad], slice_ms: int) -> tuple[PredictionColumns, list[Bad]]:
         model = np.array(rows.model, np.int64)
