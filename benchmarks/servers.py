@@ -20,6 +20,8 @@ from driftline.platform.local import servers as local
 from driftline.platform.local.stack import LocalStack
 from driftline.platform.settings import LocalServers, Settings
 
+START_S = 240.0
+"""A worker of a crowded machine takes its time to start."""
 STOP_S = 30.0
 _numbers = itertools.count(1)
 
@@ -56,7 +58,7 @@ def only_redis() -> Iterator[str]:
             process = subprocess.Popen(program.command, stdout=log, stderr=log)
         try:
             url = f"redis://127.0.0.1:{port}/0"
-            wait_for(lambda: _answers(url), 30, lambda: process.poll() is None, state / "redis.log")
+            wait_for(lambda: _answers(url), START_S, lambda: process.poll() is None, state / "redis.log")
             yield url
         finally:
             stop(process)

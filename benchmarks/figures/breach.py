@@ -14,12 +14,11 @@ from benchmarks.loading import PARTITIONS
 from benchmarks.measure import Progress
 from benchmarks.reading import Reader
 from benchmarks.results import Column, Result
-from benchmarks.servers import log_of, new_settings, wait_for, worker
+from benchmarks.servers import START_S, log_of, new_settings, wait_for, worker
 from benchmarks.watching import Decided, Watch
 from benchmarks.workload import PREDICTIONS_A_SECOND, START_MS, Workload, generate, location
 from driftline.platform.settings import LocalServers, Settings
 
-START_S = 90.0
 AFTER_S = 60.0
 """How long alerts may still come when the load has ended."""
 

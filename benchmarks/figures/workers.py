@@ -13,7 +13,7 @@ from kafka.admin import KafkaAdminClient
 from benchmarks.loading import PARTITIONS, Spread, declare, send_in_order
 from benchmarks.measure import Progress, Spent, median, paired_ratio
 from benchmarks.results import Cell, Column, Result
-from benchmarks.servers import Failed, log_of, new_settings, wait_for, worker
+from benchmarks.servers import START_S, Failed, log_of, new_settings, wait_for, worker
 from benchmarks.watched import Timing
 from benchmarks.watching import Watch, run_until
 from benchmarks.workload import Workload, generate, location
@@ -22,7 +22,6 @@ from driftline.platform.status import UNKNOWN_YET
 
 HORIZON = timedelta(seconds=500)
 COUNTS = (1, 2)
-START_S = 60.0
 LEAST_SHARE = 0.2
 """Of the work that each of two workers must have done for the run to count."""
 
