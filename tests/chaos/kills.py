@@ -10,7 +10,7 @@ from tests.chaos.report import Result, conclude
 from tests.chaos.saboteur import Fault, armed
 from tests.chaos.stage import SABOTAGED, Stage
 
-ATTEMPTS = 5
+ATTEMPTS = 20
 
 
 def struck(stage: Stage, begin: int) -> str | None:
@@ -46,7 +46,8 @@ def worker_killed(arena: Arena, kills: int, portion: int) -> Result:
         recoveries: list[float] = []
         waited: list[int] = []
         for attempt in range(ATTEMPTS * kills):
-            waiting = kill_in_hand(stage, monitor, portion, begin, stage.random.random() * 0.2 / (1 + attempt % 4))
+            more = portion * (1 + attempt // 4)  # whoever is quick needs more in hand
+            waiting = kill_in_hand(stage, monitor, more, begin, stage.random.random() * 0.2 / (1 + attempt % 4))
             killed_at = stage.standing()
             monitor.start()
             if waiting:

@@ -13,14 +13,18 @@ from tests.chaos.membership import refusals
 from tests.chaos.report import Result, conclude
 from tests.chaos.stage import PARTITIONS, Stage, Standing
 
-ATTEMPTS = 5
+ATTEMPTS = 12
 
 
 def in_hand(stage: Stage, portion: int, strike: Callable[[], None]) -> tuple[Standing, int]:
-    """Send portions until one is under way, and strike; returns what was stored then, and how much was waiting."""
+    """Send portions, each larger than the one before, until one is under way, and strike.
+
+    Returns what was stored then, and how much was waiting.
+    """
     for _ in range(ATTEMPTS):
         before = stage.standing()
         stage.send(portion)
+        portion += portion // 2
         wait_for("the worker takes something of it", lambda b=before: stage.standing().total > b.total, 120, 0.002)
         now = stage.standing()
         waiting = now.waiting(stage.ends)

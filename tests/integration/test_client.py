@@ -197,14 +197,14 @@ def test_the_first_code_block_of_the_guide_runs_as_it_stands(deployment, monkeyp
 def test_the_guide_s_alerts_block_runs_as_it_stands(deployment, monkeypatch, capsys):
     monkeypatch.setattr("driftline.platform.settings.load", lambda: deployment)
     publish(deployment, alert(1, "flight-delay"))
-    exec(compile(blocks()[1], str(GUIDE), "exec"), {})
+    exec(compile(blocks()[2], str(GUIDE), "exec"), {})
     assert "firing warning the AUC is low" in capsys.readouterr().out
 
 
 def test_the_champion_is_followed_to_a_promoted_version_and_a_damaged_one_never_serves(deployment, monkeypatch, capsys):
     promote(deployment, "1", late=0.9)
     monkeypatch.setattr("driftline.platform.settings.load", lambda: deployment)
-    exec(compile(blocks()[2], str(GUIDE), "exec"), {})
+    exec(compile(blocks()[3], str(GUIDE), "exec"), {})
     assert capsys.readouterr().out == "1 late 0.9\n"
     with Champion("flight-delay", deployment, follow=True) as champion:
         promote(deployment, "2", late=0.1)
@@ -224,7 +224,7 @@ def test_the_guide_s_replay_block_runs_as_it_stands(replayed, monkeypatch, capsy
 
     monkeypatch.setattr(KafkaCluster, "tick", tick_and_decide)
     monkeypatch.setattr("driftline.platform.settings.load", lambda: replayed)
-    exec(compile(blocks()[3], str(GUIDE), "exec"), {})
+    exec(compile(blocks()[4], str(GUIDE), "exec"), {})
     assert capsys.readouterr().out == "2 ()\n" * 7
     assert len(data(replayed, Topic.OUTCOMES)) == 7
 
