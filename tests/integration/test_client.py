@@ -31,7 +31,8 @@ from driftline.errors import DeploymentError, DriftlineError
 from driftline.events import retraining
 from driftline.events.admin import Progress
 from driftline.events.alerts import Alert, AlertKind, Severity
-from driftline.events.base import encode
+from driftline.events.base import decode, encode
+from driftline.events.columns import COLUMNS, PredictionBatch
 from driftline.events.partitioning import partition_of
 from driftline.events.retraining import Candidate, ModelState, Recipe, Span, Verdict
 from driftline.events.topics import MARK_HEADER, Topic
@@ -184,6 +185,14 @@ def test_a_replay_without_workers_says_where_to_look(replayed):
     ):
         replay.stretch(START, [])
     assert {wait.reason for wait in waits} == {WaitReason.WORKERS}
+
+
+def test_the_guide_s_batch_becomes_messages_of_columns(deployment, monkeypatch):
+    monkeypatch.setattr("driftline.platform.settings.load", lambda: deployment)
+    exec(compile(blocks()[1], str(GUIDE), "exec"), {})
+    sent = [r for r in data(deployment, Topic.PREDICTIONS) if r.header("content-type") == COLUMNS]
+    ids = [event_id for r in sent for event_id in decode(r.value, PredictionBatch).id]
+    assert sorted(ids) == ["order-1043", "order-1044"]
 
 
 def test_the_first_code_block_of_the_guide_runs_as_it_stands(deployment, monkeypatch, capsys):
