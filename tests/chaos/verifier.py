@@ -284,7 +284,7 @@ def _tells(letter: Raw, headers: Mapping[str, bytes], whole: bytes, row: int) ->
     if size is not None and int(size) == len(whole) > LARGE:
         return bool(letter.value) and whole.startswith(letter.value)
     try:
-        wanted = read_columns(whole)[row]
+        wanted = {name: value for name, value in read_columns(whole)[row].items() if value != {}}
         return wanted.items() <= json.loads(letter.value).items()
     except (BadRecordError, IndexError, ValueError):
         return letter.value == whole

@@ -113,7 +113,8 @@ def _row(rows: _Rows, i: int) -> bytes:
     single: dict[str, Any] = {"id": rows.id[i], "model": rows.model, "version": rows.version, "role": rows.role}
     single |= {"time": rows.time[i], "prediction": rows.prediction[i]}
     single["features"] = {name: column[i] for name, column in rows.features.items()}
-    single["attributes"] = {name: column[i] for name, column in rows.attributes.items()}
+    if rows.attributes:
+        single["attributes"] = {name: column[i] for name, column in rows.attributes.items()}
     for name, column in (("score", rows.score), ("latency_ms", rows.latency_ms)):
         if column is not None:
             single[name] = column[i]
