@@ -33,7 +33,7 @@ def metrics_of_window(
     """
     totals = Totals.of(layout, panes)
     points = {name: compute(totals, name) for name in names}
-    labelled = [pane for pane in panes if _has_labels(pane)]
+    labelled = [pane for pane in panes if 1 in pane.cells[:2]]  # cell 1 counts them; cells are sorted
     if len(labelled) < MIN_BLOCKS:
         return {name: _closed_form(name, point, totals) for name, point in points.items()}
     counts, sums = _resampled_totals(layout, labelled, _seed(seed_parts))
@@ -51,13 +51,11 @@ def metrics_of_window(
     return found
 
 
-def _has_labels(pane: Pane) -> bool:
-    return bool((pane.cells == 1).any())  # cell 1 counts labelled predictions in every layout
-
-
 def _resampled_totals(layout: Layout, panes: Sequence[Pane], seed: int) -> tuple[FloatArray, dict[str, FloatArray]]:
     """Totals of `RESAMPLES` draws of blocks with replacement: counts (draws, cells) and each sum (draws,)."""
-    blocks = [Totals.of(layout, [panes[i] for i in part]) for part in _parts(len(panes))]
+    size = min(MAX_BLOCKS, len(panes))
+    block_of = [number for number, part in enumerate(np.array_split(np.arange(len(panes)), size)) for _ in part]
+    blocks = Totals.of_parts(layout, panes, block_of, size)
     draws = np.random.default_rng(seed).multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), size=RESAMPLES)
     weights = draws.astype(np.float64)
     # what metrics read stands behind the feature histograms, which can be most of the cells
@@ -67,10 +65,6 @@ def _resampled_totals(layout: Layout, panes: Sequence[Pane], seed: int) -> tuple
     counts[:, start:] = weights @ np.array([block.vector[start:] for block in blocks], dtype=np.float64)
     sums = {name: weights @ np.array([block.sums.get(name, 0) / SCALE for block in blocks]) for name in SUMS}
     return counts, sums
-
-
-def _parts(panes: int) -> list[NDArray[np.int64]]:
-    return np.array_split(np.arange(panes), min(MAX_BLOCKS, panes))
 
 
 def _closed_form(name: str, point: MetricValue, totals: Totals) -> MetricValue:

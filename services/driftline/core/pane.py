@@ -6,7 +6,7 @@ any order: that one law carries windows, partitions, late labels and replay.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -114,13 +114,24 @@ class Totals:
     @classmethod
     def of(cls, layout: Layout, panes: Iterable[Pane]) -> Totals:
         """Add up `panes`, which all belong to `layout`."""
-        vector = np.zeros(layout.size, np.int64)
-        sums: dict[str, int] = {}
-        for pane in panes:
-            np.add.at(vector, pane.cells, pane.counts)
+        every = list(panes)
+        (whole,) = cls.of_parts(layout, every, [0] * len(every), 1)
+        return whole
+
+    @classmethod
+    def of_parts(cls, layout: Layout, panes: Sequence[Pane], parts: Sequence[int], size: int) -> list[Totals]:
+        """Add up `panes` by part: `parts` has the number of each pane's, below `size`."""
+        vectors = np.zeros((size, layout.size), np.int64)
+        sums: list[dict[str, int]] = [{} for _ in range(size)]
+        if panes:
+            row = np.repeat(np.asarray(parts), [pane.cells.size for pane in panes])
+            cells, counts = (np.concatenate([getattr(pane, name) for pane in panes]) for name in ("cells", "counts"))
+            np.add.at(vectors, (row, cells), counts)
+        for pane, part in zip(panes, parts, strict=True):
+            total = sums[part]
             for name, value in pane.sums.items():
-                sums[name] = sums.get(name, 0) + value
-        return cls(layout, vector, sums)
+                total[name] = total.get(name, 0) + value
+        return [cls(layout, vector, total) for vector, total in zip(vectors, sums, strict=True)]
 
     def histogram(self, name: str) -> IntArray:
         """The counts of one histogram of the layout."""
