@@ -10,7 +10,7 @@ from scipy import stats
 from tests.panes import binary_layout, panes_of, regression_layout
 
 from driftline.core.intervals import MIN_BLOCKS, hanley_mcneil, metrics_of_window, wilson
-from driftline.core.pane import Pane
+from driftline.core.pane import Pane, Totals
 from driftline.spec.model import METRICS
 
 NAMES = METRICS["binary"]
@@ -41,6 +41,10 @@ def test_an_auc_of_one_pair_is_held_within_zero_and_one(auc):
     assert 0 <= low <= auc <= high <= 1
 
 
+def metrics_of(layout, panes, names, seed_parts):
+    return metrics_of_window(Totals.of(layout, panes), panes, names, seed_parts)
+
+
 def week(days=20, a_day=50, seed=4, skill=0.3):
     chance = np.random.default_rng(seed)
     truth = chance.random(days * a_day) < 0.4
@@ -55,7 +59,7 @@ def week(days=20, a_day=50, seed=4, skill=0.3):
 def test_whole_panes_are_drawn_again_as_scipy_draws_them():
     predicted, actual, scores = week()
     layout = binary_layout(scores)
-    found = metrics_of_window(layout, panes_of(layout, predicted, actual, scores, panes=20), ["accuracy"], ["seed"])
+    found = metrics_of(layout, panes_of(layout, predicted, actual, scores, panes=20), ["accuracy"], ["seed"])
     right = (np.array(predicted) == np.array(actual)).reshape(20, -1)
     expected = stats.bootstrap(
         (right.sum(axis=1), np.full(20, right.shape[1])),
@@ -80,7 +84,7 @@ def test_a_replay_gives_the_same_interval_and_another_window_its_own():
     predicted, actual, scores = week()
     layout = binary_layout(scores)
     panes = panes_of(layout, predicted, actual, scores, panes=20)
-    once, again, other = (metrics_of_window(layout, panes, NAMES, seed) for seed in (["a", 1], ["a", 1], ["a", 2]))
+    once, again, other = (metrics_of(layout, panes, NAMES, seed) for seed in (["a", 1], ["a", 1], ["a", 2]))
     assert once == again
     assert once["auc"].value == other["auc"].value
     assert once["auc"].low != other["auc"].low
@@ -90,7 +94,7 @@ def test_a_value_always_lies_within_its_interval():
     predicted, actual, scores = week(skill=0.0)
     layout = binary_layout(scores)
     for panes in (3, MIN_BLOCKS, 60):
-        found = metrics_of_window(layout, panes_of(layout, predicted, actual, scores, panes=panes), NAMES, [panes])
+        found = metrics_of(layout, panes_of(layout, predicted, actual, scores, panes=panes), NAMES, [panes])
         for value in found.values():
             assert value.low is None or value.low <= value.value <= value.high
         assert (found["log_loss"].low is None) is (panes < MIN_BLOCKS)
@@ -99,7 +103,7 @@ def test_a_value_always_lies_within_its_interval():
 def test_few_panes_get_a_closed_form_or_none():
     predicted, actual, scores = week()
     layout = binary_layout(scores)
-    found = metrics_of_window(layout, panes_of(layout, predicted, actual, scores, panes=9), NAMES, [])
+    found = metrics_of(layout, panes_of(layout, predicted, actual, scores, panes=9), NAMES, [])
     assert {name: value.method for name, value in found.items()} == {
         "accuracy": "wilson", "auc": "hanley-mcneil", "log_loss": "", "f1": "",
     }  # fmt: skip
@@ -114,17 +118,17 @@ def test_panes_without_outcomes_are_no_blocks():
     known = [a if i < 100 else None for i, a in enumerate(actual)]
     layout = binary_layout(scores)
     panes = panes_of(layout, predicted, known, scores, panes=MIN_BLOCKS)
-    assert metrics_of_window(layout, panes, ["accuracy"], [])["accuracy"].method == "wilson"
+    assert metrics_of(layout, panes, ["accuracy"], [])["accuracy"].method == "wilson"
 
 
 def test_no_panes_no_labels_and_one_class_have_no_interval_to_show():
     layout = binary_layout()
     unlabelled = panes_of(layout, ["no"] * 20, [None] * 20, [0.1] * 20, panes=20)
     for panes in ([], [Pane()], unlabelled):
-        for value in metrics_of_window(layout, panes, NAMES, []).values():
+        for value in metrics_of(layout, panes, NAMES, []).values():
             assert (value.value, value.low, value.high, value.method) == (None, None, None, "")
     one_class = panes_of(layout, ["no"] * 20, ["no"] * 20, [0.1] * 20, panes=20)
-    found = metrics_of_window(layout, one_class, NAMES, [])
+    found = metrics_of(layout, one_class, NAMES, [])
     assert (found["auc"].value, found["auc"].low) == (None, None)
     assert found["accuracy"].low <= found["accuracy"].value == 1
 
@@ -134,7 +138,7 @@ def test_regression_is_resampled_too():
     actual = chance.normal(size=600)
     predicted = actual + chance.normal(size=600) * np.repeat(chance.uniform(0.5, 2, 20), 30)
     layout = regression_layout()
-    found = metrics_of_window(layout, panes_of(layout, predicted.tolist(), actual.tolist(), panes=20), ["mae"], [])
+    found = metrics_of(layout, panes_of(layout, predicted.tolist(), actual.tolist(), panes=20), ["mae"], [])
     errors = np.abs(predicted - actual).reshape(20, -1).mean(axis=1)
     expected = stats.bootstrap(
         (errors,), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(0)

@@ -23,19 +23,19 @@ SUMS = ("log_loss", "absolute_error", "squared_error")
 
 
 def metrics_of_window(
-    layout: Layout, panes: Sequence[Pane], names: Sequence[str], seed_parts: Sequence[object]
+    totals: Totals, panes: Sequence[Pane], names: Sequence[str], seed_parts: Sequence[object]
 ) -> dict[str, MetricValue]:
-    """Every metric of a window with its 95 % interval; `panes` in time order.
+    """Every metric of a window with its 95 % interval; `panes` in time order, `totals` their sum.
 
     From ten panes with labels on: block bootstrap (Kuensch, Annals of Statistics 17, 1989, here with adjoining blocks
     of whole panes), percentile interval, seeded by `seed_parts` so that a replay gives the same interval. Below: a
     closed form for accuracy (Wilson) and AUC (Hanley and McNeil), none for the others.
     """
-    totals = Totals.of(layout, panes)
     points = {name: compute(totals, name) for name in names}
-    labelled = [pane for pane in panes if 1 in pane.cells[:2]]  # cell 1 counts them; cells are sorted
+    labelled = [pane for pane in panes if pane.has_labels]
     if len(labelled) < MIN_BLOCKS:
         return {name: _closed_form(name, point, totals) for name, point in points.items()}
+    layout = totals.layout
     counts, sums = _resampled_totals(layout, labelled, _seed(seed_parts))
     found = {}
     for name, point in points.items():
@@ -61,8 +61,9 @@ def _resampled_totals(layout: Layout, panes: Sequence[Pane], seed: int) -> tuple
     # what metrics read stands behind the feature histograms, which can be most of the cells
     start = layout.cells["score|neg"].start if "score|neg" in layout.cells else layout.size
     counts = np.zeros((RESAMPLES, layout.size))
-    counts[:, :2] = weights @ np.array([block.vector[:2] for block in blocks], dtype=np.float64)
-    counts[:, start:] = weights @ np.array([block.vector[start:] for block in blocks], dtype=np.float64)
+    vectors = np.array([block.vector for block in blocks], dtype=np.float64)
+    for read in (slice(0, 2), slice(start, None)):
+        np.matmul(weights, vectors[:, read], out=counts[:, read])
     sums = {name: weights @ np.array([block.sums.get(name, 0) / SCALE for block in blocks]) for name in SUMS}
     return counts, sums
 

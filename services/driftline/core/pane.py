@@ -88,6 +88,11 @@ class Pane:
         kept = total != 0
         return cls(unique[kept], total[kept], {name: value for name, value in sorted(sums.items()) if value})
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether a prediction of it has an outcome: cell 1 counts those in every layout, and cells are sorted."""
+        return 1 in self.cells[:2].tolist()
+
     def __add__(self, other: Pane) -> Pane:
         sums = dict(self.sums)
         for name, value in other.sums.items():
@@ -124,9 +129,9 @@ class Totals:
         vectors = np.zeros((size, layout.size), np.int64)
         sums: list[dict[str, int]] = [{} for _ in range(size)]
         if panes:
-            row = np.repeat(np.asarray(parts), [pane.cells.size for pane in panes])
-            cells, counts = (np.concatenate([getattr(pane, name) for pane in panes]) for name in ("cells", "counts"))
-            np.add.at(vectors, (row, cells), counts)
+            row = np.repeat(np.asarray(parts) * layout.size, [pane.cells.size for pane in panes])
+            cells, counts = np.concatenate([p.cells for p in panes]), np.concatenate([p.counts for p in panes])
+            np.add.at(vectors.reshape(-1), row + cells, counts)
         for pane, part in zip(panes, parts, strict=True):
             total = sums[part]
             for name, value in pane.sums.items():

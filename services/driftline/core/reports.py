@@ -45,7 +45,7 @@ def report(
         n=totals.n,
         labelled=totals.labelled,
         coverage=totals.labelled / totals.n if totals.n else 0.0,
-        metrics=metrics_of_window(layout, panes, spec.metrics, seed),
+        metrics=metrics_of_window(totals, panes, spec.metrics, seed),
         drift=drift_of(totals, baseline),
         evicted=circumstances.evicted,
     )
