@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from tests.panes import binary_layout, panes_of, regression_layout
 
-from driftline.core.metrics import compute, resampled
+from driftline.core.metrics import Draws, compute, resampled
 from driftline.core.pane import SCALE, Totals
 from driftline.spec.model import METRICS
 
@@ -162,9 +162,11 @@ def test_the_form_for_many_totals_says_the_same_as_the_exact_one(task):
         numbers = np.cumsum(scores)
         panes = [*panes_of(layout, scores, numbers.tolist(), panes=5), *panes_of(layout, [], [])]
     each = [Totals.of(layout, [pane]) for pane in panes]
-    counts = np.array([totals.vector for totals in each], dtype=float)
-    names = ("log_loss", "absolute_error", "squared_error")
-    sums = {name: np.array([totals.sums.get(name, 0) / SCALE for totals in each]) for name in names}
+    draws = np.vstack([np.eye(len(each)), np.arange(len(each)), np.ones(len(each))])
+    drawn = [
+        Totals.of(layout, [pane for pane, times in zip(panes, w, strict=True) for _ in range(int(times))])
+        for w in draws
+    ]
     for name in METRICS[task]:
-        expected = [np.nan if (value := compute(totals, name).value) is None else value for totals in each]
-        np.testing.assert_allclose(resampled(layout, name, counts, sums), expected, rtol=1e-12, atol=1e-12)
+        expected = [np.nan if (value := compute(totals, name).value) is None else value for totals in drawn]
+        np.testing.assert_allclose(resampled(name, Draws(each, draws)), expected, rtol=1e-12, atol=1e-12)

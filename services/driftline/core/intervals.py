@@ -7,19 +7,15 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from driftline.core.metrics import compute, resampled
-from driftline.core.pane import SCALE, Layout, Pane, Totals
+from driftline.core.metrics import Draws, compute, resampled
+from driftline.core.pane import Layout, Pane, Totals
 from driftline.events.reports import MetricValue
-
-FloatArray = NDArray[np.float64]
 
 MIN_BLOCKS = 10
 MAX_BLOCKS = 40
 RESAMPLES = 400
 Z95 = 1.959963984540054
-SUMS = ("log_loss", "absolute_error", "squared_error")
 
 
 def metrics_of_window(
@@ -35,11 +31,10 @@ def metrics_of_window(
     labelled = [pane for pane in panes if pane.has_labels]
     if len(labelled) < MIN_BLOCKS:
         return {name: _closed_form(name, point, totals) for name, point in points.items()}
-    layout = totals.layout
-    counts, sums = _resampled_totals(layout, labelled, _seed(seed_parts))
+    draws = _drawn(totals.layout, labelled, _seed(seed_parts))
     found = {}
     for name, point in points.items():
-        values = resampled(layout, name, counts, sums)
+        values = resampled(name, draws)
         values = values[~np.isnan(values)]
         if point.value is None or values.size < RESAMPLES // 2:
             found[name] = point
@@ -51,21 +46,12 @@ def metrics_of_window(
     return found
 
 
-def _resampled_totals(layout: Layout, panes: Sequence[Pane], seed: int) -> tuple[FloatArray, dict[str, FloatArray]]:
-    """Totals of `RESAMPLES` draws of blocks with replacement: counts (draws, cells) and each sum (draws,)."""
+def _drawn(layout: Layout, panes: Sequence[Pane], seed: int) -> Draws:
+    """`RESAMPLES` draws of blocks with replacement."""
     size = min(MAX_BLOCKS, len(panes))
     block_of = [number for number, part in enumerate(np.array_split(np.arange(len(panes)), size)) for _ in part]
-    blocks = Totals.of_parts(layout, panes, block_of, size)
-    draws = np.random.default_rng(seed).multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), size=RESAMPLES)
-    weights = draws.astype(np.float64)
-    # what metrics read stands behind the feature histograms, which can be most of the cells
-    start = layout.cells["score|neg"].start if "score|neg" in layout.cells else layout.size
-    counts = np.zeros((RESAMPLES, layout.size))
-    vectors = np.array([block.vector for block in blocks], dtype=np.float64)
-    for read in (slice(0, 2), slice(start, None)):
-        np.matmul(weights, vectors[:, read], out=counts[:, read])
-    sums = {name: weights @ np.array([block.sums.get(name, 0) / SCALE for block in blocks]) for name in SUMS}
-    return counts, sums
+    weights = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=RESAMPLES)
+    return Draws(Totals.of_parts(layout, panes, block_of, size), weights.astype(np.float64))
 
 
 def _closed_form(name: str, point: MetricValue, totals: Totals) -> MetricValue:

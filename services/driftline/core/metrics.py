@@ -7,13 +7,13 @@ test holds the two equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from river import metrics as river_metrics
 
-from driftline.core.pane import SCALE, Layout, Totals
+from driftline.core.pane import SCALE, Totals
 from driftline.events.reports import MetricValue
 
 FloatArray = NDArray[np.float64]
@@ -24,9 +24,31 @@ def compute(totals: Totals, name: str) -> MetricValue:
     return _POINT[name](totals)
 
 
-def resampled(layout: Layout, name: str, counts: FloatArray, sums: Mapping[str, FloatArray]) -> FloatArray:
-    """The metric of many totals at once: `counts` is (totals, cells), each sum is (totals,). NaN: undefined."""
-    return _RESAMPLED[name](layout, counts, sums)
+class Draws:
+    """Many totals at once, each a weighted sum of the same `blocks`: `weights` is (draws, blocks)."""
+
+    def __init__(self, blocks: Sequence[Totals], weights: FloatArray) -> None:
+        self.layout, self.weights = blocks[0].layout, weights
+        self._blocks = blocks
+
+    def blocks(self, name: str) -> FloatArray:
+        """A histogram in each block: (blocks, cells)."""
+        return np.array([block.histogram(name) for block in self._blocks], dtype=np.float64)
+
+    def counts(self, name: str) -> FloatArray:
+        """A histogram in each draw: (draws, cells)."""
+        counts: FloatArray = self.weights @ self.blocks(name)
+        return counts
+
+    def sum(self, name: str) -> FloatArray:
+        """A sum in each draw: (draws,)."""
+        total: FloatArray = self.weights @ np.array([block.sums.get(name, 0) / SCALE for block in self._blocks])
+        return total
+
+
+def resampled(name: str, draws: Draws) -> FloatArray:
+    """The metric `name` of each draw; NaN where it is not defined."""
+    return _RESAMPLED[name](draws)
 
 
 def _accuracy(totals: Totals) -> MetricValue:
@@ -89,48 +111,45 @@ def _mean(totals: Totals, name: str, n: int) -> MetricValue:
     return MetricValue(value=totals.sums.get(name, 0) / (SCALE * n) if n else None, n=n)
 
 
-def _many_accuracy(layout: Layout, counts: FloatArray, _sums: Mapping[str, FloatArray]) -> FloatArray:
-    matrix = _confusions(layout, counts)
+def _many_accuracy(draws: Draws) -> FloatArray:
+    matrix = _confusions(draws)
     return _ratio(np.trace(matrix, axis1=1, axis2=2), matrix.sum(axis=(1, 2)))
 
 
-def _many_f1(layout: Layout, counts: FloatArray, _sums: Mapping[str, FloatArray]) -> FloatArray:
-    matrix = _confusions(layout, counts)
-    p = layout.bins.labels.index(str(layout.bins.positive))
+def _many_f1(draws: Draws) -> FloatArray:
+    matrix = _confusions(draws)
+    p = draws.layout.bins.labels.index(str(draws.layout.bins.positive))
     hits = matrix[:, p, p]
     found = _ratio(2 * hits, matrix[:, p, :].sum(axis=1) + matrix[:, :, p].sum(axis=1))
     return np.where(np.isnan(found) & (matrix.sum(axis=(1, 2)) > 0), 0.0, found)
 
 
-def _many_auc(layout: Layout, counts: FloatArray, _sums: Mapping[str, FloatArray]) -> FloatArray:
-    negative, positive = _part(layout, counts, "score|neg")[:, :-1], _part(layout, counts, "score|pos")[:, :-1]
+def _many_auc(draws: Draws) -> FloatArray:
+    """Pairs that are in order are counted between each two blocks once; how often a draw has them is w' pairs w."""
+    negative, positive = draws.blocks("score|neg")[:, :-1], draws.blocks("score|pos")[:, :-1]
     below = np.cumsum(negative, axis=1) - negative / 2
-    return _ratio((positive * below).sum(axis=1), negative.sum(axis=1) * positive.sum(axis=1))
+    in_order = np.einsum("di,di->d", draws.weights @ (positive @ below.T), draws.weights)
+    return _ratio(in_order, (draws.weights @ negative.sum(axis=1)) * (draws.weights @ positive.sum(axis=1)))
 
 
-def _many_log_loss(layout: Layout, counts: FloatArray, sums: Mapping[str, FloatArray]) -> FloatArray:
-    scored = sum(_part(layout, counts, name)[:, :-1].sum(axis=1) for name in ("score|neg", "score|pos"))
-    return _ratio(sums["log_loss"], np.asarray(scored))
+def _many_log_loss(draws: Draws) -> FloatArray:
+    scored = draws.blocks("score|neg")[:, :-1].sum(axis=1) + draws.blocks("score|pos")[:, :-1].sum(axis=1)
+    return _ratio(draws.sum("log_loss"), draws.weights @ scored)
 
 
-def _many_mae(layout: Layout, counts: FloatArray, sums: Mapping[str, FloatArray]) -> FloatArray:
-    return _ratio(sums["absolute_error"], _part(layout, counts, "labelled")[:, 0])
+def _many_mae(draws: Draws) -> FloatArray:
+    return _ratio(draws.sum("absolute_error"), draws.counts("labelled")[:, 0])
 
 
-def _many_rmse(layout: Layout, counts: FloatArray, sums: Mapping[str, FloatArray]) -> FloatArray:
-    mean: FloatArray = _ratio(sums["squared_error"], _part(layout, counts, "labelled")[:, 0])
+def _many_rmse(draws: Draws) -> FloatArray:
+    mean: FloatArray = _ratio(draws.sum("squared_error"), draws.counts("labelled")[:, 0])
     root: FloatArray = np.sqrt(mean)
     return root
 
 
-def _part(layout: Layout, counts: FloatArray, name: str) -> FloatArray:
-    cells = layout.cells[name]
-    return counts[:, cells.start : cells.stop]
-
-
-def _confusions(layout: Layout, counts: FloatArray) -> FloatArray:
-    size = len(layout.bins.labels)
-    return _part(layout, counts, "confusion").reshape(-1, size, size)
+def _confusions(draws: Draws) -> FloatArray:
+    size = len(draws.layout.bins.labels)
+    return draws.counts("confusion").reshape(-1, size, size)
 
 
 def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
@@ -146,7 +165,7 @@ _POINT: dict[str, Callable[[Totals], MetricValue]] = {
     "mae": _mae,
     "rmse": _rmse,
 }
-_RESAMPLED: dict[str, Callable[[Layout, FloatArray, Mapping[str, FloatArray]], FloatArray]] = {
+_RESAMPLED: dict[str, Callable[[Draws], FloatArray]] = {
     "accuracy": _many_accuracy,
     "auc": _many_auc,
     "log_loss": _many_log_loss,

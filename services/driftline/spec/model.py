@@ -121,4 +121,4 @@ DRIFT_MEASURES = ("psi",)
 
 def millis(duration: timedelta) -> int:
     """A duration in whole milliseconds."""
-    return duration // timedelta(milliseconds=1)
+    return (duration.days * 86_400 + duration.seconds) * 1000 + duration.microseconds // 1000
