@@ -23,7 +23,7 @@ from driftline.spec.model import FeatureSpec, MonitorSpec, PromotionSpec
 from driftline.spec.plain import to_plain
 from driftline.trainer import child, process
 from driftline.trainer.job import ABOUT, FEATURES, JOB, LOG, RESULT, Job
-from driftline.trainer.process import Cancelled, run_child
+from driftline.trainer.process import Cancelled, Child
 
 ROOT = Path(__file__).parents[2]
 SPEC = MonitorSpec(
@@ -86,6 +86,11 @@ def job(settings: Settings, function: str) -> Path:
     )
     (directory / JOB).write_bytes(encode(wanted))
     return directory
+
+
+def run_child(directory: Path, limit_s: float, cancel: threading.Event):
+    with Child(directory) as process:
+        return process.train(limit_s, cancel)
 
 
 def train(settings: Settings, function: str, limit_s: float = 60.0):
@@ -199,6 +204,21 @@ def test_a_cancelled_training_ends_at_once(settings):
     thread.join(60)
     assert failed
     eventually(lambda: gone(int(notes.read_text())))
+
+
+def test_a_training_gets_ready_and_waits_for_its_rows(settings, monkeypatch):
+    (settings.state_dir / "slowly_imported.py").write_text(
+        "from tests.functions_to_train import boosted\nprint('ready', flush=True)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(settings.state_dir))
+    directory = job(settings, "slowly_imported:boosted")
+    for name in (FEATURES, ABOUT):
+        (directory / name).rename(settings.state_dir / name)
+    with Child(directory) as child_process:
+        eventually(lambda: "ready" in (directory / LOG).read_text())
+        for name in (FEATURES, ABOUT):
+            (settings.state_dir / name).rename(directory / name)
+        assert child_process.train(60.0, threading.Event()).validation == {"rows": 400.0}
 
 
 def test_a_training_ends_when_its_trainer_is_killed(settings):

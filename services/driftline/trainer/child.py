@@ -33,16 +33,21 @@ from driftline.trainer.job import ABOUT, FEATURES, JOB, RESULT, Job, Result
 CHECKED_ROWS = 1000
 
 
-def train(directory: Path) -> None:
-    """Do the job that stands in `directory` and write its result there, whole or not at all."""
+def train(directory: Path, rows_are_there: Callable[[], object] = lambda: None) -> None:
+    """Do the job that stands in `directory` and write its result there, whole or not at all.
+
+    What can be got ready before its rows are there is: `rows_are_there` returns then.
+    """
     job = decode((directory / JOB).read_bytes(), Job)
+    function = function_named(job.trainer)
+    rows_are_there()
     spec = from_plain(job.spec)
     manifest = manifest_of(spec, job.version)
     columns = pq.read_table(directory / FEATURES).to_pydict()
     about = pq.read_table(directory / ABOUT).to_pydict()
     frame = frame_of(manifest, columns)
     data = TrainingData(spec.model, frame, about["outcome"], about["time"], spec.labels, spec.positive)
-    trained = function_named(job.trainer)(data)
+    trained = function(data)
     if not isinstance(trained, Trained):
         raise DriftlineError(f"{job.trainer} returned {type(trained).__name__}, not driftline.client.training.Trained")
     result = _stored(job, spec, manifest, trained, columns)
@@ -84,23 +89,25 @@ def _stored(job: Job, spec: MonitorSpec, manifest: Manifest, trained: Trained, c
     return Result(artifact=artifact, baseline=baseline.id, validation=validation)
 
 
-def _end_with_the_trainer() -> None:
-    """Standard input is a pipe that the trainer holds open: its end is the trainer's end."""
+def _end_with_the_trainer() -> threading.Event:
+    """Standard input is a pipe that the trainer holds open: its end is the trainer's end. The event: `BEGIN` came."""
+    begin = threading.Event()
 
     def watch() -> None:
         while os.read(0, 4096):  # not sys.stdin: a thread that holds its lock keeps Python from ending
-            pass
+            begin.set()
         if os.getpgrp() == os.getpid():  # what the function has started ends as well
             os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
     threading.Thread(target=watch, name="end with the trainer", daemon=True).start()
+    return begin
 
 
 if __name__ == "__main__":
-    _end_with_the_trainer()
+    begun = _end_with_the_trainer()
     try:
-        train(Path(sys.argv[1]))
+        train(Path(sys.argv[1]), begun.wait)
     except (DriftlineError, msgspec.ValidationError) as problem:
         print(problem, file=sys.stderr)
         sys.exit(1)

@@ -9,6 +9,8 @@ import msgspec
 from driftline.events.retraining import Artifact
 
 JOB, FEATURES, ABOUT, RESULT, LOG = "job.json", "features.parquet", "about.parquet", "result.json", "log.txt"
+BEGIN = b"\n"
+"""Said on the child's standard input when its rows are there."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from driftline.events.base import digest_id, encode
 from driftline.events.retraining import Candidate, RetrainRequest, TrainedOn
 from driftline.events.topics import Topic
 from driftline.platform.archive import dead_letters_end, wait_until_reached
-from driftline.platform.archive_rows import Rows, training_rows
+from driftline.platform.archive_rows import training_rows
 from driftline.platform.artifacts import load
 from driftline.platform.kafka import read_deployment
 from driftline.platform.lookups import answer_record, answered, read_event, rows_digest, spec_named
@@ -26,7 +26,7 @@ from driftline.platform.worker import SERVER_FAULTS, Work
 from driftline.spec.model import MonitorSpec, millis
 from driftline.spec.plain import to_plain
 from driftline.trainer.job import ABOUT, FEATURES, JOB, Job, Result
-from driftline.trainer.process import Cancelled, run_child
+from driftline.trainer.process import Cancelled, Child
 
 log = logging.getLogger("driftline.trainer")
 
@@ -95,15 +95,17 @@ def _train(
     if spec.retrain is None:
         raise DriftlineError(f"spec {request.spec} declares no retrain")
     limit_s = spec.retrain.time_limit.total_seconds()
-    _await_archive(settings, deployment, request, limit_s, cancel)
-    recipe = request.recipe
-    rows = training_rows(settings.archive_dir, millis(deployment.slice), spec, recipe.training, recipe.known_by)
-    n = rows.about.num_rows
-    if not n:
-        raise DriftlineError("the archive holds no predictions with outcomes in the training span of the request")
-    log.info("request %s: training on %d rows", request.id, n)
-    directory = _written(settings, request, spec, spec.retrain.trainer, rows)
-    result = run_child(directory, limit_s, cancel)
+    recipe, directory = request.recipe, _job(settings, request, spec, spec.retrain.trainer)
+    with Child(directory) as child:
+        _await_archive(settings, deployment, request, limit_s, cancel)
+        rows = training_rows(settings.archive_dir, millis(deployment.slice), spec, recipe.training, recipe.known_by)
+        n = rows.about.num_rows
+        if not n:
+            raise DriftlineError("the archive holds no predictions with outcomes in the training span of the request")
+        log.info("request %s: training on %d rows", request.id, n)
+        pq.write_table(rows.features, directory / FEATURES)
+        pq.write_table(rows.about, directory / ABOUT)
+        result = child.train(limit_s, cancel)
     for name in (FEATURES, ABOUT):
         (directory / name).unlink()  # the archive has them; the job, the result and the log stay
     digest = rows_digest(rows.about["id"].to_pylist(), rows.about["outcome"].to_pylist())
@@ -128,12 +130,10 @@ def _await_archive(
             raise Cancelled("the wait for the archive was ended with its worker")
 
 
-def _written(settings: Settings, request: RetrainRequest, spec: MonitorSpec, trainer: str, rows: Rows) -> Path:
-    """The directory of a training, with the job and its rows."""
+def _job(settings: Settings, request: RetrainRequest, spec: MonitorSpec, trainer: str) -> Path:
+    """The directory of a training, with its job."""
     directory = settings.state_dir / "trainings" / request.id
     directory.mkdir(parents=True, exist_ok=True)
-    pq.write_table(rows.features, directory / FEATURES)
-    pq.write_table(rows.about, directory / ABOUT)
     job = Job(
         trainer=trainer,
         spec=to_plain(spec),
