@@ -12,7 +12,7 @@ from driftline.platform import topics
 from driftline.platform.local.stack import SHARING, LocalStack
 from driftline.platform.settings import LocalServers, Settings
 
-for _name, _value in SHARING.items():  # before anything imports scikit-learn
+for _name, _value in SHARING.items():  # before anything imports scikit-learn; several processes test at once
     os.environ.setdefault(_name, _value)
 
 _numbers = itertools.count(1)

@@ -115,9 +115,9 @@ def _stack(state: Path, console: Console, keep: bool) -> Iterator[Settings]:
     shutil.rmtree(state, ignore_errors=True)
     prefix = f"demo-{int(time.time())}."
     os.environ["DRIFTLINE_PREFIX"] = prefix
-    # OpenMP's threads wait for one another spinning: beside busy workers a fit by two of them takes four times as long
-    environment = {"DRIFTLINE_PREFIX": prefix, "OMP_NUM_THREADS": "1"}
-    stack = LocalStack(state, environment, say=lambda text: console.print(text, highlight=False), brief=True)
+    stack = LocalStack(
+        state, {"DRIFTLINE_PREFIX": prefix}, say=lambda text: console.print(text, highlight=False), brief=True
+    )
     try:
         addresses = stack.start()
         settings = Settings(

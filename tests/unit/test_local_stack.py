@@ -190,11 +190,12 @@ def test_a_cluster_s_name_is_22_characters_and_never_an_option(monkeypatch):
     assert servers._cluster_id() == "AAAAAAAAAAAAAAAAAAAAEA"  # the one before it would have begun with a dash
 
 
-def test_workers_that_wait_for_one_another_leave_the_cores_to_others_unless_the_user_says_so(tmp_path, monkeypatch):
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    assert LocalStack(tmp_path)._worker_environment()["OMP_WAIT_POLICY"] == "PASSIVE"
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert LocalStack(tmp_path)._worker_environment()["OMP_WAIT_POLICY"] == "ACTIVE"
+def test_a_training_takes_half_of_the_cores_unless_the_user_says_otherwise(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    threads = int(LocalStack(tmp_path)._worker_environment()["OMP_NUM_THREADS"])
+    assert threads == max(1, os.cpu_count() // 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert LocalStack(tmp_path)._worker_environment()["OMP_NUM_THREADS"] == "7"
 
 
 def test_ports_are_kept_while_they_are_free_and_told_in_a_file(tmp_path):

@@ -59,3 +59,9 @@ def test_an_old_python_is_told_with_the_way_to_name_another(checkout):
     assert ended.returncode != 0
     assert ended.stderr.startswith("Driftline needs Python >= 3.11")
     assert not (checkout / ".venv").exists()
+
+
+def test_make_test_keeps_what_is_in_one_file_in_one_process(request):
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("there is one process")
+    assert request.node.nodeid.endswith("@test_makefile.py")

@@ -27,9 +27,10 @@ WORKERS = ("monitor", "control", "archiver", "trainer", "gate")
 STARTUP_S = 90.0
 TAG = "DRIFTLINE_STACK"
 """Environment variable of everything that a stack starts: by it what was left behind is found."""
-SHARING = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads of scikit-learn that wait for one another by spinning take the cores from Kafka and the other workers: a
-training was seen to take fifteen times as long. What the user has set stays."""
+SHARING = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2))}
+"""Half of the cores for a training: its threads wait for one another, so one that has to share its core with Kafka or a
+worker holds up all of them. On two cores two threads were seen to take four times as long as one, however they wait.
+What the user has set stays."""
 
 
 class LocalStack:
