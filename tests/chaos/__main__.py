@@ -12,6 +12,9 @@ from tests.chaos.catalogue import SCENARIOS, Entry
 from tests.chaos.machines import Arena
 from tests.chaos.report import Result, table
 
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+BEGIN, END = "<!-- figures -->", "<!-- end -->"
+
 
 def chosen(names: list[str]) -> list[Entry]:
     """The scenarios of these names, in the order in which they stand; all where none is named."""
@@ -28,6 +31,7 @@ def main() -> None:
     parser.add_argument("scenario", nargs="*", help="which (default: all)")
     parser.add_argument("--short", action="store_true", help="the sizes of the test run")
     parser.add_argument("--list", action="store_true", help="name the scenarios and end")
+    parser.add_argument("--save", action="store_true", help=f"write the table into {PAGE.name}")
     options = parser.parse_args()
     entries = chosen(options.scenario)
     if options.list:
@@ -52,7 +56,11 @@ def main() -> None:
                 print(f"  {result.seconds:.0f} s, {result.verdict.describe()}", flush=True)
         finally:
             arena.close()
-    print(table(results))
+    told = table(results)
+    print(told)
+    if options.save:
+        before, _, rest = PAGE.read_text().partition(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n{told.rstrip()}\n{END}{rest.partition(END)[2]}")
     wrong = [result.name for result in results if not result.verdict.exact] + failed
     if wrong:
         sys.exit(f"not exact, or not carried through: {', '.join(wrong)}")

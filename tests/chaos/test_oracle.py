@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.chaos.bookkeeping import MARK, Bookkeeper, Expected, Raw
+from tests.chaos.catalogue import SCENARIOS
 from tests.chaos.contract import COLUMNS, DEFAULT_BINS, Layout, Spec
 from tests.chaos.load import Load, spec_of
 from tests.chaos.malformed import kinds
@@ -299,3 +300,9 @@ def test_default_bins_are_named_as_slices_name_them(deployment):
     log = Log()
     log.predict(BEGIN, "a")
     assert {pane.bins for pane in log.expected(deployment).panes.values()} == {f"{DEFAULT_BINS}alpha@1"}
+
+
+def test_the_page_on_reliability_names_every_scenario_and_what_it_does():
+    page = (HERE.parents[1] / "docs" / "reliability.md").read_text()
+    for entry in SCENARIOS:
+        assert f"| `{entry.name}` | {(entry.scenario.__doc__ or '').splitlines()[0]} |" in page
