@@ -287,14 +287,16 @@ class Reader:
 
     def _of_versions(self, model: Sequence[int], rows: _Rows) -> tuple[NDArray[np.uint32], I64]:
         known = self._versions
-        pairs = list(zip(model, rows.version, strict=True))
-        if not known.keys() >= set(pairs):
-            for i, pair in enumerate(pairs):
+        try:
+            found = list(map(known.__getitem__, zip(model, rows.version, strict=True)))
+        except KeyError:  # seldom: a version that has not been seen yet
+            for i, pair in enumerate(zip(model, rows.version, strict=True)):
                 if pair not in known:
-                    found = self._register(self._models.specs[pair[0]], pair[1], rows.places[i][0].offset)
                     known[pair] = len(self._found)
-                    self._found.append(found)
-        which = np.array([known[pair] for pair in pairs], np.int64)
+                    place, _ = rows.places[i]
+                    self._found.append(self._register(self._models.specs[pair[0]], pair[1], place.offset))
+            return self._of_versions(model, rows)
+        which = np.array(found, np.int64)
         table = np.array(self._found or [(0, 0)], np.int64)
         return table[which, 0].astype(np.uint32), table[which, 1]
 

@@ -10,7 +10,7 @@ from kafka.errors import KafkaError
 from driftline.errors import DeploymentError, Unreachable
 from driftline.events.topics import Topic
 from driftline.platform.kafka import consumer, from_kafka
-from driftline.platform.records import Record
+from driftline.platform.records import Record, Source
 from driftline.platform.settings import Settings
 
 SLICE_MS = 500
@@ -56,12 +56,11 @@ class Tail:
             batches = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
         except KafkaError as error:
             raise Unreachable(self._silent(error)) from error
-        found = []
+        found: list[Record] = []
         for partition, records in batches.items():
-            for record in records:
-                arrival = max(self._arrivals.get(partition, -1), record.timestamp)
-                self._arrivals[partition] = arrival
-                found.append(from_kafka(self._names[partition.topic], record, arrival))
+            source = Source(self._names[partition.topic], partition.partition)
+            found += from_kafka(source, records, self._arrivals.get(partition, -1))
+            self._arrivals[partition] = found[-1].arrival
         return found
 
     def catch_up(self) -> list[Record]:

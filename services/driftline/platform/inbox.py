@@ -107,16 +107,11 @@ class Inbox:
         for partition, records in batches.items():
             source = self._sources[partition]
             self._heard.add(source)
-            arrival = self.reached[source]
-            queue = self.waiting[source]
-            begin = len(fetched)
-            for record in self._following(source, records):
-                arrival = max(arrival, record.timestamp)
-                fetched.append(from_kafka(source.topic, record, arrival))
-            if len(fetched) > begin:
-                queue.extend(fetched[begin:])
-                self._next[source] = fetched[-1].next_offset
-                self.reached[source] = arrival
+            found = from_kafka(source, self._following(source, records), self.reached[source])
+            if found:
+                fetched += found
+                self.waiting[source].extend(found)
+                self._next[source], self.reached[source] = found[-1].next_offset, found[-1].arrival
         return fetched
 
     def _following(self, source: Source, records: list[Any]) -> list[Any]:

@@ -80,11 +80,8 @@ class Intake:
         await self._consumer.stop()
 
     def _taken(self, partition: TopicPartition, records: Sequence[object]) -> list[Record]:
-        topic, arrival, taken = self._sources[partition].topic, self._arrivals[partition], []
-        for record in records:
-            arrival = max(arrival, record.timestamp)  # type: ignore[attr-defined]  # aiokafka carries no types
-            taken.append(from_kafka(topic, record, arrival))
-        self._arrivals[partition] = arrival
+        taken = from_kafka(self._sources[partition], records, self._arrivals[partition])
+        self._arrivals[partition] = taken[-1].arrival if taken else self._arrivals[partition]
         return taken
 
     def _silent(self, error: Exception) -> Unreachable:

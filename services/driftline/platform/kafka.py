@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -84,19 +84,22 @@ def read_all(settings: Settings, topic: Topic, since: int | None = None) -> Iter
         arrivals = dict.fromkeys(partitions, -1)
         while any(reader.position(p) < ends[p] for p in partitions):
             for partition, records in reader.poll(timeout_ms=500).items():
-                for record in records:
-                    if record.offset < ends[partition]:
-                        arrivals[partition] = max(arrivals[partition], record.timestamp)
-                        yield from_kafka(topic, record, arrivals[partition])
+                kept = [record for record in records if record.offset < ends[partition]]
+                found = from_kafka(Source(topic, partition.partition), kept, arrivals[partition])
+                arrivals[partition] = found[-1].arrival if found else arrivals[partition]
+                yield from found
     finally:
         reader.close()
 
 
-def from_kafka(topic: Topic, record: Any, arrival: int) -> Record:
-    """A record of kafka-python or aiokafka as ours."""
-    source = Source(topic, record.partition)
-    headers = tuple((key, value or b"") for key, value in record.headers or ())
-    return Record(source, record.offset, record.timestamp, arrival, record.key, record.value, headers)
+def from_kafka(source: Source, records: Iterable[Any], arrival: int) -> list[Record]:
+    """Records of kafka-python or aiokafka as ours. `arrival`: of the record before them; -1 where there is none."""
+    found = []
+    for record in records:
+        arrival = max(arrival, record.timestamp)
+        headers = tuple((key, value or b"") for key, value in record.headers) if record.headers else ()
+        found.append(Record(source, record.offset, record.timestamp, arrival, record.key, record.value, headers))
+    return found
 
 
 def read_deployment(settings: Settings) -> Deployment:

@@ -21,7 +21,7 @@ from driftline.events.topics import MARK_HEADER, Topic
 from driftline.platform import settings as settings_module
 from driftline.platform.heartbeat import Heartbeat
 from driftline.platform.kafka import consumer, from_kafka, send_all
-from driftline.platform.records import Outgoing, Record, dead_letter
+from driftline.platform.records import Outgoing, Record, Source, dead_letter
 from driftline.platform.settings import Settings
 from driftline.platform.telemetry import setup_logging
 from driftline.platform.topics import check
@@ -91,8 +91,7 @@ class Worker:
             self._consumer.close()
 
     def _take_all(self, place: TopicPartition, records: Sequence[Any]) -> None:
-        for kafka_record in records:
-            record = from_kafka(self._topic, kafka_record, kafka_record.timestamp)
+        for record in from_kafka(Source(self._topic, place.partition), records, -1):
             if record.value and record.header(MARK_HEADER) is None and not self._take(place, record):
                 return
         if time.monotonic() - self._committed > COMMIT_S:
