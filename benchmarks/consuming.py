@@ -54,7 +54,7 @@ async def read(job: Job) -> Consumed:
         enable_auto_commit=False,
         auto_offset_reset="none",
         fetch_min_bytes=1,
-        max_partition_fetch_bytes=1 << 20,
+        max_partition_fetch_bytes=4 << 20,
     )
     await consumer.start()
     try:

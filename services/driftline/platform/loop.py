@@ -70,7 +70,7 @@ class Loop:
                 enable_auto_commit=False,
                 auto_offset_reset="none",  # a position that Kafka no longer holds is an error, never a silent jump
                 fetch_min_bytes=1,
-                max_partition_fetch_bytes=1 << 20,
+                max_partition_fetch_bytes=4 << 20,
             )
             try:
                 await consumer.start()
