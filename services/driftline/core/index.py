@@ -4,8 +4,8 @@ The table holds row numbers only, four bytes each; the keys themselves stand in 
 from its hash, each as good as independent of the one before (uniform probing): look-ups are short even in a full table,
 and none is much longer than the others. At most `FULL` of the table is in use (live or removed).
 
-Every call takes arrays and works in rounds: in round k all look-ups that are still open try their k-th place, so the
-cost is that of a few numpy operations, not of a Python loop.
+Every call takes arrays and works in rounds: in each all look-ups that are still open try their next place, or several
+where few are open, so the cost is that of a few numpy operations, not of a Python loop.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ FULL = 0.75
 """In use at most; beyond, the table is made anew with `AFTER` of it in use: 5.3 to 6.5 bytes a live row."""
 AFTER = 0.62
 SMALLEST = 64
+WIDEST, AT_ONCE = 16, 2_048
+"""A look-up tries so many places in one round at most, and all together about so many at least."""
 _EMPTY, _REMOVED, _FIRST = 0, 1, 2
 # 2^64 / golden ratio (Knuth, TAOCP 3, 6.4), and a multiplier of splitmix64: they spread what `series` and `k` add
-_STEP, _MIX = 0x9E3779B97F4A7C15, np.uint64(0xBF58476D1CE4E5B9)
-_HALF, _MASK = np.uint64(32), 2**64 - 1
+_STEP, _MIX, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(32)
 
 
 class Rows(Protocol):
@@ -61,20 +62,21 @@ class Index:
         found = np.full(low.size, -1, np.int64)
         where = np.full(low.size, -1, np.int64)
         open_, seed = np.arange(low.size), _seed(low, series)
-        rows = self._rows
-        for k in itertools.count():
-            place = self._place(seed, k)
+        rows, k = self._rows, 0
+        while open_.size:
+            width = _width(open_.size)
+            place = self._place(seed[:, None], np.arange(k, k + width, dtype=np.uint64))
             entry = self._table[place].astype(np.int64)
             number = np.maximum(entry - _FIRST, 0)
-            hit = (rows.low[number] == low[open_]) & (rows.high[number] == high[open_])
-            hit &= (rows.series[number] == series[open_]) & (entry >= _FIRST)
-            found[open_[hit]] = number[hit]
-            where[open_[hit]] = place[hit]
-            going_on = np.flatnonzero(~hit & (entry != _EMPTY))
-            if not going_on.size:
-                return found, where
-            open_, seed = open_[going_on], seed[going_on]
-        raise AssertionError("the table always has empty places")
+            hit = (rows.low[number] == low[open_, None]) & (rows.high[number] == high[open_, None])
+            hit &= (rows.series[number] == series[open_, None]) & (entry >= _FIRST)
+            ends = hit | (entry == _EMPTY)
+            each, first = np.arange(open_.size), ends.argmax(axis=1)
+            met = np.flatnonzero(hit[each, first])
+            found[open_[met]], where[open_[met]] = number[met, first[met]], place[met, first[met]]
+            going_on = np.flatnonzero(~ends[each, first])
+            open_, seed, k = open_[going_on], seed[going_on], k + width
+        return found, where
 
     def find_all(self, low: int, high: int, series: int) -> list[int]:
         """All rows of one key: `find` gives one of them."""
@@ -82,7 +84,7 @@ class Index:
         seed = _seed(np.array([low], np.uint64), np.array([series], np.uint32))
         rows = self._rows
         for k in itertools.count():
-            entry = int(self._table[self._place(seed, k)][0])
+            entry = int(self._table[self._place(seed, np.array([k], np.uint64))][0])
             number = entry - _FIRST
             if entry == _EMPTY:
                 break
@@ -105,7 +107,7 @@ class Index:
         rows = self._rows
         open_, seed = numbers, _seed(rows.low[numbers], rows.series[numbers])
         for k in itertools.count():
-            place = self._place(seed, k)
+            place = self._place(seed, np.array([k], np.uint64))
             entry = self._table[place].astype(np.int64)
             hit = entry == open_ + _FIRST
             self._table[place[hit]] = _REMOVED
@@ -115,26 +117,28 @@ class Index:
                 return
             open_, seed = open_[going_on], seed[going_on]
 
-    def _place(self, seed: U64, k: int) -> I64:
-        """Where keys are looked for in round `k`."""
-        mixed = ((seed + np.uint64(k * _STEP & _MASK)) * _MIX) >> _HALF
+    def _place(self, seed: U64, k: U64) -> I64:
+        """Where keys are looked for in round `k`, or in several."""
+        mixed = ((seed + k * _STEP) * _MIX) >> _HALF
         return ((mixed * np.uint64(self._table.size)) >> _HALF).astype(np.int64)
 
     def _enter(self, numbers: I64) -> None:
         rows = self._rows
         open_, seed = numbers, _seed(rows.low[numbers], rows.series[numbers])
-        for k in itertools.count():
-            place = self._place(seed, k)
-            entry = self._table[place]
-            free = entry < _FIRST
+        k = np.zeros(numbers.size, np.uint64)
+        while open_.size:
+            tries = np.arange(_width(open_.size), dtype=np.uint64)
+            place = self._place(seed[:, None], k[:, None] + tries)
+            free = self._table[place] < _FIRST
+            each, first = np.arange(open_.size), free.argmax(axis=1)
+            wanted, can = place[each, first], free[each, first]
+            entry = self._table[wanted]
             # of several that want one place the last gets it: reading back tells which
-            self._table[place[free]] = (open_[free] + _FIRST).astype(np.uint32)
-            got = free & (self._table[place] == open_ + _FIRST)
+            self._table[wanted[can]] = (open_[can] + _FIRST).astype(np.uint32)
+            got = can & (self._table[wanted] == open_ + _FIRST)
             self._used += int((entry[got] == _EMPTY).sum())
-            going_on = np.flatnonzero(~got)
-            if not going_on.size:
-                return
-            open_, seed = open_[going_on], seed[going_on]
+            left = np.flatnonzero(~got)
+            open_, seed, k = open_[left], seed[left], (k + np.where(can, first, tries.size).astype(np.uint64))[left]
 
     def _make_room(self, more: int) -> None:
         if self._used + more <= FULL * self._table.size:
@@ -146,7 +150,12 @@ class Index:
             self._enter(part)
 
 
+def _width(keys: int) -> int:
+    """In how many places to look at once: what a round costs does not depend on the number of keys, if they are few."""
+    return min(WIDEST, 1 + AT_ONCE // keys)
+
+
 def _seed(low: U64, series: U32) -> U64:
     """What a key's places follow from. The halves are swapped, so that the product below spreads the lower one too."""
-    mixed = low ^ (series.astype(np.uint64) * np.uint64(_STEP))
+    mixed = low ^ (series.astype(np.uint64) * _STEP)
     return (mixed >> _HALF) ^ (mixed << _HALF)

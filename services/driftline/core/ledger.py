@@ -36,6 +36,10 @@ TO_KEEP = 15 / 16
 """Where a model has more predictions than it may, so much of the limit is left: forgetting early comes in portions."""
 
 
+MET, SUPERSEDED = 1, 2
+"""Marks of a waiting outcome: it has met a prediction before; a later outcome of its id is known."""
+
+
 class Fate(IntEnum):
     """What became of an arrival."""
 
@@ -261,7 +265,7 @@ class Ledger:
             corrected[here] |= change & has
             placed[here] |= change | same
             replaced = told & ~alive & ~same & ~later
-            met[here] |= replaced
+            met[here] |= replaced | later
             self._tell(now[change & has], r[change & has], -1)
             rows.join(r[replaced], rows.time[r[replaced]], rows.truth[r[replaced]], np.full(replaced.sum(), KNOWN))
             # a repeat is remembered longer than what it repeats
@@ -275,7 +279,8 @@ class Ledger:
     def _replace_waiting(self, new: Observed, placed: Bools, met: Bools, repeated: Bools, superseded: Bools) -> None:
         """Outcomes with rows of their own: the new one replaces those that are not later than it.
 
-        `met`: it replaces one that has met a prediction, so it is no orphan either; nor is one that is superseded.
+        `met`: another one of its id has met a prediction, so it is no orphan either. Nor is one that is superseded, but
+        the one that supersedes it may be.
         """
         rows = self.rows
         found, _ = rows.index.find(new.low, new.high, new.series)
@@ -288,16 +293,16 @@ class Ledger:
         later = alive & (rows.time[r] > new.time[which])
         repeated[which[alive & (rows.time[r] == new.time[which]) & (rows.truth[r] == new.truth[which])]] = True
         superseded[which[later]] = True
-        met |= superseded
-        met[which[alive & ~later & (rows.mark[r] != 0)]] = True
+        met[which[alive & (rows.mark[r] == MET)]] = True
         replaced = r[alive & ~later]  # what is not known any more stays for `forget` to count
         rows.take_out(replaced)
         self._settle(replaced)
         stay = np.flatnonzero(~placed)
-        self._wait(Observed(*(column[stay] for column in new)), met[stay])
+        marks = np.where(met, MET, np.where(superseded, SUPERSEDED, 0))
+        self._wait(Observed(*(column[stay] for column in new)), marks[stay])
 
-    def _wait(self, new: Observed, met: Bools) -> None:
-        """Keep outcomes in rows of their own. `met`: they are no orphans even if nothing asks for them any more."""
+    def _wait(self, new: Observed, marks: Column) -> None:
+        """Keep outcomes in rows of their own. Those with marks are no orphans if nothing asks for them any more."""
         if not new.low.size:
             return
         rows = self.rows
@@ -308,9 +313,9 @@ class Ledger:
             high=new.high,
             series=new.series,
             expires=new.expires,
-            pane=np.zeros(met.size, np.int64),
-            answer=np.zeros(met.size),
-            mark=met,
+            pane=np.zeros(marks.size, np.int64),
+            answer=np.zeros(marks.size),
+            mark=marks,
         )
         rows.index.put(numbers)
         rows.join(numbers, new.time, new.truth, new.expires)
@@ -322,7 +327,7 @@ class Ledger:
         time, truth = rows.time[numbers], rows.truth[numbers]
         told = Observed(rows.low[numbers], rows.high[numbers], model, until, until, time, truth)
         rows.join(numbers, time, truth, np.full(numbers.size, KNOWN))
-        self._wait(told, np.ones(numbers.size, np.bool_))
+        self._wait(told, np.full(numbers.size, MET))
 
     def _tell(self, now: I64, numbers: I64, sign: int) -> None:
         rows = self.rows

@@ -43,9 +43,9 @@ class Rows:
 
     Columns, by row number: `low`, `high` the id's 128 bits; `series`; `expires` the slice from which on the row is not
     known any more (0: a free row); `pane`; `answer` the score (labels) or the predicted number; `label` the predicted
-    label; `mark` bits of the content's digest, the lowest for the role (1: shadow), or of a waiting outcome 1: it has
-    met a prediction before; `time`, `truth` of the joined or waiting outcome; `remembered` the slice from which on
-    that outcome is not known any more (0: there is none).
+    label; `mark` bits of the content's digest, the lowest for the role (1: shadow), or of a waiting outcome why it is
+    no orphan (`core.ledger.MET`), 0: it may be one; `time`, `truth` of the joined or waiting outcome; `remembered` the
+    slice from which on that outcome is not known any more (0: there is none).
     """
 
     def __init__(self, table: SeriesTable, *, labels: bool) -> None:
