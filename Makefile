@@ -45,7 +45,7 @@ reference: setup  ## write docs/reference from the code
 bench: setup  ## every figure of docs/performance.md measured on this machine (about half an hour)
 	$(BIN)/python -m benchmarks all
 
-chaos: setup  ## every fault of docs/reliability.md at full size (about an hour); only=NAME for one of them
+chaos: setup  ## every fault of docs/reliability.md at full size (about 40 minutes); only=NAME for one of them
 	$(BIN)/python -m tests.chaos $(only)
 
 demo: setup  ## eight months of real flights through the whole loop
