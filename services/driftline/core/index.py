@@ -65,16 +65,16 @@ class Index:
         rows, k = self._rows, 0
         while open_.size:
             width = _width(open_.size)
-            place = self._place(seed[:, None], np.arange(k, k + width, dtype=np.uint64))
+            asked = np.repeat(open_, width)
+            place = self._place(seed[:, None], np.arange(k, k + width, dtype=np.uint64)).ravel()
             entry = self._table[place].astype(np.int64)
             number = np.maximum(entry - _FIRST, 0)
-            hit = (rows.low[number] == low[open_, None]) & (rows.high[number] == high[open_, None])
-            hit &= (rows.series[number] == series[open_, None]) & (entry >= _FIRST)
-            ends = hit | (entry == _EMPTY)
-            each, first = np.arange(open_.size), ends.argmax(axis=1)
-            met = np.flatnonzero(hit[each, first])
-            found[open_[met]], where[open_[met]] = number[met, first[met]], place[met, first[met]]
-            going_on = np.flatnonzero(~ends[each, first])
+            hit = (rows.low[number] == low[asked]) & (rows.high[number] == high[asked])
+            hit &= (rows.series[number] == series[asked]) & (entry >= _FIRST)
+            ends = _firsts(np.flatnonzero(hit | (entry == _EMPTY)), width)
+            met = ends[hit[ends]]
+            found[asked[met]], where[asked[met]] = number[met], place[met]
+            going_on = np.delete(np.arange(open_.size), ends // width)
             open_, seed, k = open_[going_on], seed[going_on], k + width
         return found, where
 
@@ -127,18 +127,20 @@ class Index:
         open_, seed = numbers, _seed(rows.low[numbers], rows.series[numbers])
         k = np.zeros(numbers.size, np.uint64)
         while open_.size:
-            tries = np.arange(_width(open_.size), dtype=np.uint64)
-            place = self._place(seed[:, None], k[:, None] + tries)
-            free = self._table[place] < _FIRST
-            each, first = np.arange(open_.size), free.argmax(axis=1)
-            wanted, can = place[each, first], free[each, first]
+            width = _width(open_.size)
+            tries: U64 = k[:, None] + np.arange(width, dtype=np.uint64)
+            place = self._place(seed[:, None], tries).ravel()
+            free = _firsts(np.flatnonzero(self._table[place] < _FIRST), width)
+            wanted, who = place[free], free // width
             entry = self._table[wanted]
             # of several that want one place the last gets it: reading back tells which
-            self._table[wanted[can]] = (open_[can] + _FIRST).astype(np.uint32)
-            got = can & (self._table[wanted] == open_ + _FIRST)
+            self._table[wanted] = (open_[who] + _FIRST).astype(np.uint32)
+            got = self._table[wanted] == open_[who] + _FIRST
             self._used += int((entry[got] == _EMPTY).sum())
-            left = np.flatnonzero(~got)
-            open_, seed, k = open_[left], seed[left], (k + np.where(can, first, tries.size).astype(np.uint64))[left]
+            tried = np.full(open_.size, width, np.uint64)
+            tried[who] = free % width
+            left = np.delete(np.arange(open_.size), who[got])
+            open_, seed, k = open_[left], seed[left], (k + tried)[left]
 
     def _make_room(self, more: int) -> None:
         if self._used + more <= FULL * self._table.size:
@@ -153,6 +155,15 @@ class Index:
 def _width(keys: int) -> int:
     """In how many places to look at once: what a round costs does not depend on the number of keys, if they are few."""
     return min(WIDEST, 1 + AT_ONCE // keys)
+
+
+def _firsts(places: I64, width: int) -> I64:
+    """Of places in rising order, `width` a key, the first one of each key."""
+    if width == 1:
+        return places
+    keys = places // width
+    first: Bools = np.append(True, keys[1:] != keys[:-1])[: places.size]
+    return places[first]
 
 
 def _seed(low: U64, series: U32) -> U64:

@@ -14,7 +14,7 @@ from driftline.monitor.reading import Reader
 from driftline.platform.records import Record
 from driftline.spec.model import MonitorSpec
 
-AT_MOST = 500
+AT_MOST = 2_000
 """Where more records than this come at once the partition is catching up: what is old need not be told before the rest,
 and decoding it twice would make it later still."""
 
