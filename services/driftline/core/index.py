@@ -125,10 +125,10 @@ class Index:
     def _enter(self, numbers: I64) -> None:
         rows = self._rows
         open_, seed = numbers, _seed(rows.low[numbers], rows.series[numbers])
-        k = np.zeros(numbers.size, np.uint64)
+        k = np.zeros(numbers.size, np.int64)
         while open_.size:
             width = _width(open_.size)
-            tries: U64 = k[:, None] + np.arange(width, dtype=np.uint64)
+            tries = (k[:, None] + np.arange(width)).astype(np.uint64)
             place = self._place(seed[:, None], tries).ravel()
             free = _firsts(np.flatnonzero(self._table[place] < _FIRST), width)
             wanted, who = place[free], free // width
@@ -137,10 +137,10 @@ class Index:
             self._table[wanted] = (open_[who] + _FIRST).astype(np.uint32)
             got = self._table[wanted] == open_[who] + _FIRST
             self._used += int((entry[got] == _EMPTY).sum())
-            tried = np.full(open_.size, width, np.uint64)
+            tried = np.full(open_.size, width)
             tried[who] = free % width
             left = np.delete(np.arange(open_.size), who[got])
-            open_, seed, k = open_[left], seed[left], (k + tried)[left]
+            open_, seed, k = open_[left], seed[left], k[left] + tried[left]
 
     def _make_room(self, more: int) -> None:
         if self._used + more <= FULL * self._table.size:
