@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.servers import Failed
 from driftline.events.topics import Topic
-from driftline.platform.inbox import FETCH_RECORDS, POLL_MS
+from driftline.platform.inbox import FETCH_BYTES, FETCH_RECORDS, POLL_MS
 from driftline.platform.settings import Settings
 
 
@@ -54,7 +54,7 @@ async def read(job: Job) -> Consumed:
         enable_auto_commit=False,
         auto_offset_reset="none",
         fetch_min_bytes=1,
-        max_partition_fetch_bytes=4 << 20,
+        max_partition_fetch_bytes=FETCH_BYTES,
     )
     await consumer.start()
     try:

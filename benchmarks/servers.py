@@ -17,7 +17,7 @@ from pathlib import Path
 import redis as redis_client
 
 from driftline.platform.local import servers as local
-from driftline.platform.local.stack import LocalStack
+from driftline.platform.local.stack import LocalStack, redis_answers
 from driftline.platform.settings import LocalServers, Settings
 
 START_S = 240.0
@@ -58,7 +58,7 @@ def only_redis() -> Iterator[str]:
             process = subprocess.Popen(program.command, stdout=log, stderr=log)
         try:
             url = f"redis://127.0.0.1:{port}/0"
-            wait_for(lambda: _answers(url), START_S, lambda: process.poll() is None, state / "redis.log")
+            wait_for(lambda: redis_answers(url), START_S, lambda: process.poll() is None, state / "redis.log")
             yield url
         finally:
             stop(process)
@@ -142,13 +142,3 @@ def _directory() -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _answers(url: str) -> bool:
-    client = redis_client.Redis.from_url(url)
-    try:
-        return bool(client.ping())
-    except redis_client.RedisError:
-        return False
-    finally:
-        client.close()

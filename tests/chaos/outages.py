@@ -97,7 +97,7 @@ def _written(arena: Arena) -> bool:
     client = redis.Redis.from_url(arena.addresses.redis_url)
     try:
         state = client.info("persistence")
-        return not state["aof_rewrite_in_progress"] and not state["aof_pending_bio_fsync"]  # type: ignore[index]
+        return not state["aof_rewrite_in_progress"] and not state["aof_pending_bio_fsync"]  # type: ignore[index]  # the client is synchronous
     finally:
         client.close()
 

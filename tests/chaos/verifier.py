@@ -214,7 +214,7 @@ def _compare_panes(expected: Expected, published: Published, verdict: Verdict) -
 def _difference(wanted: tuple[Any, ...], found: tuple[Any, ...]) -> tuple[object, object]:
     """Only the cells that differ, which is what one wants to read."""
     cells = [c for c in sorted(set(wanted[1]) | set(found[1])) if wanted[1].get(c) != found[1].get(c)][:8]
-    return tuple((side[0], {c: side[1].get(c) for c in cells}, side[2]) for side in (wanted, found))  # type: ignore[return-value]
+    return tuple((side[0], {c: side[1].get(c) for c in cells}, side[2]) for side in (wanted, found))  # type: ignore[return-value]  # of two sides
 
 
 def _totals(side: Expected | Published, cell: int) -> Counter[tuple[str, str, str, int]]:

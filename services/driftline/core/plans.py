@@ -165,4 +165,4 @@ def names_of(values: Sequence[object]) -> Sequence[str | None]:
     """Categories as they are spelled (`binning.category_name`); only texts and gaps, as usual, stay as they are."""
     if set(map(type, values)) <= {str, type(None)}:
         return values  # type: ignore[return-value]  # just checked
-    return [category_name(value) for value in values]  # type: ignore[arg-type]
+    return [category_name(value) for value in values]  # type: ignore[arg-type]  # decoded as categories

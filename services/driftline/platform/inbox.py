@@ -23,6 +23,8 @@ log = logging.getLogger("driftline.inbox")
 POLL_MS = 200
 FETCH_RECORDS = 20_000
 """At most so many at once: who catches up does it in large steps; by 5,000 an event was seen to cost twice as much."""
+FETCH_BYTES = 4 << 20
+"""And at most so much of one partition."""
 WAITING_RECORDS = 50_000
 """A source that is ahead of the others is paused while this many of its records wait."""
 LOOKS = 5

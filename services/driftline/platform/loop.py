@@ -15,7 +15,7 @@ from driftline.events.slices import NoticeKind
 from driftline.platform.changes import Changes, Step
 from driftline.platform.checkpoint import Checkpoint, Sender, send
 from driftline.platform.culprits import HANDFUL, Trial, find, raised_text, started
-from driftline.platform.inbox import Inbox, records_of
+from driftline.platform.inbox import FETCH_BYTES, Inbox, records_of
 from driftline.platform.kafka import tick
 from driftline.platform.records import Record, Source
 from driftline.platform.settings import Settings
@@ -70,7 +70,7 @@ class Loop:
                 enable_auto_commit=False,
                 auto_offset_reset="none",  # a position that Kafka no longer holds is an error, never a silent jump
                 fetch_min_bytes=1,
-                max_partition_fetch_bytes=4 << 20,
+                max_partition_fetch_bytes=FETCH_BYTES,
             )
             try:
                 await consumer.start()

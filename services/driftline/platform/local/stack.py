@@ -87,7 +87,7 @@ class LocalStack:
             self._supervisor.launch(programs, self._worker_environment())
             self._say("starting the servers")
             self._wait_for(lambda: _kafka_answers(bootstrap), "kafka")
-            self._wait_for(lambda: _redis_answers(redis_url), "redis")
+            self._wait_for(lambda: redis_answers(redis_url), "redis")
         except BaseException:
             self.stop()
             raise
@@ -233,7 +233,8 @@ def _kafka_answers(bootstrap: str) -> bool:
     return True
 
 
-def _redis_answers(url: str) -> bool:
+def redis_answers(url: str) -> bool:
+    """Whether a Redis answers there."""
     client = redis_client.Redis.from_url(url)
     try:
         return bool(client.ping())
