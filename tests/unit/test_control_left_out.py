@@ -157,7 +157,7 @@ def test_who_is_left_out_is_known_after_a_kill():
     assert [(r.window.end // HOUR, r.segments[0].n) for r in reports(shard)][-2:] == [(2, 50), (3, 30)]
 
 
-def test_a_rebuild_leaves_out_whom_the_alerts_say_was_left_out():
+def left_out_and_back():
     log, shard = stuck()
     move(log, shard, 4, 8)
     for quarter in range(4, 12):
@@ -165,6 +165,11 @@ def test_a_rebuild_leaves_out_whom_the_alerts_say_was_left_out():
     move(log, shard, 9, 11)
     log.until(30)
     shard.run()
+    return log, shard
+
+
+def test_a_rebuild_leaves_out_whom_the_alerts_say_was_left_out():
+    log, shard = left_out_and_back()
     back = next(i for i, r in enumerate(shard.outbox) if r.topic is Topic.ALERTS and b'"back"' in r.value)
     for kept in range(back + 1, len(shard.outbox) + 1):
         again = Shard(log, shard.declared, shard.outbox[:kept])
@@ -174,13 +179,7 @@ def test_a_rebuild_leaves_out_whom_the_alerts_say_was_left_out():
 
 
 def test_a_rebuild_that_is_killed_on_the_way_still_knows_what_was_published():
-    log, shard = stuck()
-    move(log, shard, 4, 8)
-    for quarter in range(4, 12):
-        log.slice(1, quarter, delta(quarter, right=10))
-    move(log, shard, 9, 11)
-    log.until(30)
-    shard.run()
+    log, shard = left_out_and_back()
     again = Shard(log, shard.declared, shard.outbox)
     for _ in range(40):
         for source in SOURCES:

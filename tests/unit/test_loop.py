@@ -122,20 +122,22 @@ def test_an_accepted_gap_is_counted_and_the_unit_goes_on_from_the_earliest_recor
     assert (watch.stopped, watch.missing) == ("", {"predictions/0": 20})
 
 
+async def stands_still_and_goes_on(broker, store, n):
+    """One loop stands still, is let go on, and is ended when it has told of `n` records."""
+    watch = UnitWatch("tally:0")
+    task = asyncio.create_task(loop_on(broker, store, watch=watch).run())
+    await until(lambda: bool(watch.stopped), task)
+    await accept(store)
+    await until(lambda: len(broker.values(Topic.METRICS)) == n, task)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 def test_a_unit_that_stands_still_goes_on_without_a_restart(broker):
     store = MemoryStore()
     gap_story(broker, store)
 
-    async def story():
-        watch = UnitWatch("tally:0")
-        task = asyncio.create_task(loop_on(broker, store, watch=watch).run())
-        await until(lambda: bool(watch.stopped), task)
-        await accept(store)
-        await until(lambda: len(broker.values(Topic.METRICS)) == 80, task)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    asyncio.run(story())
+    asyncio.run(stands_still_and_goes_on(broker, store, 80))
 
 
 def test_what_kafka_forgets_between_the_stop_and_its_acceptance_is_counted_too(broker):
@@ -327,16 +329,7 @@ def test_one_that_goes_on_in_the_same_process_knows_what_it_has_refused(broker):
     store = MemoryStore()
     broker.add(P, *numbers(0, 9), *[b"poison"] * 8, *numbers(10, 19))
 
-    async def story():
-        watch = UnitWatch("tally:0")
-        task = asyncio.create_task(loop_on(broker, store, watch=watch).run())
-        await until(lambda: bool(watch.stopped), task)
-        await accept(store)
-        await until(lambda: len(broker.values(Topic.METRICS)) == 20, task)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    asyncio.run(story())
+    asyncio.run(stands_still_and_goes_on(broker, store, 20))
     assert broker.values(Topic.DEAD_LETTERS) == [b"poison"] * 8
     assert told(broker) == [(NoticeKind.STOPPED, None), (NoticeKind.RESUMED, None)]
 
