@@ -151,7 +151,7 @@ def test_killed_servers_come_back_with_their_data(state):
     wait_until(
         lambda: {p["name"] for p in stack.processes() if p["pid"] not in (0, killed.get(p["name"]))} >= {*killed}, stack
     )
-    wait_until(lambda: stack_module._redis_answers(settings.redis_url), stack)
+    wait_until(lambda: stack_module.redis_answers(settings.redis_url), stack)
     wait_until(lambda: stack_module._kafka_answers(settings.bootstrap), stack)
 
     assert {record.key for record in read_all(settings, Topic.PREDICTIONS)} == {f"p{n}".encode() for n in range(100)}
@@ -287,7 +287,7 @@ def test_a_port_taken_at_the_last_moment_is_told_with_the_log_and_nothing_stays(
     monkeypatch.setenv("DRIFTLINE_BOOTSTRAP", servers.bootstrap)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setattr(stack_module, "free_port", lambda: taken.getsockname()[1])
-        monkeypatch.setattr(stack_module, "_redis_answers", lambda url: False)
+        monkeypatch.setattr(stack_module, "redis_answers", lambda url: False)
         with pytest.raises(DeploymentError, match=r"(?s)redis did not start; the end of .*redis\.log:.*in use"):
             LocalStack(state).start()
     assert leftovers(state) == []
