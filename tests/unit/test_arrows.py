@@ -15,7 +15,8 @@ ALLOWED = {
     "core": {"core", "events", "spec", "errors"},
     "platform": {"platform", "core", "events", "spec", "errors"},
     "client": {"client", "platform", "events", "errors", "spec", "core"},
-    "cli": {"cli", "platform", "core", "events", "spec", "errors"},
+    "backtesting": {"backtesting", "monitor", "control", "platform", "core", "events", "spec", "errors"},
+    "cli": {"cli", "backtesting", "platform", "core", "events", "spec", "errors"},
     **{name: {name, "platform", "core", "events", "spec", "errors", "client"} for name in SERVICES},
 }
 # pyarrow is not among them: a table of rows is a value, like an array

@@ -1,0 +1,262 @@
+"""From rows of a file to the columns that the engine counts, a whole batch at a time.
+
+What is right and wrong is the monitor's to say (`monitor.models`, `core.validation`); here it is asked of columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+from numpy.typing import NDArray
+
+from driftline.backtesting.letters import DeadLetter
+from driftline.backtesting.mapping import Mapped
+from driftline.backtesting.streams import ROW, TIME, Refuse
+from driftline.backtesting.values import categories_of, coded, label_readings, numbers_of, texts_of
+from driftline.core.columns import OutcomeColumns, PredictionColumns, digests, hashed
+from driftline.core.validation import LARGEST
+from driftline.events.topics import DeadLetterReason
+from driftline.monitor.models import Models
+from driftline.spec.model import MonitorSpec, millis
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+LONGEST_ID = 1024
+ONE_VERSION = "1"
+"""What predictions without a column of versions are said to be of."""
+_REASON = DeadLetterReason
+
+
+class Texts(Sequence[str]):
+    """Ids as bytes, decoded one by one where somebody asks: only samples are shown."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        self.keys = keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.keys[place].decode()
+
+
+class Rows:
+    """The rows of a table of one file, of which some turn out to be bad: the first thing wrong with each is told."""
+
+    def __init__(self, table: pa.Table, mapped: Mapped, refuse: Refuse) -> None:
+        self._table = table.combine_chunks()
+        self._mapped, self._refuse = mapped, refuse
+        self.fine = np.ones(table.num_rows, np.bool_)
+
+    def __contains__(self, what: str) -> bool:
+        return what in self._table.column_names
+
+    def column(self, what: str) -> pa.Array:
+        """A column, as one array."""
+        found = self._table.column(what)
+        if found.num_chunks == 1:
+            return found.chunk(0)
+        return pa.concat_arrays(found.chunks) if found.num_chunks else pa.array([], found.type)
+
+    def numbers(self, what: str) -> I64:
+        """A column of our own, as numbers."""
+        values: I64 = self.column(what).to_numpy(zero_copy_only=False)
+        return values
+
+    def check(self, bad: Bools, what: str, reason: DeadLetterReason, tell: Callable[[Any], str]) -> None:
+        """Rows are refused where `bad`; `tell` says why, given the value in column `what`."""
+        wrong = np.flatnonzero(bad & self.fine).tolist()
+        if not wrong:
+            return
+        self.fine[wrong] = False
+        values, rows = self.column(what).take(pa.array(wrong)).to_pylist(), self.numbers(ROW)
+        for i, value in zip(wrong, values, strict=True):
+            self._refuse(
+                DeadLetter(
+                    file=self._mapped.data.name,
+                    row=int(rows[i]),
+                    column=self._mapped.name_of(what),
+                    reason=reason,
+                    detail="a value is missing" if value is None else tell(value),
+                )
+            )
+
+    def narrowed(self) -> Rows:
+        """The good ones."""
+        if self.fine.all():
+            return self
+        return Rows(self._table.filter(pa.array(self.fine)), self._mapped, self._refuse)
+
+
+class Columns:
+    """Makes columns of one model's rows. `code`: of its outcomes; `register` gives series and plan of a version."""
+
+    def __init__(
+        self, spec: MonitorSpec, code: int, register: Callable[[str], tuple[int, int]], slice_ms: int, refuse: Refuse
+    ) -> None:
+        self._spec, self._code, self._register = spec, code, register
+        self._slice_ms, self._pane_ms, self._refuse = slice_ms, millis(spec.pane), refuse
+        self._models = Models({spec.model: spec}, {spec.model: code})
+        self._numeric = spec.task == "regression"
+        self._numbers = [name for name, feature in spec.features.items() if feature.type == "number"]
+        self._categories = [name for name, feature in spec.features.items() if feature.type == "category"]
+        self._versions: dict[str, tuple[int, int]] = {}
+
+    def predictions(self, table: pa.Table, mapped: Mapped) -> PredictionColumns:
+        """The good rows; the others are refused."""
+        rows = Rows(table, mapped, self._refuse)
+        self._check_names(rows)
+        label = self._answers(rows, "prediction", mapped)
+        score = self._scores(rows)
+        features = [self._feature(rows, name) for name in self._numbers]
+        fine = rows.fine
+        rows = rows.narrowed()
+        keys = _keys(rows)
+        time = rows.numbers(TIME)
+        series, plan = self._of_versions(rows)
+        size = time.size
+        numbers = np.empty((size, len(features)), np.float64)
+        for place, values in enumerate(features):
+            numbers[:, place] = values[fine]
+        categories, hashes = self._category_columns(rows, size)
+        label, score = label[fine], score[fine]
+        answer = label if self._numeric else score
+        named = (np.zeros(size) if self._numeric else label).astype(np.uint8)
+        shadow = self._shadows(rows, size)
+        low, high = hashed(keys)
+        flat, per_row = numbers.reshape(-1), np.full(size, len(features), np.int64)
+        parts = [time, shadow, answer, named, np.zeros(size, np.uint64)]
+        return PredictionColumns(
+            ids=Texts(keys),
+            low=low,
+            high=high,
+            series=series,
+            plan=plan,
+            slice=time // self._slice_ms,
+            pane=time // self._pane_ms,
+            shadow=shadow,
+            answer=answer,
+            label=named,
+            digest=digests(parts, flat, per_row, hashes, np.full(size, len(self._categories), np.int64)),
+            numbers=flat,
+            categories=categories,
+            last=-1,
+        )
+
+    def outcomes(self, table: pa.Table, mapped: Mapped) -> OutcomeColumns:
+        """The good rows; the others are refused."""
+        rows = Rows(table, mapped, self._refuse)
+        self._check_names(rows)
+        truth = self._answers(rows, "outcome", mapped)
+        fine = rows.fine
+        rows = rows.narrowed()
+        keys, time = _keys(rows), rows.numbers(TIME)
+        low, high = hashed(keys)
+        series = np.full(time.size, self._code, np.uint32)
+        return OutcomeColumns(Texts(keys), low, high, series, time // self._slice_ms, time, truth[fine], -1)
+
+    def _check_names(self, rows: Rows) -> None:
+        """Ids, models, versions and roles."""
+        if "id" in rows:
+            ids = texts_of(rows.column("id"))
+            lengths = pc.fill_null(pc.binary_length(ids), 0).to_numpy(zero_copy_only=False)
+            rows.check(lengths == 0, "id", _REASON.NOT_AN_EVENT, lambda _: "an id has at least one character")
+            if lengths.max(initial=0) > LONGEST_ID:
+                length = pc.fill_null(pc.utf8_length(ids), 0).to_numpy(zero_copy_only=False)
+                wrong = f"an id has {LONGEST_ID} characters at most"
+                rows.check(length > LONGEST_ID, "id", _REASON.NOT_AN_EVENT, lambda _: wrong)
+        for what, allowed, reason in (
+            ("model", {self._spec.model}, _REASON.UNKNOWN_MODEL),
+            ("role", {"champion", "shadow"}, _REASON.NOT_AN_EVENT),
+        ):
+            if what in rows:
+                codes, values = coded(texts_of(rows.column(what)))
+                good = np.array([*(value in allowed for value in values), False])[codes]
+                known = " or ".join(sorted(allowed))
+                rows.check(~good, what, reason, lambda value, k=known: f"{value!r} is not {k}")  # type: ignore[misc]  # bound now
+        if "version" in rows:
+            missing = rows.column("version").is_null().to_numpy(zero_copy_only=False)
+            rows.check(missing, "version", _REASON.NOT_AN_EVENT, str)
+
+    def _answers(self, rows: Rows, what: str, mapped: Mapped) -> F64:
+        """Labels by number, or the numbers of a regression."""
+        column = rows.column(what)
+        rows.check(column.is_null().to_numpy(zero_copy_only=False), what, _REASON.NOT_AN_EVENT, str)
+        if self._numeric:
+            values, bad = numbers_of(column)
+            bad |= np.isnan(values)
+            rows.check(bad, what, _REASON.WRONG_TYPE, lambda value: f"{value!r} is no finite number")
+            with np.errstate(invalid="ignore"):
+                large = np.abs(values) > LARGEST
+            rows.check(large, what, _REASON.WRONG_TYPE, lambda value: f"{value!r} is too large to be squared")
+            return values
+        codes, known = coded(column)
+        numbers = np.array([*(self._label(value, mapped.data.textual) for value in known), -1.0])[codes]
+        there = ", ".join(self._spec.labels)
+        rows.check(numbers < 0, what, _REASON.UNKNOWN_LABEL, lambda value: f"{str(value)!r} is none of {there}")
+        return numbers
+
+    def _label(self, value: Any, textual: bool) -> float:
+        """The number of a label; -1 where it is none."""
+        if value is None:
+            return -1.0
+        readings = label_readings(value) if textual and isinstance(value, str) else [value]
+        found, _ = self._models.labelled(np.zeros(len(readings), np.int64), readings)
+        return float(found.max(initial=-1.0)) if len(readings) > 1 else float(found[0])
+
+    def _scores(self, rows: Rows) -> F64:
+        if self._numeric or "score" not in rows:
+            return np.full(rows.fine.size, np.nan)
+        values, bad = numbers_of(rows.column("score"))
+        rows.check(bad, "score", _REASON.WRONG_TYPE, lambda value: f"{value!r} is no finite number")
+        return values
+
+    def _feature(self, rows: Rows, name: str) -> F64:
+        values, bad = numbers_of(rows.column(f"feature:{name}"))
+        rows.check(bad, f"feature:{name}", _REASON.WRONG_TYPE, lambda value: f"{value!r} is no finite number")
+        return values
+
+    def _category_columns(self, rows: Rows, size: int) -> tuple[list[str | None], NDArray[np.uint64]]:
+        """All categories, row after row, and their hashes."""
+        texts = np.empty((size, len(self._categories)), object)
+        hashes = np.empty((size, len(self._categories)), np.uint64)
+        for place, name in enumerate(self._categories):
+            codes, values = categories_of(rows.column(f"feature:{name}"))
+            texts[:, place] = np.array([*values, None], object)[codes]
+            hashes[:, place] = np.array([*map(self._hash, values), 0], np.uint64)[codes]
+        return texts.reshape(-1).tolist(), hashes.reshape(-1)
+
+    def _hash(self, name: str | None) -> int:
+        return 0 if name is None else xxhash.xxh3_64_intdigest(name.encode())
+
+    def _of_versions(self, rows: Rows) -> tuple[NDArray[np.uint32], I64]:
+        if "version" in rows:
+            codes, values = coded(texts_of(rows.column("version")))
+        else:
+            codes, values = np.zeros(rows.fine.size, np.int64), [ONE_VERSION]
+        for value in (values[code] for code in np.unique(codes).tolist()):
+            if value not in self._versions:
+                self._versions[value] = self._register(value)
+        table = np.array([self._versions.get(value, (0, 0)) for value in values] or [(0, 0)], np.int64)
+        return table[codes, 0].astype(np.uint32), table[codes, 1]
+
+    def _shadows(self, rows: Rows, size: int) -> Bools:
+        if "role" not in rows:
+            return np.zeros(size, np.bool_)
+        codes, values = coded(texts_of(rows.column("role")))
+        found: Bools = np.array([*(value == "shadow" for value in values), False])[codes]
+        return found
+
+
+def _keys(rows: Rows) -> list[bytes]:
+    """The ids as bytes; where there are none, rows are known by their number."""
+    ids = texts_of(rows.column("id" if "id" in rows else ROW))
+    keys: list[bytes] = pc.cast(ids, pa.binary()).to_pylist()
+    return keys

@@ -1,0 +1,83 @@
+"""What people would have declared to a deployment: the spec, and the baselines of its versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+
+from driftline.backtesting.mapping import Columns, map_reference
+from driftline.backtesting.tables import Data
+from driftline.backtesting.values import categories_of, numbers_of
+from driftline.core.baseline import make_baseline
+from driftline.errors import DriftlineError
+from driftline.events.admin import Deployment
+from driftline.events.baselines import Baseline
+from driftline.events.inputs import Value
+from driftline.platform.catalog import Catalog
+from driftline.spec.model import MonitorSpec
+
+REVISION = 1
+
+
+class Declared(Catalog):
+    """A catalog of one spec, without topics: one source partition, one shard, the clock of events."""
+
+    def __init__(self, spec: MonitorSpec, baselines: Iterable[Baseline]) -> None:  # a catalog of topics would connect
+        self.deployment = Deployment(
+            id="backtest",
+            clock="events",
+            slice=spec.pane,
+            max_stall=timedelta(minutes=1),  # nobody is left out by the clock of events
+            partitions=1,
+            shards=1,
+        )
+        self.specs = {(spec.model, REVISION): spec}
+        self.baselines = {baseline.id: baseline for baseline in baselines}
+        self.placed = {}
+        self.written = {}
+
+    async def refresh(self) -> None:
+        """Everything is known already."""
+
+    def baseline_of(self, version: str) -> Baseline | None:
+        """The baseline of a version, if there is a reference."""
+        return next((each for each in self.baselines.values() if each.version == version), None)
+
+
+def baselines_of(spec: MonitorSpec, reference: Data, asked: Columns, versions: Iterable[str]) -> list[Baseline]:
+    """One baseline a version out of the same reference rows. Raises `DriftlineError` where a value is none."""
+    mapped = map_reference(reference, spec, asked)
+    batches = [batch.columns for batch in reference.read(list(dict.fromkeys(mapped.columns.values())))]
+    if not batches or not sum(batch.num_rows for batch in batches):
+        raise DriftlineError(f"{reference.name}: has no rows; a reference needs some")
+    table = pa.Table.from_batches(batches).combine_chunks()
+    columns: dict[str, list[Value]] = {}
+    for name, feature in spec.features.items():
+        column = table.column(mapped.columns[f"feature:{name}"]).combine_chunks()
+        if feature.type == "category":
+            codes, values = categories_of(column)
+            columns[name] = np.array([*values, None], object)[codes].tolist()
+        else:
+            columns[name] = [None if value != value else value for value in _numbers(reference, name, column).tolist()]
+    answers = {
+        what: _numbers(reference, mapped.columns[what], table.column(mapped.columns[what]).combine_chunks())
+        for what in ("score", "prediction")
+        if what in mapped.columns
+    }
+    found = answers.get("score"), answers.get("prediction")
+    source = f"reference of {reference.name}"
+    return [make_baseline(spec, columns, *found, version, source) for version in sorted(versions)]
+
+
+def _numbers(reference: Data, name: str, column: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    values, bad = numbers_of(column)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise DriftlineError(
+            f"{reference.name}, row {row + 1}, column {name}: {column[row].as_py()!r} is no finite number, "
+            "which the spec says this column has"
+        )
+    return values

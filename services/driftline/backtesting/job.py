@@ -1,0 +1,175 @@
+"""A whole backtest: look at the files, declare, merge by arrival, drive the engine, find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from driftline.backtesting.columns import ONE_VERSION
+from driftline.backtesting.declared import Declared, baselines_of
+from driftline.backtesting.engine import Engine
+from driftline.backtesting.findings import Findings, Tell
+from driftline.backtesting.mapping import Columns, Mapped, map_outcomes, map_predictions
+from driftline.backtesting.streams import Look, Stream, cuts
+from driftline.backtesting.tables import Data, open_data
+from driftline.errors import DriftlineError
+from driftline.events.base import Millis
+from driftline.spec.model import MonitorSpec, millis
+
+
+class Progress(Protocol):
+    """Shown while a backtest runs."""
+
+    def begin(self, what: str, rows: int | None) -> None:
+        """A pass over so many rows begins; None: nobody knows how many there are."""
+
+    def advance(self, rows: int) -> None:
+        """So many rows more are done."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def begin(self, what: str, rows: int | None) -> None:
+        """See `Progress`."""
+
+    def advance(self, rows: int) -> None:
+        """See `Progress`."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a backtest reads: paths, pyarrow tables or data frames. `outcomes` None: they stand in the predictions."""
+
+    predictions: Any
+    outcomes: Any = None
+    reference: Any = None
+    columns: Columns = field(default_factory=Columns)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    predictions: Stream
+    outcomes: Stream
+    reference: Data | None
+
+
+def run(spec: MonitorSpec, inputs: Inputs, tell: Tell | None = None, progress: Progress | None = None) -> Findings:
+    """What Driftline would have said about these rows under `spec`; `tell` gets each event as it is decided.
+
+    Raises `DriftlineError` where a file cannot be read or lacks a column; a bad row is a dead letter and no error.
+    """
+    shown = progress or Silent()
+    found = Findings(spec, tell)
+    opened = _open(spec, inputs)
+    looks = {}
+    for what, stream in (("predictions", opened.predictions), ("outcomes", opened.outcomes)):
+        shown.begin(f"looking at {what}", None)
+        looks[what] = stream.look(shown.advance)
+    if not looks["predictions"].rows:
+        raise DriftlineError(f"{opened.predictions.name}: has no rows")
+    _say(found, spec, opened, looks)
+    predictions, outcomes = looks["predictions"], looks["outcomes"]
+    found.versions = tuple(sorted(predictions.versions)) or (ONE_VERSION,)
+    baselines = [] if opened.reference is None else baselines_of(spec, opened.reference, inputs.columns, found.versions)
+    found.has_reference = bool(baselines)
+    declared = Declared(spec, baselines)
+    firsts = [look.first for look in looks.values() if look.first is not None]
+    first = max(1, min(firsts) // millis(spec.pane))
+    engine = Engine(declared, first, _champion(spec, predictions, found), found.refuse, found.take)
+    shown.begin("deciding", sum(look.rows for look in looks.values()))
+    arriving = (
+        _counted(opened.predictions.arrivals(predictions, found.refuse), shown),
+        _counted(opened.outcomes.arrivals(outcomes, found.refuse), shown),
+    )
+    for cut in cuts(*arriving, engine.slice_ms):
+        engine.feed(cut, opened.predictions.mapped, opened.outcomes.mapped)
+    found.first, found.last = predictions.first or 0, predictions.last or 0
+    found.decided = _end(spec, found.last, outcomes.last or 0)
+    engine.pass_time(found.decided // engine.slice_ms - 1)
+    found.predictions, found.joined = engine.tally.predictions, engine.tally.joined
+    found.counters = engine.counters()
+    return found
+
+
+def _open(spec: MonitorSpec, inputs: Inputs) -> _Opened:
+    predictions = open_data(inputs.predictions, "predictions")
+    together = inputs.outcomes is None
+    mapped = map_predictions(predictions, spec, inputs.columns, outcomes_too=together)
+    reference = None if inputs.reference is None else open_data(inputs.reference, "reference")
+    if not together:
+        outcomes = map_outcomes(open_data(inputs.outcomes, "outcomes"), spec, inputs.columns)
+        return _Opened(Stream(_only(mapped, _PREDICTION), "time"), Stream(outcomes, "outcome_time"), reference)
+    time = "outcome_time" if "outcome_time" in mapped.columns else "time"
+    beside = Stream(_only(mapped, ("id", "outcome", "model", time)), time, only="outcome")
+    return _Opened(Stream(_only(mapped, _PREDICTION), "time"), beside, reference)
+
+
+_PREDICTION = ("id", "time", "prediction", "score", "version", "model", "role")
+
+
+def _only(mapped: Mapped, wanted: tuple[str, ...]) -> Mapped:
+    """The columns that one of the two streams of a file has."""
+    kept = {
+        what: name
+        for what, name in mapped.columns.items()
+        if what in wanted or (what.startswith("feature:") and "prediction" in wanted)
+    }
+    return Mapped(mapped.data, kept, mapped.guessed)
+
+
+def _say(found: Findings, spec: MonitorSpec, opened: _Opened, looks: dict[str, Look]) -> None:
+    """What was assumed, aloud."""
+    together = opened.predictions.mapped.data is opened.outcomes.mapped.data
+    streams = {"predictions": opened.predictions, "outcomes": opened.outcomes}
+    found.rows = {name: look.rows for name, look in looks.items()}
+    for mapped in [opened.predictions.mapped] if together else [s.mapped for s in streams.values()]:
+        if said := mapped.said():
+            found.said.append(said)
+    if together and opened.outcomes.time == "time":
+        found.said.append("outcomes are taken as known at once, with their predictions: there is no --outcome-time")
+    if "id" not in opened.predictions.mapped.columns:
+        found.said.append(f"{opened.predictions.name}: without a column of ids, rows are known by their number")
+    for what, look in looks.items():
+        if look.naive:
+            found.said.append(f"{streams[what].name}: times without an offset are taken as UTC")
+        if not look.is_sorted:
+            found.said.append(
+                f"{streams[what].name}: {what} are not in the order of their time, so they are sorted first"
+            )
+    if spec.task == "binary" and "score" not in opened.predictions.mapped.columns:
+        found.said.append("no column of scores: metrics that need them (AUC, log loss) are not defined")
+    if opened.reference is None:
+        found.said.append("no --reference: there is no baseline, so drift is not measured")
+
+
+def _champion(spec: MonitorSpec, look: Look, found: Findings) -> str | None:
+    """Who is registered at the beginning: the only version, where the spec asks for retrains, which need a champion."""
+    champions = look.champions or ({ONE_VERSION} if not look.versions else set())
+    if spec.retrain is None or len(champions) != 1:
+        if spec.retrain is not None:
+            names = ", ".join(sorted(champions))
+            found.said.append(f"versions {names}: rules look at each, and none is a champion that could be retrained")
+        return None
+    found.said.append("nothing answers a retrain request here: its attempt fails when its deadline has passed")
+    return next(iter(champions))
+
+
+def _counted(tables: Iterator[pa.Table], shown: Progress) -> Iterator[pa.Table]:
+    for table in tables:
+        yield table
+        shown.advance(table.num_rows)
+
+
+def _end(spec: MonitorSpec, last_prediction: Millis, last_outcome: Millis) -> Millis:
+    """How far time goes: to the last arrival, and until the last windows that hold a prediction have been told.
+
+    Always the end of a slice.
+    """
+    slice_ms = millis(spec.pane)
+    ends = [(last_prediction // millis(w.every) + 1) * millis(w.every) for w in spec.windows.values()]
+    told = max(ends) + millis(spec.lateness)
+    return -(-max(told, last_prediction + 1, last_outcome + 1) // slice_ms) * slice_ms

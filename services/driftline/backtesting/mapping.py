@@ -1,0 +1,146 @@
+"""Which column holds what: what the user said, else a guess by the usual names, told aloud."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields, replace
+
+from driftline.backtesting.tables import Data
+from driftline.errors import DriftlineError
+from driftline.spec.model import MonitorSpec
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of columns; None: guess. `outcome` and `outcome_time` may stand in the predictions too."""
+
+    id: str | None = None
+    time: str | None = None
+    prediction: str | None = None
+    score: str | None = None
+    outcome: str | None = None
+    outcome_time: str | None = None
+    version: str | None = None
+    model: str | None = None
+
+
+USUAL: dict[str, tuple[str, ...]] = {
+    "id": ("id", "prediction_id", "request_id", "event_id", "uuid"),
+    "time": ("time", "timestamp", "ts", "event_time", "predicted_at", "datetime", "date"),
+    "prediction": ("prediction", "predicted", "pred", "y_pred"),
+    "score": ("score", "probability", "proba", "prob", "y_score", "y_proba"),
+    "outcome": ("outcome", "label", "actual", "target", "truth", "y_true", "y"),
+    "outcome_time": ("outcome_time", "observed_at", "known_at", "labelled_at", "label_time"),
+    "version": ("version", "model_version"),
+    "model": ("model", "model_name"),
+    "role": ("role",),
+}
+"""What columns are usually called, in the order in which they are looked for."""
+BEGINNINGS = {"prediction": ("pred_", "prediction_"), "score": ("proba_", "score_", "prob_")}
+"""How a name may begin, if only one does."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Of one file: its columns by what they hold, features as `feature:NAME`. `guessed`: what was not told."""
+
+    data: Data
+    columns: dict[str, str]
+    guessed: dict[str, str]
+
+    def said(self) -> str | None:
+        """A sentence about what was guessed."""
+        if not self.guessed:
+            return None
+        pairs = ", ".join(f"{what.replace('_', '-')} = {name}" for what, name in self.guessed.items())
+        return f"{self.data.name}: columns by their names: {pairs}"
+
+    def name_of(self, what: str) -> str:
+        """What the file calls a column."""
+        return self.columns.get(what, what.removeprefix("feature:"))
+
+
+def map_predictions(data: Data, spec: MonitorSpec, asked: Columns, *, outcomes_too: bool) -> Mapped:
+    """The columns of predictions. `outcomes_too`: their outcomes stand beside them."""
+    finder = _Finder(data, spec, asked if outcomes_too else replace(asked, outcome=None, outcome_time=None))
+    finder.find("id", required=not outcomes_too)
+    for what in ("time", "prediction"):
+        finder.find(what)
+    if spec.task == "binary":
+        finder.find("score", required=False)
+    for what in ("version", "model", "role"):
+        finder.find(what, required=False)
+    if outcomes_too:
+        finder.find("outcome", hint="; or name the file of outcomes with --outcomes")
+        finder.find("outcome_time", required=False)
+    missing = [name for name in spec.features if name not in data.columns]
+    if missing:
+        there = ", ".join(data.columns)
+        raise DriftlineError(
+            f"{data.name}: has no column for the feature{'s' if len(missing) > 1 else ''} {', '.join(missing)} of the "
+            f"spec; rename a column, or take the feature out of the spec. It has: {there}"
+        )
+    features = {f"feature:{name}": name for name in spec.features}
+    return Mapped(data, finder.found | features, finder.guessed)
+
+
+def map_outcomes(data: Data, spec: MonitorSpec, asked: Columns) -> Mapped:
+    """The columns of a file of outcomes. Its time is when the truth became known."""
+    finder = _Finder(data, spec, replace(asked, time=None, prediction=None, score=None, version=None))
+    finder.find("id")
+    finder.find("outcome")
+    finder.find("outcome_time", also=USUAL["time"])
+    finder.find("model", required=False)
+    return Mapped(data, finder.found, finder.guessed)
+
+
+def map_reference(data: Data, spec: MonitorSpec, asked: Columns) -> Mapped:
+    """The columns of reference rows: features, and the model's own answers where they are there."""
+    missing = [name for name in spec.features if name not in data.columns]
+    if missing:
+        raise DriftlineError(
+            f"{data.name}: has no column for {', '.join(missing)}; a reference has one for each feature"
+        )
+    finder = _Finder(data, spec, asked, lenient=True)
+    finder.find("score" if spec.task == "binary" else "prediction", required=False)
+    return Mapped(data, finder.found | {f"feature:{name}": name for name in spec.features}, finder.guessed)
+
+
+def _named(asked: Columns) -> Collection[str]:
+    return {getattr(asked, field.name) for field in fields(asked)} - {None}
+
+
+class _Finder:
+    """Finds columns one after the other. `lenient`: one that was named may be missing."""
+
+    def __init__(self, data: Data, spec: MonitorSpec, asked: Columns, *, lenient: bool = False) -> None:
+        self._data, self._spec, self._asked, self._lenient = data, spec, asked, lenient
+        self.found: dict[str, str] = {}
+        self.guessed: dict[str, str] = {}
+
+    def find(self, what: str, *, required: bool = True, also: Sequence[str] = (), hint: str = "") -> None:
+        named = getattr(self._asked, what, None)
+        option = f"--{what.replace('_', '-')}"
+        if named is not None and (named in self._data.columns or not self._lenient):
+            if named not in self._data.columns:
+                there = ", ".join(self._data.columns)
+                raise DriftlineError(f"{self._data.name}: has no column `{named}` ({option}). It has: {there}")
+            self.found[what] = named
+            return
+        guess = self._guess(what, (*USUAL[what], *also))
+        if guess is not None:
+            self.found[what] = self.guessed[what] = guess
+        elif required:
+            raise DriftlineError(
+                f"{self._data.name}: no column is called as an {what.replace('_', ' ')} usually is; name it with "
+                f"{option} COLUMN{hint}. It has: {', '.join(self._data.columns)}"
+            )
+
+    def _guess(self, what: str, usual: Sequence[str]) -> str | None:
+        taken = {*self._spec.features, *self.found.values(), *_named(self._asked)}
+        free = {name.lower(): name for name in self._data.columns if name not in taken}
+        for name in usual:
+            if name in free:
+                return free[name]
+        begin = [name for low, name in free.items() if low.startswith(BEGINNINGS.get(what, ("\0",)))]
+        return begin[0] if len(begin) == 1 else None
