@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from driftline.backtesting.findings import Findings, Tell
 from driftline.backtesting.mapping import Columns, Mapped, map_outcomes, map_predictions
 from driftline.backtesting.streams import Look, Stream, cuts
 from driftline.backtesting.tables import Data, open_data
+from driftline.core.validation import kept_slices
 from driftline.errors import DriftlineError
 from driftline.events.base import Millis
 from driftline.spec.model import MonitorSpec, millis
@@ -65,14 +66,17 @@ def run(spec: MonitorSpec, inputs: Inputs, tell: Tell | None = None, progress: P
     shown = progress or Silent()
     found = Findings(spec, tell)
     opened = _open(spec, inputs)
-    looks = {}
-    for what, stream in (("predictions", opened.predictions), ("outcomes", opened.outcomes)):
-        shown.begin(f"looking at {what}", None)
-        looks[what] = stream.look(shown.advance)
-    if not looks["predictions"].rows:
+    shown.begin("looking at predictions", None)
+    predictions = opened.predictions.look(shown.advance)
+    if predictions.first is None or predictions.last is None:
         raise DriftlineError(f"{opened.predictions.name}: has no rows")
+    met = kept_slices(spec, millis(spec.pane)) * millis(spec.pane)
+    near = replace(opened.outcomes, within=(predictions.first - met, predictions.last + met))
+    opened = replace(opened, outcomes=near)
+    shown.begin("looking at outcomes", None)
+    outcomes = opened.outcomes.look(shown.advance)
+    looks = {"predictions": predictions, "outcomes": outcomes}
     _say(found, spec, opened, looks)
-    predictions, outcomes = looks["predictions"], looks["outcomes"]
     found.versions = tuple(sorted(predictions.versions)) or (ONE_VERSION,)
     baselines = [] if opened.reference is None else baselines_of(spec, opened.reference, inputs.columns, found.versions)
     found.has_reference = bool(baselines)
@@ -87,7 +91,7 @@ def run(spec: MonitorSpec, inputs: Inputs, tell: Tell | None = None, progress: P
     )
     for cut in cuts(*arriving, engine.slice_ms):
         engine.feed(cut, opened.predictions.mapped, opened.outcomes.mapped)
-    found.first, found.last = predictions.first or 0, predictions.last or 0
+    found.first, found.last = predictions.first, predictions.last
     found.decided = _end(spec, found.last, outcomes.last or 0)
     engine.pass_time(found.decided // engine.slice_ms - 1)
     found.predictions, found.joined = engine.tally.predictions, engine.tally.joined
@@ -140,6 +144,8 @@ def _say(found: Findings, spec: MonitorSpec, opened: _Opened, looks: dict[str, L
             found.said.append(
                 f"{streams[what].name}: {what} are not in the order of their time, so they are sorted first"
             )
+    if outside := looks["outcomes"].outside:
+        found.said.append(f"{outside:,} outcomes lie further than the horizon from every prediction and are left out")
     if spec.task == "binary" and "score" not in opened.predictions.mapped.columns:
         found.said.append("no column of scores: metrics that need them (AUC, log loss) are not defined")
     if opened.reference is None:

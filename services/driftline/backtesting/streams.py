@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from driftline.backtesting.letters import DeadLetter
 from driftline.backtesting.mapping import Mapped
-from driftline.backtesting.values import NO_TIME, coded, texts_of, times_of
+from driftline.backtesting.values import I64, NO_TIME, Bools, coded, texts_of, times_of
+from driftline.core.validation import LATEST
 from driftline.errors import DriftlineError
 from driftline.events.base import Millis, iso
 from driftline.events.topics import DeadLetterReason
@@ -29,9 +30,14 @@ Advance = Callable[[int], None]
 
 @dataclass
 class Look:
-    """What a first pass over a stream has found. `versions`: of champions, and of shadows if there is a role."""
+    """What a first pass over a stream has found.
+
+    `first`, `last`: of the rows that are within. `outside`: rows that are not, of all `rows`. `naive`: a time has no
+    offset. `versions`: of champions and shadows.
+    """
 
     rows: int = 0
+    outside: int = 0
     is_sorted: bool = True
     first: Millis | None = None
     last: Millis | None = None
@@ -45,11 +51,13 @@ class Stream:
     """The rows of one file by the time in its column `time` ("time" or "outcome_time"). It can be read repeatedly.
 
     `only`: rows where this column is missing do not belong to it (predictions that have no outcome beside them).
+    Rows outside `within` are passed over.
     """
 
     mapped: Mapped
     time: str
     only: str | None = None
+    within: tuple[Millis, Millis] = (0, LATEST)
 
     @property
     def name(self) -> str:
@@ -63,15 +71,17 @@ class Stream:
         for batch in self._batches(wanted):
             times = times_of(batch.column(self.time))
             found.naive |= times.naive
-            some = times.values[times.values != NO_TIME]
+            inside = self._inside(times.values)
+            some = times.values[inside]
             found.rows += batch.num_rows
+            found.outside += int(np.count_nonzero(~inside & (times.values != NO_TIME)))
             if some.size:
                 found.is_sorted &= bool((np.diff(some) >= 0).all()) and (found.last or 0) <= int(some[0])
                 found.first = min(int(some.min()), int(some.min()) if found.first is None else found.first)
                 found.last = max(int(some.max()), found.last or 0)
             _note_versions(batch, found)
             advance(batch.num_rows)
-        if found.rows and found.first is None:
+        if found.rows and found.first is None and not found.outside:
             raise DriftlineError(
                 f"{self.name}: no value of column `{self.mapped.name_of(self.time)}` is a time; write RFC 3339 "
                 "(2013-03-01T00:00:00Z) or epoch milliseconds, or name another column with "
@@ -113,10 +123,15 @@ class Stream:
                 what = "no time stands here" if value is None else f"{value!r} is no time"
                 wanted = "write RFC 3339 or epoch milliseconds"
                 refuse(self._letter(int(batch.rows[i]), self.mapped.name_of(self.time), f"{what}; {wanted}"))
-            kept &= times != NO_TIME
+            kept &= self._inside(times)
             arrays = [pa.array(batch.rows), pa.array(times), *found.values()]
             whole = pa.RecordBatch.from_arrays(arrays, names=[ROW, TIME, *found])
             yield whole if kept.all() else whole.filter(pa.array(kept))
+
+    def _inside(self, times: I64) -> Bools:
+        low, high = self.within
+        found: Bools = (times != NO_TIME) & (times >= low) & (times <= high)
+        return found
 
     def _letter(self, row: int, column: str, detail: str) -> DeadLetter:
         return DeadLetter(file=self.name, row=row, column=column, reason=DeadLetterReason.NOT_AN_EVENT, detail=detail)

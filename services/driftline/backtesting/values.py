@@ -59,8 +59,8 @@ def times_of(column: pa.Array) -> Times:
             return Times(_instants(parse(column)), naive)
         except pa.ArrowInvalid:
             continue
-    found = [NO_TIME if text is None else _time_of(text) for text in column.to_pylist()]
-    return Times(np.array(found, np.int64), True)
+    read = [(NO_TIME, False) if text is None else _time_of(text) for text in column.to_pylist()]
+    return Times(np.array([time for time, _ in read], np.int64), any(naive for _, naive in read))
 
 
 def _in_millis(column: pa.Array) -> pa.Array:
@@ -78,15 +78,16 @@ _TIME_TEXTS: Sequence[tuple[Callable[[pa.Array], pa.Array], bool]] = (
 """The ways to write a column of instants that are understood all at once, and whether the offset is missing."""
 
 
-def _time_of(text: str) -> int:
+def _time_of(text: str) -> tuple[int, bool]:
+    """One instant, and whether its offset is missing."""
     try:
-        return int(text) if text.strip().isdecimal() else _millis(datetime.fromisoformat(text.strip()))
-    except (ValueError, OverflowError):
-        return NO_TIME
-
-
-def _millis(time: datetime) -> int:
-    return to_millis(time if time.tzinfo is not None else time.replace(tzinfo=UTC))
+        if text.strip().isdecimal():
+            return int(text), False
+        time = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return NO_TIME, False
+    naive = time.tzinfo is None
+    return to_millis(time.replace(tzinfo=UTC) if naive else time), naive
 
 
 def _instants(column: pa.Array) -> I64:

@@ -1,0 +1,161 @@
+"""What the reports of a backtest come to: a line a metric, a table of drift. Read by the summary and the page alike.
+
+Names are taken from the reports, so what they gain shows without a change here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from driftline.backtesting.findings import Findings
+from driftline.events.base import Millis
+from driftline.events.reports import Drift, MetricValue, Segment, WindowReport
+from driftline.spec.model import HIGHER_IS_BETTER, MonitorSpec
+
+ALL = "all"
+SHARES = ("n", "missing", "out_of_range", "unseen")
+"""Of a feature's drift, what is no distance."""
+MEASURES = tuple(name for name in Drift.__struct_fields__ if name not in SHARES)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A metric in the window that ends at `end`."""
+
+    end: Millis
+    figure: MetricValue
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric of one version over all windows of one name; `points` have a value."""
+
+    metric: str
+    window: str
+    version: str
+    role: str
+    points: tuple[Point, ...]
+
+    @property
+    def usual(self) -> tuple[Point, ...]:
+        """Those with at least half the usual number of samples: the others say little."""
+        enough = median(point.figure.n for point in self.points) / 2
+        return tuple(point for point in self.points if point.figure.n >= enough)
+
+    @property
+    def worst(self) -> Point:
+        """The worst of the usual ones, the first of equals."""
+        sign = 1 if higher_is_better(self.metric) else -1
+        return min(self.usual, key=lambda point: sign * (point.figure.value or 0.0))
+
+    @property
+    def baseline(self) -> float | None:
+        """The baseline's figure, where the reports tell one."""
+        return next((p.figure.baseline for p in self.points if p.figure.baseline is not None), None)
+
+
+@dataclass(frozen=True)
+class DriftTable:
+    """One measure of each feature by window: `values[feature][i]` belongs to `ends[i]`; None: not defined there."""
+
+    measure: str
+    window: str
+    version: str
+    role: str
+    ends: tuple[Millis, ...]
+    values: dict[str, tuple[float | None, ...]]
+
+    def ranked(self) -> list[str]:
+        """Features that have a value, those that drifted most at their worst first."""
+        peaks = {name: max((v for v in row if v is not None), default=None) for name, row in self.values.items()}
+        known = [(name, peak) for name, peak in peaks.items() if peak is not None]
+        return [name for name, _ in sorted(known, key=lambda each: (-each[1], each[0]))]
+
+    def peak(self, feature: str) -> tuple[Millis, float]:
+        """Where a feature that has a value drifted most."""
+        found = [(v, end) for v, end in zip(self.values[feature], self.ends, strict=True) if v is not None]
+        value, end = max(found, key=lambda pair: (pair[0], -pair[1]))
+        return end, value
+
+    def last(self, feature: str) -> float | None:
+        """Its value in the last window."""
+        return self.values[feature][-1]
+
+
+def higher_is_better(metric: str) -> bool:
+    """Which way a metric is good."""
+    return HIGHER_IS_BETTER.get(metric, True)
+
+
+def everybody(report: WindowReport) -> Segment:
+    """The figures of all rows."""
+    return next(segment for segment in report.segments if segment.segment == ALL)
+
+
+def longest(spec: MonitorSpec) -> str:
+    """The window with the longest span: its figures are the steadiest."""
+    return max(spec.windows, key=lambda name: spec.windows[name].span)
+
+
+def lines(found: Findings, window: str) -> list[Line]:
+    """A line for each version and metric that has a value."""
+    made = []
+    for version, role in found.series():
+        reports = found.windows(version, role, window)
+        names = dict.fromkeys(name for report in reports for name in everybody(report).metrics)
+        for name in names:
+            figures = ((r.window.end, everybody(r).metrics.get(name)) for r in reports)
+            points = tuple(Point(end, f) for end, f in figures if f is not None and f.value is not None)
+            if points:
+                made.append(Line(name, window, version, role, points))
+    return made
+
+
+def drift_tables(found: Findings, window: str, measure: str = MEASURES[0]) -> list[DriftTable]:
+    """A table for each version in which anything is defined."""
+    made = []
+    for version, role in found.series():
+        reports = found.windows(version, role, window)
+        names = dict.fromkeys(name for report in reports for name in everybody(report).drift)
+        values = {name: tuple(_distance(report, name, measure) for report in reports) for name in names}
+        if any(value is not None for row in values.values() for value in row):
+            ends = tuple(report.window.end for report in reports)
+            made.append(DriftTable(measure, window, version, role, ends, values))
+    return made
+
+
+def worst_segments(found: Findings, window: str, metric: str) -> list[tuple[str, WindowReport, MetricValue]]:
+    """Where reports have segments: the worst figure of each, the worst segment first."""
+    sign = 1 if higher_is_better(metric) else -1
+    worst: dict[str, tuple[float, WindowReport, MetricValue]] = {}
+    for version, role in found.series():
+        for report in found.windows(version, role, window):
+            for segment in report.segments:
+                figure = segment.metrics.get(metric)
+                if segment.segment == ALL or figure is None or figure.value is None:
+                    continue
+                known = worst.get(segment.segment)
+                if known is None or sign * figure.value < known[0]:
+                    worst[segment.segment] = (sign * figure.value, report, figure)
+    ranked = sorted(worst.items(), key=lambda each: (each[1][0], each[0]))
+    return [(name, report, figure) for name, (_, report, figure) in ranked]
+
+
+def coverage_of(found: Findings) -> float:
+    """The share of predictions that have an outcome."""
+    return found.joined / found.predictions if found.predictions else 0.0
+
+
+def named(version: str, role: str, of: Sequence[tuple[str, str]]) -> str:
+    """How a series is called; nothing where there is only one."""
+    if len(of) <= 1:
+        return ""
+    return f"version {version}" + (" (shadow)" if role == "shadow" else "")
+
+
+def _distance(report: WindowReport, name: str, measure: str) -> float | None:
+    drift = everybody(report).drift.get(name)
+    value: float | None = None if drift is None else getattr(drift, measure, None)
+    return value
