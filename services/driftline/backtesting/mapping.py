@@ -62,7 +62,9 @@ class Mapped:
 
 def map_predictions(data: Data, spec: MonitorSpec, asked: Columns, *, outcomes_too: bool) -> Mapped:
     """The columns of predictions. `outcomes_too`: their outcomes stand beside them."""
-    finder = _Finder(data, spec, asked if outcomes_too else replace(asked, outcome=None, outcome_time=None))
+    finder = Finder(
+        data, tuple(spec.features), asked if outcomes_too else replace(asked, outcome=None, outcome_time=None)
+    )
     finder.find("id", required=not outcomes_too)
     for what in ("time", "prediction"):
         finder.find(what)
@@ -86,7 +88,7 @@ def map_predictions(data: Data, spec: MonitorSpec, asked: Columns, *, outcomes_t
 
 def map_outcomes(data: Data, spec: MonitorSpec, asked: Columns) -> Mapped:
     """The columns of a file of outcomes. Its time is when the truth became known."""
-    finder = _Finder(data, spec, replace(asked, time=None, prediction=None, score=None, version=None))
+    finder = Finder(data, tuple(spec.features), replace(asked, time=None, prediction=None, score=None, version=None))
     finder.find("id")
     finder.find("outcome")
     finder.find("outcome_time", also=USUAL["time"])
@@ -101,7 +103,7 @@ def map_reference(data: Data, spec: MonitorSpec, asked: Columns) -> Mapped:
         raise DriftlineError(
             f"{data.name}: has no column for {', '.join(missing)}; a reference has one for each feature"
         )
-    finder = _Finder(data, spec, asked, lenient=True)
+    finder = Finder(data, tuple(spec.features), asked, lenient=True)
     finder.find("score" if spec.task == "binary" else "prediction", required=False)
     return Mapped(data, finder.found | {f"feature:{name}": name for name in spec.features}, finder.guessed)
 
@@ -110,15 +112,16 @@ def _named(asked: Columns) -> Collection[str]:
     return {getattr(asked, field.name) for field in fields(asked)} - {None}
 
 
-class _Finder:
-    """Finds columns one after the other. `lenient`: one that was named may be missing."""
+class Finder:
+    """Finds columns one after the other, never one that is a feature. `lenient`: one that was named may be missing."""
 
-    def __init__(self, data: Data, spec: MonitorSpec, asked: Columns, *, lenient: bool = False) -> None:
-        self._data, self._spec, self._asked, self._lenient = data, spec, asked, lenient
+    def __init__(self, data: Data, features: Sequence[str], asked: Columns, *, lenient: bool = False) -> None:
+        self._data, self._features, self._asked, self._lenient = data, features, asked, lenient
         self.found: dict[str, str] = {}
         self.guessed: dict[str, str] = {}
 
     def find(self, what: str, *, required: bool = True, also: Sequence[str] = (), hint: str = "") -> None:
+        """Note the column that holds `what`; `also`: further usual names. Raises `DriftlineError` if there is none."""
         named = getattr(self._asked, what, None)
         option = f"--{what.replace('_', '-')}"
         if named is not None and (named in self._data.columns or not self._lenient):
@@ -137,7 +140,7 @@ class _Finder:
             )
 
     def _guess(self, what: str, usual: Sequence[str]) -> str | None:
-        taken = {*self._spec.features, *self.found.values(), *_named(self._asked)}
+        taken = {*self._features, *self.found.values(), *_named(self._asked)}
         free = {name.lower(): name for name in self._data.columns if name not in taken}
         for name in usual:
             if name in free:

@@ -66,7 +66,11 @@ def open_data(given: Any, what: str) -> Data:
     if isinstance(given, pa.Table):
         return _of_table(given, what)
     if type(given).__module__.partition(".")[0] == "pandas":  # not imported: whoever gives one has it
-        return _of_table(pa.Table.from_pandas(given, preserve_index=False), what)
+        try:
+            return _of_table(pa.Table.from_pandas(given, preserve_index=False), what)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            told = "; ".join(str(part) for part in error.args)
+            raise DriftlineError(f"{what}: a column has values of several types ({told}); give it one") from error
     raise DriftlineError(f"{what} are a {type(given).__name__}; give a path, a pyarrow table or a pandas data frame")
 
 

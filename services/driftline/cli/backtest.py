@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
@@ -23,11 +24,6 @@ from driftline.spec.reader import read_spec
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-def _column(name: str, says: str) -> click.Option:
-    option = f"--{name.replace('_', '-')}"
-    return click.Option([option, f"column_{name}"], metavar="COLUMN", help=says)
-
-
 COLUMNS = {
     "id": "What joins an outcome to its prediction.",
     "time": "When each prediction was made: RFC 3339 (UTC where the offset is missing) or epoch milliseconds.",
@@ -40,6 +36,19 @@ COLUMNS = {
 }
 
 
+def with_columns(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that name columns; see `columns_of`."""
+    for name, says in reversed(COLUMNS.items()):
+        option = f"--{name.replace('_', '-')}"
+        command = click.option(option, f"column_{name}", metavar="COLUMN", help=says)(command)
+    return command
+
+
+def columns_of(options: Mapping[str, str | None]) -> Columns:
+    """What the options of `with_columns` name."""
+    return Columns(**{name.removeprefix("column_"): column for name, column in options.items()})
+
+
 @click.command("backtest")
 @click.argument("spec", type=FILE)
 @click.option("--predictions", type=FILE, required=True, help="One row a prediction, a column a feature.")
@@ -48,6 +57,7 @@ COLUMNS = {
 @click.option("--compare", "other", type=FILE, help="Another spec: which alerts would its rules have raised?")
 @click.option("--html", type=FILE, help="Write the report, one file that needs nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="One line an event, as the services would have published it.")
+@with_columns
 def backtest(
     spec: Path,
     predictions: Path,
@@ -73,8 +83,7 @@ def backtest(
         raise click.UsageError("--compare shows two sets of alerts side by side; --json has one set of events")
     if html is not None and not html.resolve().parent.is_dir():
         raise DriftlineError(f"{html}: there is no directory {html.resolve().parent}")
-    named = Columns(**{name.removeprefix("column_"): column for name, column in columns.items()})
-    inputs = Inputs(predictions, outcomes, reference, named)
+    inputs = Inputs(predictions, outcomes, reference, columns_of(columns))
     ours, theirs = read_spec(spec), None if other is None else read_spec(other)
     found = _run(ours, inputs, _print_event if as_json else None)
     console = Console()
@@ -90,12 +99,8 @@ def backtest(
         click.echo(f"\n{told}")
 
 
-for _name, _says in COLUMNS.items():
-    backtest.params.append(_column(_name, _says))
-
-
 def _run(spec: MonitorSpec, inputs: Inputs, tell: Tell | None) -> Findings:
-    with _Shown() as shown:
+    with Shown() as shown:
         return run(spec, inputs, tell, shown)
 
 
@@ -103,7 +108,7 @@ def _print_event(topic: Topic, event: bytes) -> None:
     click.get_binary_stream("stdout").write(b'{"topic":"%s","event":%s}\n' % (topic.value.encode(), event))
 
 
-class _Shown:
+class Shown:
     """A bar on standard error, where that is a terminal. See `backtesting.job.Progress`."""
 
     def __init__(self) -> None:
@@ -119,7 +124,7 @@ class _Shown:
         )
         self._task = self._bars.add_task("", total=None)
 
-    def __enter__(self) -> _Shown:
+    def __enter__(self) -> Shown:
         self._bars.start()
         return self
 
@@ -127,10 +132,12 @@ class _Shown:
         self._bars.stop()
 
     def begin(self, what: str, rows: int | None) -> None:
+        """See `Progress`."""
         self._bars.remove_task(self._task)
         self._task = self._bars.add_task(what, total=rows)
 
     def advance(self, rows: int) -> None:
+        """See `Progress`."""
         self._bars.advance(self._task, rows)
 
 

@@ -8,7 +8,7 @@ import click
 from kafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from driftline.cli import backtest, letters, local, models, partitions, slices, spec
+from driftline.cli import backtest, init, letters, local, models, partitions, slices, spec
 from driftline.errors import DriftlineError
 
 
@@ -22,11 +22,12 @@ def cli() -> None:
     driftline apply monitor.yaml       say what to watch
     driftline models register ...      bring in the first champion
     driftline status                   see whether everything makes progress
-    driftline backtest monitor.yaml ...  what would have been said about files: no servers needed
+    driftline init predictions.csv     write a first spec from a file: no servers needed
+    driftline backtest monitor.yaml    what would have been said about files: no servers needed
     """
 
 
-GROUPS = (local, spec, backtest, models, partitions, slices, letters)
+GROUPS = (local, spec, init, backtest, models, partitions, slices, letters)
 for command in (command for group in GROUPS for command in group.commands):
     cli.add_command(command)
 

@@ -1,0 +1,226 @@
+"""A first monitor spec out of a look at a file: commented, valid, and meant to be changed."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from datetime import timedelta
+from typing import NamedTuple
+
+import numpy as np
+
+from driftline.backtesting.figures import Line, higher_is_better
+from driftline.backtesting.first_look import Look, Seen
+from driftline.backtesting.values import label_readings
+from driftline.errors import DriftlineError
+from driftline.events.inputs import label_name
+from driftline.spec.durations import show_duration
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MOST_ALLOWED = 20
+"""A category with more values gets no list of those allowed."""
+ROWS_A_WINDOW = 300
+"""So many rows a window, on average, make its figures steady enough to judge."""
+ROOM = 0.1
+"""Ranges reach a tenth of their span beyond what was seen."""
+LENGTHS = (
+    ("hour", HOUR, timedelta(minutes=5)),
+    ("day", DAY, HOUR),
+    ("week", 7 * DAY, 6 * HOUR),
+    ("month", 28 * DAY, DAY),
+)
+"""Windows to choose from, each with its pane."""
+_SAFE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none"}
+
+
+class Windows(NamedTuple):
+    """The shorter window that holds enough rows, and the one after it; `pane` belongs to the shorter."""
+
+    short: str
+    long: str
+    pane: timedelta
+
+
+class Threshold(NamedTuple):
+    """Where a metric's rule fires: a little beyond what the windows of the file show."""
+
+    line: Line
+    value: float
+    usual: float
+
+
+def windows_for(look: Look) -> Windows:
+    """By how many rows come in a day."""
+    days = max((look.last - (look.first or 0)) / 86_400_000, 1e-3)
+    a_day = look.rows / days
+    lengths = [name for name, span, _ in LENGTHS if a_day * (span / DAY) >= ROWS_A_WINDOW]
+    place = [name for name, _, _ in LENGTHS].index(lengths[0]) if lengths else len(LENGTHS) - 2
+    place = min(place, len(LENGTHS) - 2)
+    return Windows(LENGTHS[place][0], LENGTHS[place + 1][0], LENGTHS[place][2])
+
+
+def write_spec(look: Look, model: str, threshold: Threshold | None = None) -> str:
+    """The text of the spec. Raises `DriftlineError` where the predictions are of no task that there is."""
+    task, labels, positive = _task(look)
+    windows = windows_for(look)
+    parts = [
+        f"# Written by `driftline init` from {look.data.name}. Read it through: what it says is a guess from the data.",
+        f"model: {plain(model)}",
+        f"task: {task}",
+    ]
+    if task == "binary":
+        parts += [f"labels: [{', '.join(map(plain, labels))}]", f"positive: {plain(positive)}{_why_positive(look)}"]
+    parts += ["", "# Ranges reach a little beyond what was seen; a value outside raises a warning.", "features:"]
+    features = {plain(name): _feature(look.seen[name]) for name in look.features()}
+    if not features:
+        raise DriftlineError(f"{look.data.name}: has no column that could be a feature; it needs one at least")
+    width = max(map(len, features)) + 1
+    parts += [f"  {f'{name}:':{width}} {text}" for name, text in features.items()]
+    if left := look.left_out():
+        parts.append(f"  # left out (ids, times, other answers, or empty): {', '.join(map(plain, left))}")
+    parts += ["", *_output(look, task), *_times(look, windows), "", *_rules(look, windows, threshold)]
+    return "\n".join(parts) + "\n"
+
+
+def threshold_of(line: Line | None) -> Threshold | None:
+    """Three usual deviations (of the median) beyond the median of the windows; None where there are too few."""
+    if line is None or len(line.usual) < 4:
+        return None
+    values = np.array([point.figure.value for point in line.usual], np.float64)
+    middle = float(np.median(values))
+    spread = 1.4826 * float(np.median(np.abs(values - middle))) or 0.05 * abs(middle)
+    better = higher_is_better(line.metric)
+    return Threshold(line, _rounded(middle - 3 * spread if better else middle + 3 * spread), middle)
+
+
+def main_metric(look: Look) -> str:
+    """What the first rule judges."""
+    if _task(look)[0] == "regression":
+        return "mae"
+    return "auc" if "score" in look.columns else "accuracy"
+
+
+def plain(text: str) -> str:
+    """A text as YAML has it, quoted where it could be taken for something else."""
+    safe = _SAFE.fullmatch(text) is not None and text.lower() not in _WORDS
+    return text if safe else json.dumps(text, ensure_ascii=False)
+
+
+def _task(look: Look) -> tuple[str, list[str], str]:
+    """Task, labels and the positive one."""
+    answers = look.seen[look.columns["prediction"]]
+    found = {**answers.values, **(look.outcomes.values if look.outcomes is not None else {})}
+    labels = sorted({_label(value, found) for value in found})
+    if len(labels) == 2 and not answers.overflown:
+        means = {_label(label, found): total / n for label, (total, n) in look.scores.items() if n}
+        positive = max(labels, key=lambda label: (means.get(label, -1.0) if len(means) == 2 else 0.0, label))
+        return "binary", labels, positive
+    if answers.is_number:
+        return "regression", [], ""
+    shown = ", ".join(labels[:5])
+    raise DriftlineError(
+        f"{look.data.name}: column `{look.columns['prediction']}` has {len(labels)} different values ({shown}); what can "
+        "be watched is a model with two labels, or one that answers with numbers"
+    )
+
+
+def _label(value: str, among: dict[str, int]) -> str:
+    """A label as it will be known: `1.0` and `1` are one, `True` is `true`."""
+    readings = label_readings(value)
+    names = [label_name(each) for each in readings]
+    return next((name for name in reversed(names) if name in among or len(readings) > 1), value)
+
+
+def _why_positive(look: Look) -> str:
+    return "   # its predictions have the higher scores" if len(look.scores) == 2 else ""
+
+
+def _feature(seen: Seen) -> str:
+    missing = ", missing: allowed" if seen.missing else ""
+    if seen.is_number:
+        low, high = widened(seen.low, seen.high, whole=seen.whole)
+        return f"{{type: number, range: [{low:.15g}, {high:.15g}]{missing}}}"
+    if not seen.overflown and len(seen.values) <= MOST_ALLOWED:
+        return f"{{type: category, allowed: [{', '.join(map(plain, sorted(seen.values)))}]{missing}}}"
+    return f"{{type: category{missing}}}"
+
+
+def widened(low: float, high: float, *, whole: bool = False) -> tuple[float, float]:
+    """A range a little beyond what was seen, in round numbers, whole ones where all were; 0 is not crossed, nor does a share leave [0, 1]."""
+    if low >= 0 and 0.5 < high <= 1:
+        return 0.0, 1.0
+    room = (high - low) * ROOM or abs(high) * ROOM or 1.0
+    step = 10.0 ** math.floor(math.log10(room))
+    bottom, top = math.floor((low - room) / step) * step, math.ceil((high + room) / step) * step
+    if whole:
+        bottom, top = math.floor(bottom), math.ceil(top)
+    if low >= 0 > bottom:
+        bottom = 0.0
+    if high <= 0 < top:
+        top = 0.0
+    return bottom, top
+
+
+def _output(look: Look, task: str) -> list[str]:
+    if task == "binary":
+        return []
+    low, high = widened(look.seen[look.columns["prediction"]].low, look.seen[look.columns["prediction"]].high)
+    return [f"outputs:\n  prediction: {{range: [{low:.15g}, {high:.15g}]}}", ""]
+
+
+def _times(look: Look, windows: Windows) -> list[str]:
+    """Horizon and lateness follow from how long outcomes took; pane and windows from how many rows there are."""
+    spans = {name: span for name, span, _ in LENGTHS}
+    if look.delays:
+        usual, longest = (timedelta(milliseconds=float(np.quantile(look.delays, q))) for q in (0.95, 1.0))
+        lateness, horizon = _ceiled(usual), max(_ceiled(longest), DAY)
+        why = f"95 % of the outcomes came within {show_duration(_ceiled(usual))}"
+    elif "outcome" in look.columns:
+        lateness, horizon, why = timedelta(0), DAY, "outcomes stand beside their predictions"
+    else:
+        lateness, horizon, why = HOUR, 2 * DAY, "no outcomes were looked at: how long do yours take?"
+    short, long = spans[windows.short], spans[windows.long]
+    return [
+        f"horizon: {show_duration(horizon)}   # an outcome that comes later does not count any more",
+        f"lateness: {show_duration(lateness) if lateness else '0s'}   # a window is first judged so much later; {why}",
+        f"pane: {show_duration(windows.pane)}",
+        "windows:",
+        f"  {windows.short}: {{span: {show_duration(short)}}}",
+        f"  {windows.long}: {{span: {show_duration(long)}, every: {show_duration(short)}}}",
+    ]
+
+
+def _rules(look: Look, windows: Windows, threshold: Threshold | None) -> list[str]:
+    metric, better = main_metric(look), higher_is_better(main_metric(look))
+    side, word = ("below", "low") if better else ("above", "high")
+    rule = f"- {{name: {metric}-{word}, metric: {metric}, window: {windows.long}"
+    rest = f"for: 2 of 3, min_samples: {ROWS_A_WINDOW}, severity: critical}}"
+    if threshold is not None:
+        worst = threshold.line.worst.figure.value
+        usual = f"usually {threshold.usual:.3g} in this file, {worst:.3g} at its worst"
+        lines = [
+            f"  # {metric} over a {windows.long} is {usual}",
+            f"  {rule}, {side}: {threshold.value:g}, {rest}",
+        ]
+    else:
+        lines = [
+            f"  # which {metric} is too {word}? `driftline backtest` shows what is usual",
+            f"  # {rule}, {side}: ..., {rest}",
+        ]
+    judged = f"window: {windows.long}, above: 0.25, min_samples: {ROWS_A_WINDOW}"
+    drift = f"  - {{name: input-drift, drift: psi, features: all, {judged}}}"
+    return ["rules:", *lines, "  # needs a baseline: --reference, or that of `driftline models register`", drift]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def _ceiled(duration: timedelta) -> timedelta:
+    """Up to a duration that people write."""
+    steps = (1, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880)
+    minutes = duration / timedelta(minutes=1)
+    found = next((step for step in steps if step >= minutes), None)
+    return timedelta(minutes=found) if found is not None else timedelta(days=math.ceil(minutes / 1440))
