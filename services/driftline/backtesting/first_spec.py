@@ -121,8 +121,8 @@ def _task(look: Look) -> tuple[str, list[str], str]:
         return "regression", [], ""
     shown = ", ".join(labels[:5])
     raise DriftlineError(
-        f"{look.data.name}: column `{look.columns['prediction']}` has {len(labels)} different values ({shown}); what can "
-        "be watched is a model with two labels, or one that answers with numbers"
+        f"{look.data.name}: column `{look.columns['prediction']}` has {len(labels)} different values ({shown}); what "
+        "can be watched is a model with two labels, or one that answers with numbers"
     )
 
 
@@ -148,7 +148,10 @@ def _feature(seen: Seen) -> str:
 
 
 def widened(low: float, high: float, *, whole: bool = False) -> tuple[float, float]:
-    """A range a little beyond what was seen, in round numbers, whole ones where all were; 0 is not crossed, nor does a share leave [0, 1]."""
+    """A range a little beyond what was seen, in round numbers, whole ones where all were.
+
+    It does not cross 0, and a share stays within [0, 1].
+    """
     if low >= 0 and 0.5 < high <= 1:
         return 0.0, 1.0
     room = (high - low) * ROOM or abs(high) * ROOM or 1.0

@@ -1,29 +1,13 @@
-"""`driftline backtest`."""
+"""`driftline backtest` and `driftline init`: what they can be asked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
-
-from driftline.backtesting.comparing import compare
-from driftline.backtesting.findings import Findings, Tell
-from driftline.backtesting.job import Inputs, run
-from driftline.backtesting.mapping import Columns
-from driftline.backtesting.page.page import page_of
-from driftline.cli.backtest_summary import show, show_comparison
-from driftline.errors import DriftlineError
-from driftline.events.topics import Topic
-from driftline.spec.model import MonitorSpec
-from driftline.spec.reader import read_spec
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-
-
 COLUMNS = {
     "id": "What joins an outcome to its prediction.",
     "time": "When each prediction was made: RFC 3339 (UTC where the offset is missing) or epoch milliseconds.",
@@ -36,20 +20,19 @@ COLUMNS = {
 }
 
 
-def with_columns(command: Callable[..., None]) -> Callable[..., None]:
-    """Options that name columns; see `columns_of`."""
+def _with_columns(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that name columns."""
     for name, says in reversed(COLUMNS.items()):
-        option = f"--{name.replace('_', '-')}"
-        command = click.option(option, f"column_{name}", metavar="COLUMN", help=says)(command)
+        command = click.option(f"--{name.replace('_', '-')}", f"column_{name}", metavar="COLUMN", help=says)(command)
     return command
 
 
-def columns_of(options: Mapping[str, str | None]) -> Columns:
-    """What the options of `with_columns` name."""
-    return Columns(**{name.removeprefix("column_"): column for name, column in options.items()})
+def _named(options: dict[str, str | None]) -> dict[str, str]:
+    """The columns that were named, by what they hold."""
+    return {name.removeprefix("column_"): column for name, column in options.items() if column is not None}
 
 
-@click.command("backtest")
+@click.command()
 @click.argument("spec", type=FILE)
 @click.option("--predictions", type=FILE, required=True, help="One row a prediction, a column a feature.")
 @click.option("--outcomes", type=FILE, help="One row an outcome; leave it out where outcomes stand in the predictions.")
@@ -57,7 +40,7 @@ def columns_of(options: Mapping[str, str | None]) -> Columns:
 @click.option("--compare", "other", type=FILE, help="Another spec: which alerts would its rules have raised?")
 @click.option("--html", type=FILE, help="Write the report, one file that needs nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="One line an event, as the services would have published it.")
-@with_columns
+@_with_columns
 def backtest(
     spec: Path,
     predictions: Path,
@@ -81,64 +64,33 @@ def backtest(
     """
     if other is not None and as_json:
         raise click.UsageError("--compare shows two sets of alerts side by side; --json has one set of events")
-    if html is not None and not html.resolve().parent.is_dir():
-        raise DriftlineError(f"{html}: there is no directory {html.resolve().parent}")
-    inputs = Inputs(predictions, outcomes, reference, columns_of(columns))
-    ours, theirs = read_spec(spec), None if other is None else read_spec(other)
-    found = _run(ours, inputs, _print_event if as_json else None)
-    console = Console()
-    if not as_json:
-        show(found, console)
-    if theirs is not None and other is not None:
-        pairs = compare(found, _run(theirs, inputs, None))
-        show_comparison(pairs, spec.name, other.name, console)
-    if html is not None:
-        html.write_text(page_of(found), encoding="utf-8")
-    if not as_json:
-        told = f"The report is in {html}." if html is not None else "--html report.html writes this with pictures."
-        click.echo(f"\n{told}")
+    # the engine takes two seconds to import, which no other command should wait for
+    from driftline.cli import backtest_work
+
+    inputs = backtest_work.inputs(predictions, outcomes, reference, _named(columns))
+    backtest_work.backtest(spec, inputs, other, html, as_json=as_json)
 
 
-def _run(spec: MonitorSpec, inputs: Inputs, tell: Tell | None) -> Findings:
-    with Shown() as shown:
-        return run(spec, inputs, tell, shown)
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--outcomes", type=FILE, help="One row an outcome: how long they take, and which figures are usual.")
+@click.option("--name", help="The model's name; else the file's.")
+@click.option("--output", type=FILE, default=Path("monitor.yaml"), show_default=True, help="Where to write the spec.")
+@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@_with_columns
+def init(file: Path, outcomes: Path | None, name: str | None, output: Path, force: bool, **columns: str | None) -> None:
+    """Look at a FILE of predictions and their features (CSV or Parquet) and write a first monitor spec.
+
+    Ranges reach a little beyond what is in the file, categories with few values are listed, windows hold enough rows to
+    be judged. With outcomes, in the file or apart, the first rule's threshold comes from what is usual in it.
+
+    \b
+    driftline init predictions.csv --outcomes outcomes.csv
+    driftline init predictions.parquet --prediction pred_a --output churn.yaml
+    """
+    from driftline.cli import backtest_work  # see above
+
+    backtest_work.init(backtest_work.inputs(file, outcomes, None, _named(columns)), name, output, force=force)
 
 
-def _print_event(topic: Topic, event: bytes) -> None:
-    click.get_binary_stream("stdout").write(b'{"topic":"%s","event":%s}\n' % (topic.value.encode(), event))
-
-
-class Shown:
-    """A bar on standard error, where that is a terminal. See `backtesting.job.Progress`."""
-
-    def __init__(self) -> None:
-        console = Console(stderr=True)
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bars.add_task("", total=None)
-
-    def __enter__(self) -> Shown:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def begin(self, what: str, rows: int | None) -> None:
-        """See `Progress`."""
-        self._bars.remove_task(self._task)
-        self._task = self._bars.add_task(what, total=rows)
-
-    def advance(self, rows: int) -> None:
-        """See `Progress`."""
-        self._bars.advance(self._task, rows)
-
-
-commands: list[click.Command] = [backtest]
+commands: list[click.Command] = [init, backtest]
