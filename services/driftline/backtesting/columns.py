@@ -76,6 +76,8 @@ class Rows:
         if not wrong:
             return
         self.fine[wrong] = False
+        if what in self._mapped.told:
+            return
         values, rows = self.column(what).take(pa.array(wrong)).to_pylist(), self.numbers(ROW)
         for i, value in zip(wrong, values, strict=True):
             self._refuse(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from driftline.backtesting.figures import Line, higher_is_better
-from driftline.backtesting.first_look import Look, Seen
+from driftline.backtesting.first_look import TOLD_APART, Look, Seen
 from driftline.backtesting.values import label_readings
 from driftline.errors import DriftlineError
 from driftline.events.inputs import label_name
@@ -112,7 +112,7 @@ def _task(look: Look) -> tuple[str, list[str], str]:
     """Task, labels and the positive one."""
     answers = look.seen[look.columns["prediction"]]
     found = {**answers.values, **(look.outcomes.values if look.outcomes is not None else {})}
-    labels = sorted({_label(value, found) for value in found})
+    labels = _labels(found)
     if len(labels) == 2 and not answers.overflown:
         means = {_label(label, found): total / n for label, (total, n) in look.scores.items() if n}
         positive = max(labels, key=lambda label: (means.get(label, -1.0) if len(means) == 2 else 0.0, label))
@@ -124,6 +124,17 @@ def _task(look: Look) -> tuple[str, list[str], str]:
         f"{look.data.name}: column `{look.columns['prediction']}` has {len(labels)} different values ({shown}); what "
         "can be watched is a model with two labels, or one that answers with numbers"
     )
+
+
+def _labels(found: dict[str, int]) -> list[str]:
+    """The different labels; a few odd values beside two that nearly all rows have are none."""
+    counts: dict[str, int] = {}
+    for value, count in found.items():
+        label = _label(value, found)
+        counts[label] = counts.get(label, 0) + count
+    two = sorted(counts, key=lambda label: (-counts[label], label))[:2]
+    enough = sum(counts[label] for label in two) >= TOLD_APART * sum(counts.values())
+    return sorted(two if enough else counts)
 
 
 def _label(value: str, among: dict[str, int]) -> str:
@@ -156,12 +167,14 @@ def widened(low: float, high: float, *, whole: bool = False) -> tuple[float, flo
         return 0.0, 1.0
     room = (high - low) * ROOM or abs(high) * ROOM or 1.0
     step = 10.0 ** math.floor(math.log10(room))
-    bottom, top = math.floor((low - room) / step) * step, math.ceil((high + room) / step) * step
+    # rounded first: 0.6 / 0.1 is a little less than 6
+    bottom = math.floor(round((low - room) / step, 6)) * step
+    top = math.ceil(round((high + room) / step, 6)) * step
     if whole:
         bottom, top = math.floor(bottom), math.ceil(top)
     if low >= 0 > bottom:
         bottom = 0.0
-    if high <= 0 < top:
+    if low < high <= 0 < top:
         top = 0.0
     return bottom, top
 

@@ -108,7 +108,8 @@ def _open(spec: MonitorSpec, inputs: Inputs) -> _Opened:
         outcomes = map_outcomes(open_data(inputs.outcomes, "outcomes"), spec, inputs.columns)
         return _Opened(Stream(_only(mapped, _PREDICTION), "time"), Stream(outcomes, "outcome_time"), reference)
     time = "outcome_time" if "outcome_time" in mapped.columns else "time"
-    beside = Stream(_only(mapped, ("id", "outcome", "model", time)), time, only="outcome")
+    both = ("id", "model", "time", "")
+    beside = Stream(replace(_only(mapped, (*both, "outcome", time)), told=both), time, only="outcome")
     return _Opened(Stream(_only(mapped, _PREDICTION), "time"), beside, reference)
 
 

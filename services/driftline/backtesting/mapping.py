@@ -29,7 +29,7 @@ USUAL: dict[str, tuple[str, ...]] = {
     "time": ("time", "timestamp", "ts", "event_time", "predicted_at", "datetime", "date"),
     "prediction": ("prediction", "predicted", "pred", "y_pred"),
     "score": ("score", "probability", "proba", "prob", "y_score", "y_proba"),
-    "outcome": ("outcome", "label", "actual", "target", "truth", "y_true", "y"),
+    "outcome": ("outcome", "label", "actual", "target", "truth", "y_true"),
     "outcome_time": ("outcome_time", "observed_at", "known_at", "labelled_at", "label_time"),
     "version": ("version", "model_version"),
     "model": ("model", "model_name"),
@@ -42,11 +42,15 @@ BEGINNINGS = {"prediction": ("pred_", "prediction_"), "score": ("proba_", "score
 
 @dataclass(frozen=True)
 class Mapped:
-    """Of one file: its columns by what they hold, features as `feature:NAME`. `guessed`: what was not told."""
+    """Of one file: its columns by what they hold, features as `feature:NAME`. `guessed`: what was not told.
+
+    `told`: what another reader of the same file tells of, so that a bad value is one dead letter.
+    """
 
     data: Data
     columns: dict[str, str]
     guessed: dict[str, str]
+    told: Collection[str] = ()
 
     def said(self) -> str | None:
         """A sentence about what was guessed."""

@@ -112,7 +112,7 @@ class Stream:
         columns = self.mapped.columns
         for batch in self.mapped.data.read(list(dict.fromkeys(columns.values()))):
             for row, detail in batch.malformed:
-                refuse(self._letter(row, "", f"{detail}; mend the line"))
+                self._refuse(refuse, row, "", f"{detail}; mend the line")
             found = {what: batch.columns.column(name) for what, name in columns.items()}
             kept = np.ones(batch.columns.num_rows, np.bool_)
             if self.only is not None:
@@ -122,7 +122,7 @@ class Stream:
                 value = found[self.time][i].as_py()
                 what = "no time stands here" if value is None else f"{value!r} is no time"
                 wanted = "write RFC 3339 or epoch milliseconds"
-                refuse(self._letter(int(batch.rows[i]), self.mapped.name_of(self.time), f"{what}; {wanted}"))
+                self._refuse(refuse, int(batch.rows[i]), self.time, f"{what}; {wanted}")
             kept &= self._inside(times)
             arrays = [pa.array(batch.rows), pa.array(times), *found.values()]
             whole = pa.RecordBatch.from_arrays(arrays, names=[ROW, TIME, *found])
@@ -133,8 +133,10 @@ class Stream:
         found: Bools = (times != NO_TIME) & (times >= low) & (times <= high)
         return found
 
-    def _letter(self, row: int, column: str, detail: str) -> DeadLetter:
-        return DeadLetter(file=self.name, row=row, column=column, reason=DeadLetterReason.NOT_AN_EVENT, detail=detail)
+    def _refuse(self, refuse: Refuse, row: int, what: str, detail: str) -> None:
+        if what not in self.mapped.told:
+            column, reason = self.mapped.name_of(what), DeadLetterReason.NOT_AN_EVENT
+            refuse(DeadLetter(file=self.name, row=row, column=column, reason=reason, detail=detail))
 
     def _batches(self, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
         names = [self.mapped.columns[what] for what in wanted]

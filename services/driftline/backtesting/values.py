@@ -60,7 +60,8 @@ def times_of(column: pa.Array) -> Times:
         except pa.ArrowInvalid:
             continue
     read = [(NO_TIME, False) if text is None else _time_of(text) for text in column.to_pylist()]
-    return Times(np.array([time for time, _ in read], np.int64), any(naive for _, naive in read))
+    times = pa.array([time for time, _ in read], pa.int64())
+    return Times(_instants(times), any(naive for _, naive in read))
 
 
 def _in_millis(column: pa.Array) -> pa.Array:
@@ -82,7 +83,7 @@ def _time_of(text: str) -> tuple[int, bool]:
     """One instant, and whether its offset is missing."""
     try:
         if text.strip().isdecimal():
-            return int(text), False
+            return min(int(text), LATEST + 1), False
         time = datetime.fromisoformat(text.strip())
     except ValueError:
         return NO_TIME, False

@@ -85,7 +85,7 @@ def _usual(look: Look, text: str, given: Inputs, shown: Shown) -> Line | None:
 
 
 def _name_of(file: Path) -> str:
-    stem = file.name.split(".")[0]
+    stem = file.name.split(".")[0].replace("@", "-")  # which stands between a model and its revision
     return "my-model" if stem.lower() in NO_NAME else stem
 
 

@@ -1,0 +1,163 @@
+"""`driftline backtest` and `driftline init` as a shell sees them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from tests.backtests import BINARY, REGRESSION, SPEC, rows_of, write_csv
+
+from driftline.cli.main import cli
+from driftline.errors import DriftlineError
+from driftline.events.base import iso
+from driftline.spec.reader import read_spec
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A spec, another with a higher threshold, predictions, outcomes and a reference, in a directory."""
+    path = tmp_path_factory.mktemp("files")
+    spec = SPEC.format(**BINARY)
+    (path / "m.yaml").write_text(spec)
+    (path / "other.yaml").write_text(spec.replace("below: 0.8", "below: 0.3"))
+    predictions, outcomes = rows_of("binary", days=3)
+    write_csv(path / "p.csv", predictions, iso)
+    write_csv(path / "o.csv", outcomes, iso)
+    write_csv(path / "r.csv", rows_of("binary", days=2, seed=1)[0], iso)
+    return path
+
+
+def called(files, *arguments):
+    done = CliRunner().invoke(cli, ["backtest", str(files / "m.yaml"), *map(str, arguments)])
+    if isinstance(done.exception, DriftlineError):
+        raise done.exception
+    return done
+
+
+def of(files):
+    return ("--predictions", files / "p.csv", "--outcomes", files / "o.csv", "--reference", files / "r.csv")
+
+
+def test_the_summary_says_what_was_read_assumed_and_found(files, tmp_path):
+    done = called(files, *of(files), "--html", tmp_path / "report.html")
+    assert done.exit_code == 0
+    out = done.output
+    assert out.startswith("m, version 1\n")
+    for text in (
+        "predictions counted",
+        "columns by their names: id = id, time = time",
+        "Metrics by day",
+        "Metrics by hour",
+        "Drift by day (PSI, most drifted first)",
+        "Alerts: ",
+        "Retrains asked for: ",
+        f"The report is in {tmp_path / 'report.html'}.",
+    ):
+        assert text in out
+    assert "is 2" not in (tmp_path / "report.html").read_text().split("<title>")[0]
+
+
+def test_json_is_one_event_a_line_with_its_topic(files):
+    done = called(files, *of(files), "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {"metrics", "alerts", "retrain-requests", "cases", "models"} <= {each["topic"] for each in events}
+    assert all(set(each) == {"topic", "event"} for each in events)
+    assert done.stderr == ""
+
+
+def test_dead_letters_are_told_in_both_forms(files, tmp_path):
+    text = (files / "p.csv").read_text().splitlines()
+    text[3] = text[3].replace("p", "p", 1).replace(",1,", ",1,much", 1)
+    path = tmp_path / "p.csv"
+    path.write_text("\n".join([*text, "only,three,values"]) + "\n")
+    arguments = ("--predictions", path, "--outcomes", files / "o.csv")
+    out = called(files, *arguments).output
+    assert "Rows that could not be used: 2" in out
+    assert "(wrong-type)" in out
+    events = [json.loads(line) for line in called(files, *arguments, "--json").stdout.splitlines()]
+    letters = [each["event"] for each in events if each["topic"] == "dead-letters"]
+    assert [letter["row"] for letter in letters] == [3, len(text)]
+
+
+def test_two_sets_of_rules_are_shown_side_by_side(files):
+    out = called(files, *of(files), "--compare", files / "other.yaml").output
+    assert "Alerts of m.yaml (here) and other.yaml (there): " in out
+    assert "only here" in out
+
+
+def test_what_cannot_be_asked_together_is_refused(files):
+    assert called(files, *of(files), "--compare", files / "other.yaml", "--json").exit_code == 2
+    with pytest.raises(DriftlineError, match="there is no directory"):
+        called(files, *of(files), "--html", files / "none" / "report.html")
+    with pytest.raises(DriftlineError, match="there is no such file"):
+        called(files, "--predictions", files / "none.csv")
+
+
+def test_no_server_is_needed_and_none_is_looked_for(files):
+    """In a process of its own, where any connection would be an error."""
+    code = (
+        "import socket, sys\n"
+        "def refuse(*_, **__): raise AssertionError('a connection')\n"
+        "socket.socket.connect = refuse\n"
+        "from driftline.cli.main import main\n"
+        "sys.argv[0] = 'driftline'\n"
+        "main()\n"
+    )
+    arguments = ["backtest", str(files / "m.yaml"), *map(str, of(files))]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, env={"PATH": ""}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Alerts: " in done.stdout
+
+
+def test_a_key_press_ends_it_cleanly(files, monkeypatch):
+    from driftline.cli import backtest_work
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backtest_work, "run", interrupted)
+    done = called(files, *of(files))
+    assert done.exit_code == 1
+    assert "Aborted!" in done.output  # `main` turns this into exit code 130
+
+
+def test_help_has_examples():
+    for command in ("backtest", "init"):
+        assert f"driftline {command} " in CliRunner().invoke(cli, [command, "--help"]).output
+
+
+@pytest.mark.parametrize("words", [BINARY, REGRESSION], ids=["binary", "regression"])
+def test_a_first_spec_passes_and_can_be_backtested(tmp_path, words):
+    predictions, outcomes = rows_of(words["task"], days=5)
+    write_csv(tmp_path / "orders.csv", predictions, iso)
+    write_csv(tmp_path / "o.csv", outcomes, iso)
+    spec = tmp_path / "monitor.yaml"
+    arguments = ["init", str(tmp_path / "orders.csv"), "--outcomes", str(tmp_path / "o.csv"), "--output", str(spec)]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    assert f"--predictions {tmp_path / 'orders.csv'} --outcomes {tmp_path / 'o.csv'} --html" in done.output
+    read = read_spec(spec)
+    assert (read.model, read.task) == ("orders", words["task"])
+    assert CliRunner().invoke(cli, ["spec", "check", str(spec)]).exit_code == 0
+    told = ["backtest", str(spec), "--predictions", str(tmp_path / "orders.csv"), "--outcomes", str(tmp_path / "o.csv")]
+    out = CliRunner().invoke(cli, told).output
+    assert "could not be used" not in out
+    assert "range:" not in out  # nothing in the file it was made from is out of range
+
+
+def test_a_spec_that_is_there_is_not_overwritten_unless_asked(tmp_path):
+    predictions, _ = rows_of("binary", days=2)
+    write_csv(tmp_path / "p.csv", predictions, iso)
+    spec = tmp_path / "monitor.yaml"
+    spec.write_text("mine")
+    arguments = ["init", str(tmp_path / "p.csv"), "--output", str(spec)]
+    refused = CliRunner().invoke(cli, arguments)
+    assert "--force overwrites it" in str(refused.exception)
+    assert spec.read_text() == "mine"
+    assert CliRunner().invoke(cli, [*arguments, "--force"]).exit_code == 0
+    assert read_spec(spec).model == "p"
