@@ -67,6 +67,7 @@ def _at_most(value: float, limit: float) -> bool:
 
 
 ENGINE = "Driftline, batches of 20,000"
+BACKTEST = "backtest, CSV"
 WITH, WAITING = "bytes a prediction with its outcome", "bytes a prediction waiting for its outcome"
 KEPT_LIMIT = 64 + 12
 
@@ -80,6 +81,27 @@ TARGETS = (
         (Figure("engine", f"{ENGINE}: predictions/s", "rate", " predictions/s"),),
         "a loop by hand without state or time 343,000, River naive 96,000, whylogs 41,000, Evidently 4,200, MLRun's "
         "stream 3,600 (part of the job)",
+    ),
+    Target(
+        "a backtest from CSV, whole job",
+        "half of the engine's rate in the same run",
+        (Figure("backtest", f"{BACKTEST}: x engine", "ratio", " the engine"),),
+        (0.5,),
+        _at_least,
+        (
+            Figure("backtest", f"{BACKTEST}: predictions/s", "rate", " predictions/s"),
+            Figure("backtest", "backtest, Parquet: x engine", "ratio", " from Parquet"),
+        ),
+        "Evidently: 6 h for 3 million rows of 1,000 columns",
+    ),
+    Target(
+        "memory of a backtest of four times the file",
+        "flat: 1.1 x",
+        (Figure("backtest", f"{BACKTEST}: memory of 4 x", "ratio"),),
+        (1.1,),
+        _at_most,
+        (Figure("backtest", f"{BACKTEST}: bytes beside the code", "bytes", " beside the code"),),
+        "-",
     ),
     Target(
         "Kafka to stored slices, one worker, single JSON",

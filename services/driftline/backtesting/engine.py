@@ -67,10 +67,13 @@ class Engine:
     def feed(self, cut: Cut, predictions: Mapped, outcomes: Mapped) -> None:
         """Apply whole slices up to `cut.until`."""
         if cut.predictions is None and cut.outcomes is None:
-            return self.pass_time(cut.until)
+            self.pass_time(cut.until)
+            return
         new = self._columns.predictions(_some(cut.predictions, predictions), predictions)
         came = self._columns.outcomes(_some(cut.outcomes, outcomes), outcomes)
-        return self._apply(self._partition.step(new, came, cut.until), cut.until)
+        self._apply(self._partition.step(new, came, cut.until), cut.until)
+        for ledger in self._partition.ledgers.values():
+            ledger.take_changes()  # nobody stores them; rows that are forgotten are free from then on
 
     def pass_time(self, until: int) -> None:
         """Nothing more arrives up to and with slice `until`."""

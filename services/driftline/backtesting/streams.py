@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from driftline.backtesting.letters import DeadLetter
 from driftline.backtesting.mapping import Mapped
+from driftline.backtesting.tables import ROWS
 from driftline.backtesting.values import I64, NO_TIME, Bools, coded, texts_of, times_of
 from driftline.core.validation import LATEST
 from driftline.errors import DriftlineError
@@ -180,12 +181,15 @@ class _Waiting:
         self.ended = False
 
     def more(self) -> None:
-        """Read on."""
-        found = next(self._tables, None)
-        if found is None:
-            self.ended = True
-        elif found.num_rows:
-            self.table = found if self.table is None else pa.concat_tables([self.table, found])
+        """Read on, by so many rows that a step is worth its while."""
+        found, rows = [] if self.table is None else [self.table], 0
+        while rows < ROWS and not self.ended:
+            table = next(self._tables, None)
+            self.ended = table is None
+            if table is not None and table.num_rows:
+                found.append(table)
+                rows += table.num_rows
+        self.table = pa.concat_tables(found) if found else None
 
     def finished(self) -> int:
         """The last slice of which everything has been read; -1: none. Only where it has not ended."""

@@ -21,8 +21,10 @@ from driftline.errors import DriftlineError
 
 ROWS = 32_768
 """Rows read at once, where the source lets us choose; the engine is near its best from 20,000 on."""
-BLOCK_BYTES = 4 << 20
-"""Bytes of a CSV file read at once: some ten thousand rows."""
+BLOCK_BYTES = 1 << 18
+"""Bytes of a CSV file read at once. Arrow reads up to 32 blocks ahead."""
+BUFFER_BYTES = 1 << 20
+"""Of each column of a Parquet file; without a buffer whole row groups would be read, and files may have one only."""
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>")
 """How a missing value is written in a CSV file."""
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
@@ -100,7 +102,7 @@ def _of_table(table: pa.Table, what: str) -> Data:
 def _of_parquet(path: Path) -> Data:
     def read(wanted: Sequence[str]) -> Iterator[Batch]:
         try:
-            with pa.parquet.ParquetFile(path) as file:
+            with pa.parquet.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
                 yield from _numbered(file.iter_batches(ROWS, columns=list(wanted)))
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, error) from error

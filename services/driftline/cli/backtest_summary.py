@@ -27,13 +27,13 @@ def show(found: Findings, console: Console) -> None:
     for name in found.spec.windows:
         _show_metrics(lines(found, name), found, console)
     _show_drift(found, console)
-    _show_alerts(found.episodes(), console)
+    _show_alerts(found, console)
     _show_retrains(found, console)
     _show_letters(found, console)
 
 
-def show_comparison(pairs: Sequence[Pair], here: str, there: str, console: Console) -> None:
-    """Alerts side by side."""
+def show_comparison(pairs: Sequence[Pair], here: str, there: str, versions: int, console: Console) -> None:
+    """Alerts side by side. `versions`: how many there are in the rows."""
     table = _table("fired", "where", "severity", "rule", "here until", "there until")
     for pair in pairs:
         known = pair.here or pair.there
@@ -43,7 +43,7 @@ def show_comparison(pairs: Sequence[Pair], here: str, there: str, console: Conso
             when(pair.at),
             pair.where,
             Text(alert.severity, style=_STYLE[alert.severity]),
-            Text(_rule(known)),
+            Text(_rule(known, versions)),
             _until(pair.here),
             _until(pair.there),
         )
@@ -72,11 +72,18 @@ def _show_head(found: Findings, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    extra = ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in found.counters.items())
-    if extra:
-        console.print(f"besides: {extra}", highlight=False)
+    for text in _besides(found):
+        console.print(text, highlight=False)
     for said in found.said:
         console.print(Text(f"note: {said}", style="dim"), soft_wrap=True)
+
+
+def _besides(found: Findings) -> list[str]:
+    """What was counted beside predictions and outcomes."""
+    skipped = {w.removeprefix("skipped:"): n for w, n in found.counters.items() if w.startswith("skipped:")}
+    others = {what.replace("_", " "): n for what, n in found.counters.items() if not what.startswith("skipped:")}
+    told = [("besides", others), ("retrains not asked for", {f"for {w}": n for w, n in skipped.items()})]
+    return [f"{what}: {', '.join(f'{n:,} {which}' for which, n in each.items())}" for what, each in told if each]
 
 
 def _show_metrics(found: Sequence[Line], of: Findings, console: Console) -> None:
@@ -111,7 +118,8 @@ def _show_drift(found: Findings, console: Console) -> None:
         console.print(shown)
 
 
-def _show_alerts(episodes: Sequence[Episode], console: Console) -> None:
+def _show_alerts(found: Findings, console: Console) -> None:
+    episodes, versions = found.episodes(), len(found.versions)
     open_ = sum(episode.resolved is None for episode in episodes)
     more = f", {open_} still firing at the end" if open_ else ""
     _heading(console, f"Alerts: {len(episodes)} fired{more}")
@@ -119,7 +127,7 @@ def _show_alerts(episodes: Sequence[Episode], console: Console) -> None:
         alert = episode.fired
         line = Text(f"{when(alert.at)}  ")
         line.append(f"{alert.severity:8}", style=_STYLE[alert.severity])
-        line.append(f"  {_rule(episode)}: {alert.summary} ")
+        line.append(f"  {_rule(episode, versions)}: {alert.summary} ")
         line.append(f"[until {_until(episode)}]", style="dim")
         console.print(line, soft_wrap=True)
     if len(episodes) > MOST_ALERTS:
@@ -165,13 +173,11 @@ def _figure(point: Point) -> str:
     return text if figure.low is None or figure.high is None else f"{text} ({figure.low:.3g} to {figure.high:.3g})"
 
 
-def _rule(episode: Episode) -> str:
-    version, segment = episode.fired.version, episode.fired.segment
-    return (
-        episode.fired.rule
-        + (f" ({segment})" if segment not in ("", "all") else "")
-        + (f" of version {version}" if version else "")
-    )
+def _rule(episode: Episode, versions: int) -> str:
+    """The rule, and of what, where that is not plain."""
+    _, version, segment = episode.about
+    name = episode.fired.rule + (f" ({segment})" if segment not in ("", "all") else "")
+    return f"{name} of version {version}" if version and versions > 1 else name
 
 
 def _until(episode: Episode | None) -> str:

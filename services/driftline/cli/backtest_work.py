@@ -48,7 +48,8 @@ def backtest(spec: Path, given: Inputs, other: Path | None, html: Path | None, *
     if not as_json:
         show(found, console)
     if theirs is not None and other is not None:
-        show_comparison(compare(found, _run(theirs, given, None)), spec.name, other.name, console)
+        pairs = compare(found, _run(theirs, given, None))
+        show_comparison(pairs, spec.name, other.name, len(found.versions), console)
     if html is not None:
         html.write_text(page_of(found), encoding="utf-8")
     if not as_json:

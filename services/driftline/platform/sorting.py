@@ -29,7 +29,11 @@ def sorted_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch], by: Seq
 
     reader = pa.RecordBatchReader.from_batches(schema, guarded())
     with tempfile.TemporaryDirectory(prefix="driftline-sort-") as directory:
-        settings = {"memory_limit": MEMORY, "temp_directory": directory, "threads": 1}
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": MEMORY,
+            "temp_directory": directory,
+            "threads": 1,
+        }
         with duckdb.connect(config=settings) as database:
             try:
                 order = ", ".join(f'"{name}"' for name in by)
