@@ -12,6 +12,7 @@ from statistics import median
 from driftline.backtesting.findings import Findings
 from driftline.events.base import Millis
 from driftline.events.reports import Drift, MetricValue, Segment, WindowReport
+from driftline.events.retraining import RetrainRequest
 from driftline.spec.model import HIGHER_IS_BETTER, MonitorSpec
 
 ALL = "all"
@@ -141,6 +142,11 @@ def worst_segments(found: Findings, window: str, metric: str) -> list[tuple[str,
                     worst[segment.segment] = (sign * figure.value, report, figure)
     ranked = sorted(worst.items(), key=lambda each: (each[1][0], each[0]))
     return [(name, report, figure) for name, (_, report, figure) in ranked]
+
+
+def asked_by(request: RetrainRequest) -> str:
+    """Why a retrain was asked for: the schedule, or the rule's name."""
+    return request.reason if request.reason == request.trigger else f"{request.trigger}: {request.reason}"
 
 
 def coverage_of(found: Findings) -> float:

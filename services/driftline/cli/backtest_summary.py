@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.backtesting.comparing import Pair
-from driftline.backtesting.figures import Line, Point, coverage_of, drift_tables, lines, longest, named
+from driftline.backtesting.figures import Line, Point, asked_by, coverage_of, drift_tables, lines, longest, named
 from driftline.backtesting.findings import Episode, Findings
 from driftline.events.alerts import AlertKind, Severity
 from driftline.events.base import Millis
@@ -138,7 +138,7 @@ def _show_retrains(found: Findings, console: Console) -> None:
     if found.requests:
         _heading(console, f"Retrains asked for: {len(found.requests)}")
         for request in found.requests[:MOST_ALERTS]:
-            why = f"attempt {request.attempt} ({request.trigger}: {request.reason})"
+            why = f"attempt {request.attempt} ({asked_by(request)})"
             console.print(Text(f"{when(request.requested_at)}  {why}"))
     escalated = sum(e.fired.kind is AlertKind.MANUAL_INTERVENTION for e in found.episodes())
     if escalated:

@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from driftline.backtesting.figures import (
     Line,
+    asked_by,
     coverage_of,
     drift_tables,
     everybody,
@@ -163,7 +164,7 @@ def _segments(found: Findings) -> str:
 def _retrains(found: Findings) -> str:
     if not found.requests:
         return ""
-    rows = [(moment(r.requested_at), f"{r.trigger}: {r.reason}", str(r.attempt), r.champion) for r in found.requests]
+    rows = [(moment(r.requested_at), asked_by(r), str(r.attempt), r.champion) for r in found.requests]
     table = _table(("asked for", "why", "attempt", "champion"), rows)
     return f"<section><h2>Retrains</h2><p>Nothing answers a request in a backtest.</p>{table}</section>"
 
