@@ -87,7 +87,7 @@ def events_of(predictions, outcomes, spec):
     found = []
     for row in predictions:
         features = {name: row[name] for name in spec.features}
-        head = {name: row[name] for name in ("id", "version", "time", "prediction", "score")}
+        head = {name: row[name] for name in ("id", "version", "time", "prediction", "score", "role") if name in row}
         found.append((row["time"], Prediction(model="m", features=features, **head)))
     found += [(row["time"], Outcome(model="m", **row)) for row in sorted(outcomes, key=lambda row: row["time"])]
     return sorted(found, key=lambda pair: pair[0])

@@ -53,6 +53,17 @@ def test_the_events_are_those_that_the_services_publish(tmp_path, words, version
     assert not found.letters.total
 
 
+def test_a_shadow_is_told_apart(tmp_path):
+    spec = parse_spec(SPEC.format(**BINARY), "m.yaml")
+    predictions, outcomes = rows_of("binary", ("1", "2"), days=2)
+    for row in predictions:
+        row["role"] = "shadow" if row["version"] == "2" else "champion"
+    told, found = backtested(spec, write_csv(tmp_path / "p.csv", predictions), write_csv(tmp_path / "o.csv", outcomes))
+    events = events_of(predictions, outcomes, spec)
+    assert told == published(spec, events, found.decided, commands=[register_command(spec, "1", None)])
+    assert found.series() == [("1", "champion"), ("2", "shadow")]
+
+
 def test_times_written_as_text_and_rows_in_any_order_make_no_difference(tmp_path):
     spec = parse_spec(SPEC.format(**BINARY), "m.yaml")
     predictions, outcomes = rows_of("binary", days=2)

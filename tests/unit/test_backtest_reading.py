@@ -182,6 +182,23 @@ def test_rows_keep_their_numbers_past_lines_that_are_none(tmp_path):
     assert [row for row, *_ in letters(found(file(tmp_path, lines(*rows))))] == [2, 4, 3, 5]
 
 
+def test_columns_of_codes_are_what_they_stand_for_and_lists_are_refused():
+    frame = pd.DataFrame({"id": ["a", "b"], "time": [NOON, NOON], "x": [1.0, 2.0], "c": ["u", "v"]})
+    frame = frame.assign(prediction=["1", "0"], score=[0.9, 0.2], label=["1", "0"]).astype("category")
+    result = found(frame)
+    assert (result.predictions, result.joined, result.letters.total) == (2, 2, 0)
+    table = pa.Table.from_pandas(frame).set_column(2, "x", pa.array([[1.0], [2.0]]))
+    with pytest.raises(DriftlineError, match="column `x` holds list<"):
+        found(table)
+
+
+def test_a_row_without_a_role_is_a_champion(tmp_path):
+    text = lines(f"{GOOD},shadow", f"{GOOD},", f"{GOOD},king").replace("label\n", "label,role\n", 1)
+    result = found(file(tmp_path, text.replace("\na,", "\nb,", 1)))
+    assert result.predictions == 2
+    assert letters(result) == [(3, "role", "not-an-event")]
+
+
 def test_a_quoted_value_may_hold_a_line_break(tmp_path):
     row = 'a,2024-03-01T12:00:00Z,1,"u\nv",1,0.9,1'
     result = found(file(tmp_path, lines(row, GOOD.replace("a,", "b,"))))

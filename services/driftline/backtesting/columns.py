@@ -20,6 +20,7 @@ from driftline.backtesting.streams import ROW, TIME, Refuse
 from driftline.backtesting.values import categories_of, coded, label_readings, numbers_of, texts_of
 from driftline.core.columns import OutcomeColumns, PredictionColumns, digests, hashed
 from driftline.core.validation import LARGEST
+from driftline.errors import DriftlineError
 from driftline.events.topics import DeadLetterReason
 from driftline.monitor.models import Models
 from driftline.spec.model import MonitorSpec, millis
@@ -59,8 +60,11 @@ class Rows:
         return what in self._table.column_names
 
     def column(self, what: str) -> pa.Array:
-        """A column, as one array."""
+        """A column, as one array. Raises `DriftlineError` where it holds lists or the like."""
         found = self._table.column(what)
+        if pa.types.is_nested(found.type):
+            name = self._mapped.name_of(what)
+            raise DriftlineError(f"{self._mapped.data.name}: column `{name}` holds {found.type}, not one value a row")
         if found.num_chunks == 1:
             return found.chunk(0)
         return pa.concat_arrays(found.chunks) if found.num_chunks else pa.array([], found.type)
@@ -180,7 +184,8 @@ class Columns:
         ):
             if what in rows:
                 codes, values = coded(texts_of(rows.column(what)))
-                good = np.array([*(value in allowed for value in values), False])[codes]
+                # without a role it is a champion's
+                good = np.array([*(value in allowed for value in values), what == "role"])[codes]
                 known = " or ".join(sorted(allowed))
                 rows.check(~good, what, reason, lambda value, k=known: f"{value!r} is not {k}")  # type: ignore[misc]  # bound now
         if "version" in rows:

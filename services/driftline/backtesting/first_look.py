@@ -47,6 +47,9 @@ class Seen:
     def take(self, column: pa.Array) -> None:
         """Look at some rows more."""
         self.rows += len(column)
+        if pa.types.is_nested(column.type):  # lists and the like cannot be watched
+            self.missing += len(column)
+            return
         self.missing += column.null_count
         numbers, bad = numbers_of(column)
         some = numbers[~np.isnan(numbers) & ~bad]

@@ -145,7 +145,7 @@ class Finder:
 
     def _guess(self, what: str, usual: Sequence[str]) -> str | None:
         taken = {*self._features, *self.found.values(), *_named(self._asked)}
-        free = {name.lower(): name for name in self._data.columns if name not in taken}
+        free = {name.lower().strip(): name for name in self._data.columns if name not in taken}
         for name in usual:
             if name in free:
                 return free[name]

@@ -43,6 +43,7 @@ class Coded(NamedTuple):
 
 def times_of(column: pa.Array) -> Times:
     """Instants: timestamps, dates, integers (epoch milliseconds), or any of them as text."""
+    column = _plain(column)
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         stamps = pc.cast(column, pa.timestamp("ms"), safe=False) if pa.types.is_date(kind) else _in_millis(column)
@@ -98,6 +99,7 @@ def _instants(column: pa.Array) -> I64:
 
 def numbers_of(column: pa.Array) -> tuple[F64, Bools]:
     """Numbers, NaN where missing; bad is what is no finite number."""
+    column = _plain(column)
     kind = column.type
     bad = np.zeros(len(column), np.bool_)
     if pa.types.is_null(kind):
@@ -153,11 +155,10 @@ _SIMPLE = (str, bool, int, float, type(None))
 
 def texts_of(column: pa.Array) -> pa.Array:
     """Ids and names as text; whole numbers without a fraction, which they get where some are missing."""
+    column = _plain(column)
     if pa.types.is_floating(column.type):
         whole = pc.all(pc.equal(column, pc.floor(column))).as_py()
         column = pc.cast(column, pa.int64()) if whole else column
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
     return column if column.type == pa.string() else pc.cast(column, pa.string())
 
 
@@ -169,6 +170,11 @@ def label_readings(text: str) -> list[str | int | float | bool]:
     with suppress(ValueError):
         found.append(float(text))
     return found
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """A column of codes (a pandas categorical) as its values."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _is_text(kind: pa.DataType) -> bool:
