@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import msgspec
 
 from driftline.backtesting.letters import DeadLetter, Letters
-from driftline.events.admin import CommandResult
 from driftline.events.alerts import Alert, AlertState
 from driftline.events.base import Millis
 from driftline.events.reports import WindowReport
@@ -49,12 +48,10 @@ class Findings:
     alerts: list[Alert] = field(default_factory=list)
     requests: list[RetrainRequest] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
-    results: list[CommandResult] = field(default_factory=list)
     letters: Letters = field(default_factory=Letters)
     said: list[str] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
     versions: tuple[str, ...] = ()
-    has_reference: bool = False
     first: Millis = 0
     last: Millis = 0
     decided: Millis = 0
@@ -85,8 +82,6 @@ class Findings:
                 self.requests.append(event)
             case Case():
                 self.cases.append(event)
-            case CommandResult():
-                self.results.append(event)
 
     def episodes(self) -> list[Episode]:
         """The alerts that fired, in the order in which they did."""

@@ -65,38 +65,40 @@ def run(spec: MonitorSpec, inputs: Inputs, tell: Tell | None = None, progress: P
     """
     shown = progress or Silent()
     found = Findings(spec, tell)
-    opened = _open(spec, inputs)
-    shown.begin("looking at predictions", None)
-    predictions = opened.predictions.look(shown.advance)
-    if predictions.first is None or predictions.last is None:
-        raise DriftlineError(f"{opened.predictions.name}: has no rows")
-    met = kept_slices(spec, millis(spec.pane)) * millis(spec.pane)
-    near = replace(opened.outcomes, within=(predictions.first - met, predictions.last + met))
-    opened = replace(opened, outcomes=near)
-    shown.begin("looking at outcomes", None)
-    outcomes = opened.outcomes.look(shown.advance)
-    looks = {"predictions": predictions, "outcomes": outcomes}
-    _say(found, spec, opened, looks)
+    opened, predictions, outcomes = _look(_open(spec, inputs), spec, shown)
+    _say(found, spec, opened, {"predictions": predictions, "outcomes": outcomes})
     found.versions = tuple(sorted(predictions.versions)) or (ONE_VERSION,)
-    baselines = [] if opened.reference is None else baselines_of(spec, opened.reference, inputs.columns, found.versions)
-    found.has_reference = bool(baselines)
-    declared = Declared(spec, baselines)
-    firsts = [look.first for look in looks.values() if look.first is not None]
+    reference = opened.reference
+    baselines = [] if reference is None else baselines_of(spec, reference, inputs.columns, found.versions)
+    firsts = [look.first for look in (predictions, outcomes) if look.first is not None]
     first = max(1, min(firsts) // millis(spec.pane))
-    engine = Engine(declared, first, _champion(spec, predictions, found), found.refuse, found.take)
-    shown.begin("deciding", sum(look.rows for look in looks.values()))
+    champion = _champion(spec, predictions, found)
+    engine = Engine(Declared(spec, baselines), first, champion, found.refuse, found.take)
+    shown.begin("deciding", predictions.rows + outcomes.rows)
     arriving = (
         _counted(opened.predictions.arrivals(predictions, found.refuse), shown),
         _counted(opened.outcomes.arrivals(outcomes, found.refuse), shown),
     )
     for cut in cuts(*arriving, engine.slice_ms):
         engine.feed(cut, opened.predictions.mapped, opened.outcomes.mapped)
-    found.first, found.last = predictions.first, predictions.last
+    found.first, found.last = predictions.first or 0, predictions.last or 0
     found.decided = _end(spec, found.last, outcomes.last or 0)
     engine.pass_time(found.decided // engine.slice_ms - 1)
     found.predictions, found.joined = engine.tally.predictions, engine.tally.joined
     found.counters = engine.counters()
     return found
+
+
+def _look(opened: _Opened, spec: MonitorSpec, shown: Progress) -> tuple[_Opened, Look, Look]:
+    """The first pass over both files. Outcomes that could meet no prediction are passed over from here on."""
+    shown.begin("looking at predictions", None)
+    predictions = opened.predictions.look(shown.advance)
+    if predictions.first is None or predictions.last is None:
+        raise DriftlineError(f"{opened.predictions.name}: has no rows")
+    known = kept_slices(spec, millis(spec.pane)) * millis(spec.pane)
+    outcomes = replace(opened.outcomes, within=(predictions.first - known, predictions.last + known))
+    shown.begin("looking at outcomes", None)
+    return replace(opened, outcomes=outcomes), predictions, outcomes.look(shown.advance)
 
 
 def _open(spec: MonitorSpec, inputs: Inputs) -> _Opened:

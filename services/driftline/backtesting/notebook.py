@@ -20,7 +20,7 @@ from driftline.backtesting.page.page import page_of
 from driftline.errors import DriftlineError
 from driftline.events.alerts import Alert
 from driftline.events.reports import Drift, MetricValue, Segment, WindowReport
-from driftline.events.retraining import RetrainRequest
+from driftline.events.retraining import Case, RetrainRequest
 from driftline.spec.model import MonitorSpec
 from driftline.spec.reader import read_spec
 
@@ -33,8 +33,9 @@ class Backtest:
     """What Driftline would have said.
 
     `reports`: the last revision of each window (`driftline.events.reports.WindowReport`). `alerts`: every change of
-    every alert (`driftline.events.alerts.Alert`). `requests`: the retrains asked for. `dead_letters`: the first rows of
-    each reason that could not be used. `notes`: what was assumed, a sentence each. In a notebook it shows itself.
+    every alert (`driftline.events.alerts.Alert`). `requests`: the retrains asked for, and `cases`: what became of them.
+    `dead_letters`: the first rows of each reason that could not be used. `notes`: what was assumed, a sentence each. In
+    a notebook it shows itself.
     """
 
     def __init__(self, found: Findings) -> None:
@@ -42,6 +43,7 @@ class Backtest:
         self.reports: list[WindowReport] = list(found.reports.values())
         self.alerts: list[Alert] = found.alerts
         self.requests: list[RetrainRequest] = found.requests
+        self.cases: list[Case] = found.cases
         self.dead_letters: list[DeadLetter] = found.letters.first
         self.notes: list[str] = found.said
 
