@@ -42,7 +42,7 @@ def test_what_reading_raises_is_raised_as_it_is(kind):
         yield from batches(np.array([2, 1]))
         raise kind("a sentence")
 
-    with pytest.raises(kind, match="^a sentence$"):
+    with pytest.raises(kind, match=r"^a sentence$"):
         list(sorted_batches(SCHEMA, failing(), ("time", "row")))
 
 
