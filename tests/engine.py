@@ -31,7 +31,8 @@ class Engine:
 
     def _register(self, spec: MonitorSpec, version: str, offset: int) -> tuple[int, int]:
         layout = self._layouts[version]
-        series = self.partition.table.predictions_of(spec.model, version, kept_slices(spec, self._slice_ms))
+        width = len(layout.bins.features)
+        series = self.partition.table.predictions_of(spec.model, version, kept_slices(spec, self._slice_ms), width)
         self.partition.kinds.add(series, "bins", layout)
         return series, self.partition.plans.add(spec, layout)
 

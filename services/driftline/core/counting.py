@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.arrivals import Joined
 from driftline.core.columns import PredictionColumns
 from driftline.core.edges import EdgeTable, EdgeTables
-from driftline.core.ledger import Joined
 from driftline.core.pane import SCALE, Layout
-from driftline.core.plans import Plans
+from driftline.core.plans import FeatureCells
 from driftline.core.series import SeriesTable
 from driftline.events.slices import PaneDelta
 
@@ -105,19 +105,14 @@ class KindTables:
 
 
 def count(
-    table: SeriesTable, plans: Plans, kinds: Kinds, new: PredictionColumns, joined: Joined
+    table: SeriesTable, kinds: Kinds, new: PredictionColumns, features: FeatureCells, joined: Joined
 ) -> dict[int, list[PaneDelta]]:
-    """By slice, what changed in each pane, in the order of model, version, role, pane."""
+    """By slice, what changed in each pane, in the order of model, version, role, pane. `features`: those of `new`."""
     groups = _Groups(table, new, joined)
     of = kinds.tables
     cells = _Cells(groups.size, of.width)
     cells.add(groups.of_new, np.zeros(new.size, np.int64))
-    features = plans.tables
-    for rows, found in (
-        features.number_cells(new.plan, new.numbers),
-        features.category_cells(new.plan, new.categories),
-    ):
-        cells.add(groups.of_new[rows], found)
+    cells.add(groups.of_new[features.rows], features.cells)
     cells.add(groups.of_new, of.answer_cells(new.series, new.answer))
     sums: Sums = {}
     numeric = of.regression[joined.series]

@@ -312,7 +312,8 @@ class MonitorWork:
         marked = [name for at, name in self._baselines if at < offset and self._is_of(name, model, version)]
         default = f"{DEFAULT_BINS}{model}@{self._state.specs[model]}"
         bins_id = bins.setdefault(version, marked[0] if marked else default)
-        series = self._partition.table.predictions_of(model, version, kept_slices(spec, self._slice_ms))
+        width = len(self._layout(bins_id).bins.features)
+        series = self._partition.table.predictions_of(model, version, kept_slices(spec, self._slice_ms), width)
         if series not in self._partition.kinds:
             self._partition.kinds.add(series, bins_id, self._layout(bins_id))
         return series, self._partition.plans.add(spec, self._layout(bins_id))
