@@ -14,6 +14,7 @@ Column = NDArray[Any]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
+Places = slice
 
 
 class Fate(IntEnum):
@@ -75,7 +76,7 @@ class Joined(NamedTuple):
     sign: Column
     tail: Column
 
-    def chosen(self, which: Bools) -> Joined:
+    def chosen(self, which: Bools | Places) -> Joined:
         """Some of them."""
         return Joined(*(column[which] for column in self))
 

@@ -7,6 +7,7 @@ counted. So the work follows the number of events, not the number of models, pan
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,19 @@ from driftline.core.columns import PredictionColumns
 from driftline.core.edges import EdgeTable, EdgeTables
 from driftline.core.pane import SCALE, Layout
 from driftline.core.plans import FeatureCells
+from driftline.core.segments import SegmentCodes
 from driftline.core.series import SeriesTable
+from driftline.events.reports import ALL
 from driftline.events.slices import PaneDelta
 
 I64 = NDArray[np.int64]
 IntArray = NDArray[np.integer[Any]]
 F64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+U8 = NDArray[np.uint8]
 
+_ROOM = 256
+"""Codes of one way to cut."""
 LARGE = float(1 << 22)
 """Terms below it, in fixed point, fit into 64 bits with room for a sign."""
 
@@ -105,31 +111,58 @@ class KindTables:
 
 
 def count(
-    table: SeriesTable, kinds: Kinds, new: PredictionColumns, features: FeatureCells, joined: Joined
+    table: SeriesTable,
+    kinds: Kinds,
+    segments: SegmentCodes,
+    new: PredictionColumns,
+    features: FeatureCells,
+    joined: Joined,
 ) -> dict[int, list[PaneDelta]]:
-    """By slice, what changed in each pane, in the order of model, version, role, pane. `features`: those of `new`."""
-    groups = _Groups(table, new, joined)
+    """By slice, what changed in each pane, in the order of model, version, role, pane, segment.
+
+    `features`: those of `new`. Everybody is counted first, then once more each way to cut into segments.
+    """
+    groups = _Groups(table, segments, new, features.tails, joined)
     of = kinds.tables
     cells = _Cells(groups.size, of.width)
-    cells.add(groups.of_new, np.zeros(new.size, np.int64))
-    cells.add(groups.of_new[features.rows], features.cells)
-    cells.add(groups.of_new, of.answer_cells(new.series, new.answer))
     sums: Sums = {}
+    answers = of.answer_cells(new.series, new.answer)
     numeric = of.regression[joined.series]
-    cells.add(groups.of_joined, np.ones(joined.sign.size, np.int64), joined.sign)
-    if numeric.any():
-        _count_errors(joined.chosen(numeric), groups.of_joined[numeric], sums)
-    if not numeric.all():
-        _count_labels(of, joined.chosen(~numeric), groups.of_joined[~numeric], cells, sums)
-    return _deltas(table, kinds, groups, cells, sums)
+    for number, (of_new, of_joined) in enumerate(groups.ways):
+        here, there = (slice(None) if number == 0 else group >= 0 for group in (of_new, of_joined))
+        pairs = of_new[features.rows]
+        told = slice(None) if number == 0 else pairs >= 0
+        cells.add(of_new[here], np.zeros(of_new[here].size, np.int64))
+        cells.add(pairs[told], features.cells[told])
+        cells.add(of_new[here], answers[here])
+        of_way, group, errors = joined.chosen(there), of_joined[there], numeric[there]
+        cells.add(group, np.ones(group.size, np.int64), of_way.sign)
+        if errors.any():
+            _count_errors(of_way.chosen(errors), group[errors], sums)
+        if not errors.all():
+            _count_labels(of, of_way.chosen(~errors), group[~errors], cells, sums)
+    return _deltas(table, kinds, segments, groups, cells, sums)
 
 
 class _Groups:
-    """What a pane delta belongs to: (slice, series, role, pane), numbered in the order in which deltas are told."""
+    """What a pane delta belongs to: (slice, series, role, pane, segment), numbered.
 
-    def __init__(self, table: SeriesTable, new: PredictionColumns, joined: Joined) -> None:
+    `ways`: for everybody and then each way to cut, the group of each prediction and of each join, -1 for none. The last
+    column is 0 for everybody, else `place * _ROOM + code + 1` of the segment (see `core.segments`).
+    """
+
+    def __init__(
+        self, table: SeriesTable, segments: SegmentCodes, new: PredictionColumns, tails: U8, joined: Joined
+    ) -> None:
+        codes = [np.zeros(new.size + joined.series.size, np.int64)]
+        for place in range(segments.most):
+            both = segments.of(new.series, tails, place), segments.of(joined.series, joined.tail, place)
+            code = np.concatenate(both)
+            codes.append(np.where(code < 0, -1, place * _ROOM + code + 1))
+        cut = np.concatenate(codes)
+        kept = np.flatnonzero(cut >= 0)
         columns = [
-            np.concatenate([ours.astype(np.int64), theirs.astype(np.int64)])
+            np.tile(np.concatenate([ours.astype(np.int64), theirs.astype(np.int64)]), len(codes))[kept]
             for ours, theirs in (
                 (new.slice, joined.slice),
                 (new.series, joined.series),
@@ -138,17 +171,18 @@ class _Groups:
             )
         ]
         columns[1] = table.ranks[columns[1]]  # so that order does not depend on who was seen first
-        self._unique, which = _numbered(columns)
-        self.of_new, self.of_joined = which[: new.size], which[new.size :]
+        self._unique, which = _numbered([*columns, cut[kept]])
+        group = np.full(cut.size, -1, np.int64)
+        group[kept] = which
+        self.ways = [(way[: new.size], way[new.size :]) for way in np.split(group, len(codes))]
         self.size = self._unique[0].size
         self._by_rank = table.by_rank
 
-    def each(self) -> list[tuple[int, int, bool, int]]:
-        """(slice, series, shadow, pane) by number."""
-        slices, series, shadow, pane = self._unique
-        return list(
-            zip(slices.tolist(), self._by_rank[series].tolist(), (shadow > 0).tolist(), pane.tolist(), strict=True)
-        )
+    def each(self) -> list[tuple[int, int, bool, int, int]]:
+        """(slice, series, shadow, pane, segment) by number."""
+        slices, ranks, shadow, pane, cut = self._unique
+        series = self._by_rank[ranks].tolist()
+        return list(zip(slices.tolist(), series, (shadow > 0).tolist(), pane.tolist(), cut.tolist(), strict=True))
 
 
 def _numbered(columns: Sequence[I64]) -> tuple[list[I64], I64]:
@@ -258,16 +292,19 @@ def fixed_point(term: float) -> int:
     return quotient + (doubled > denominator or (doubled == denominator and quotient % 2 == 1))
 
 
-def _deltas(table: SeriesTable, kinds: Kinds, groups: _Groups, cells: _Cells, sums: Sums) -> dict[int, list[PaneDelta]]:
+def _deltas(
+    table: SeriesTable, kinds: Kinds, segments: SegmentCodes, groups: _Groups, cells: _Cells, sums: Sums
+) -> dict[int, list[PaneDelta]]:
     where, counts, starts = cells.totals()
     cell_list, count_list, start_list = where.tolist(), counts.tolist(), starts.tolist()
     deltas: dict[int, list[PaneDelta]] = {}
-    for group, (number, series, shadow, pane) in enumerate(groups.each()):
+    for group, (number, series, shadow, pane, cut) in enumerate(groups.each()):
         begin, end = start_list[group], start_list[group + 1]
         totals = {name: value for name, value in sorted(sums.get(group, {}).items()) if value}
         if begin == end and not totals:
             continue
         entry = table[series]
+        told = segments.told(series, *divmod(cut - 1, _ROOM)) if cut else ("", ALL)
         delta = PaneDelta(
             model=entry.model,
             version=entry.version or "",
@@ -277,6 +314,11 @@ def _deltas(table: SeriesTable, kinds: Kinds, groups: _Groups, cells: _Cells, su
             cells=tuple(cell_list[begin:end]),
             counts=tuple(count_list[begin:end]),
             sums=totals,
+            cut=told[0],
+            segment=told[1],
         )
         deltas.setdefault(number, []).append(delta)
+    if segments.most:  # codes follow from who was seen first, which must not decide the order
+        for each in deltas.values():
+            each.sort(key=attrgetter("model", "version", "role", "pane", "cut", "segment"))
     return deltas

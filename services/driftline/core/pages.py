@@ -13,7 +13,7 @@ I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 
 PAGE = 256
-GROWTH = 1.5
+GROWTH = 1.25
 
 
 class Pages:

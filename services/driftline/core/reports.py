@@ -10,10 +10,8 @@ from driftline.core.intervals import metrics_of_window
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.events.base import Millis, digest_id
 from driftline.events.baselines import Baseline
-from driftline.events.reports import Segment, Window, WindowReport
+from driftline.events.reports import ALL, Segment, Window, WindowReport
 from driftline.spec.model import MonitorSpec
-
-ALL = "all"
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ GONE = 2**32 - 1
 """Where a joined outcome's expiry would stand: the row has been taken out."""
 KNOWN = 1
 """An expiry long past: an outcome has been joined, but is not remembered for predictions to come."""
-GROWTH = 1.5
+GROWTH = 1.25
 _FRAME = np.dtype([("rows", "<u4"), ("truths", "<u4")])
 
 

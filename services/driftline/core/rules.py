@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from driftline.core.reports import ALL
-from driftline.events.reports import WindowReport
+from driftline.events.reports import ALL, WindowReport
 from driftline.spec.model import RuleSpec
 
 

@@ -18,6 +18,7 @@ from driftline.core.columns import OutcomeColumns, PredictionColumns
 from driftline.core.counting import Kinds, count
 from driftline.core.ledger import Ledger
 from driftline.core.plans import Plans
+from driftline.core.segments import SegmentCodes
 from driftline.core.series import SeriesTable
 from driftline.events.slices import Breach, PaneDelta
 
@@ -64,6 +65,7 @@ class Partition:
         self.table = table
         self.plans = Plans()
         self.kinds = Kinds()
+        self.segments = SegmentCodes(self.plans)
         self.ledgers = {"labels": Ledger(table, labels=True), "numbers": Ledger(table, labels=False)}
         self._use: dict[int, _Use] = {}
         self._arrays: tuple[I64, I64, Bools] | None = None
@@ -84,6 +86,7 @@ class Partition:
         numeric_new = self._numeric(self.table.model_of[new.series])
         numeric_came = self._numeric(came.series)
         features = self.plans.tables.features(new.plan, new.numbers, new.categories, self.table.widest)
+        self.segments.write(new, features.tails)
         for predictions, outcomes, until in self._portions(new, came, finished):
             for name, ledger in self.ledgers.items():
                 p = predictions[numeric_new[predictions] == (name == "numbers")]
@@ -100,7 +103,7 @@ class Partition:
             tables = self.plans.tables
             chosen = new.chosen(rows, tables.numbers_per_row, tables.categories_per_row)
             joins = Joined.together(joined, self.table.widest)
-            changed.panes = count(self.table, self.kinds, chosen, features.of_rows(rows), joins)
+            changed.panes = count(self.table, self.kinds, self.segments, chosen, features.of_rows(rows), joins)
             changed.breaches = breaches(self.table, self.plans, chosen)
         return changed
 

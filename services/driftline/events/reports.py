@@ -6,6 +6,9 @@ import msgspec
 
 from driftline.events.base import Event, Millis
 
+ALL = "all"
+"""The segment of everybody."""
+
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
     """`[start, end)` in event time."""

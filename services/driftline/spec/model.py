@@ -25,6 +25,29 @@ class OutputSpec(msgspec.Struct, frozen=True, kw_only=True):
     range: tuple[float, float]
 
 
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """What the predictions of a segment have in common: a feature's or an attribute's value, or its bucket.
+
+    `edges`, strictly increasing: k of them make k + 1 buckets, `(-inf, first)`, `[first, second)`, ...; none: each
+    value is by itself.
+    """
+
+    name: str
+    source: Literal["feature", "attribute"]
+    edges: tuple[float, ...] = ()
+
+
+class SegmentSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to cut a model's predictions into segments: by one thing, or by a pair of them."""
+
+    cuts: tuple[Cut, ...]
+
+    @property
+    def name(self) -> str:
+        """What it is cut by, as in `origin` or `origin, carrier`."""
+        return ", ".join(cut.name for cut in self.cuts)
+
+
 class WindowSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A trailing span in event time, whose ends are multiples of `every` since 1970."""
 
@@ -107,6 +130,7 @@ class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     retrain: RetrainSpec | None
     promotion: PromotionSpec
     retain_raw: timedelta
+    segments: tuple[SegmentSpec, ...] = ()
 
 
 METRICS: dict[str, tuple[str, ...]] = {

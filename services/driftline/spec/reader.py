@@ -20,11 +20,12 @@ from driftline.spec.model import (
     millis,
 )
 from driftline.spec.rules import read_rules
+from driftline.spec.segments import read_segments
 from driftline.spec.yaml_nodes import Mistakes, Node, load
 
 DAY = timedelta(days=1)
 MAX_KEPT = 50_000_000
-LATER = ("segments", "baseline")
+LATER = ("baseline",)
 """Words of the contract that a later version will understand."""
 
 
@@ -60,13 +61,14 @@ class _Reader:
             required=("model", "task", "features", "windows"),
             optional=(
                 *("labels", "positive", "outputs", "horizon", "lateness", "pane", "limits", "metrics", "rules"),
-                *("retrain", "promotion", "retention"),
+                *("segments", "retrain", "promotion", "retention"),
             ),
             later=LATER,
         )
         model = self._model_name(fields.get("model"))
         task = fields["task"].choice(("binary", "regression"), later=("multiclass",)) if "task" in fields else None
         features = self._features(fields.get("features"))
+        segments = read_segments(fields.get("segments"), features)
         outputs = self._outputs(fields.get("outputs"), task)
         labels, positive = self._labels(fields, task)
         pane = self._duration(fields.get("pane"), timedelta(minutes=1))
@@ -108,6 +110,7 @@ class _Reader:
             retrain=retrain,
             promotion=promotion,
             retain_raw=retain,
+            segments=segments,
         )
 
     def _model_name(self, node: Node | None) -> str | None:
