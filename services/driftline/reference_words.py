@@ -33,6 +33,14 @@ _TOP: dict[str, Said] = {
         "all of the task",
         "What to report. What rules or promotion need comes too.",
     ),
+    "segments": (
+        "list",
+        "none",
+        "How predictions are cut into segments, each a list entry: the name of a category or an attribute (a segment a "
+        "value), `amount: [0, 100]` (buckets of a number), or a pair, `[origin, carrier]`. A version is cut as "
+        "the spec says when it first predicts. In a window the 50 largest segments of each way to cut are told by "
+        "themselves, the rest as `(other)`.",
+    ),
     "rules": ("list", "none", "What raises an alert."),
     "retrain": ("mapping", "none", "How candidates are made. Without it none is asked for."),
     "promotion": ("mapping", "see below", "When a candidate replaces the champion."),
@@ -56,6 +64,12 @@ _RULE: dict[str, Said] = {
     "for": ("text like `2 of 3`", "`1 of 1`", "How many of the last windows must be in breach to fire."),
     "min_samples": ("integer", "`100`", "A figure of fewer samples is not judged."),
     "min_coverage": ("0 to 1", "`0.9`", "A metric of a window with a smaller share of outcomes is not judged."),
+    "segments": (
+        "`all`, or a list of `segments`' names",
+        "none",
+        "Ways to cut in whose segments the rule is judged too, each with an alert of its own. A pair is named "
+        "`origin, carrier`.",
+    ),
     "retrain": ("true or false", "`false`", "Whether the firing alert asks for a retrain while its breach lasts."),
     "severity": ("`warning` or `critical`", "`warning`", "Carried by the alert."),
     "features": ("`all` or a list", "`all`", "For drift: which features are judged; the worst decides."),

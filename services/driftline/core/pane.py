@@ -89,6 +89,11 @@ class Pane:
         return cls(unique[kept], total[kept], {name: value for name, value in sorted(sums.items()) if value})
 
     @property
+    def n(self) -> int:
+        """Predictions: they are counted in cell 0 of every layout."""
+        return int(self.counts[0]) if self.cells.size and self.cells[0] == 0 else 0
+
+    @property
     def has_labels(self) -> bool:
         """Whether a prediction of it has an outcome: cell 1 counts those in every layout, and cells are sorted."""
         return 1 in self.cells[:2].tolist()

@@ -8,10 +8,17 @@ from dataclasses import dataclass, field
 from driftline.core.drift import drift_of
 from driftline.core.intervals import metrics_of_window
 from driftline.core.pane import Layout, Pane, Totals
+from driftline.core.segments import largest
 from driftline.events.base import Millis, digest_id
 from driftline.events.baselines import Baseline
 from driftline.events.reports import ALL, Segment, Window, WindowReport
 from driftline.spec.model import MonitorSpec
+
+MOST = 50
+"""Segments of one way to cut that are told by themselves, the largest of the window; the rest is told as one."""
+
+PanesOf = Mapping[tuple[str, str], Mapping[int, Pane]]
+"""Panes by number, by what they are cut by and segment; those of everybody are among them."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +38,35 @@ def report(
     revision: Millis,
     bins_id: str,
     layout: Layout,
-    panes: Sequence[Pane],
+    panes: PanesOf,
     baseline: Baseline | None,
     circumstances: Circumstances,
 ) -> WindowReport:
     """What is known at decision time `revision` of one model version in one window; `panes` in time order."""
-    totals = Totals.of(layout, panes)
     seed = (spec.model, version, window.name, window.end)
-    everybody = Segment(
-        segment=ALL,
-        n=totals.n,
-        labelled=totals.labelled,
-        coverage=totals.labelled / totals.n if totals.n else 0.0,
-        metrics=metrics_of_window(totals, panes, spec.metrics, seed),
-        drift=drift_of(totals, baseline),
-        evicted=circumstances.evicted,
-    )
+
+    def told(cut: str, segment: str, found: Sequence[Pane], evicted: int = 0) -> Segment:
+        totals = Totals.of(layout, found)
+        return Segment(
+            cut=cut,
+            segment=segment,
+            n=totals.n,
+            labelled=totals.labelled,
+            coverage=totals.labelled / totals.n if totals.n else 0.0,
+            metrics=metrics_of_window(totals, found, spec.metrics, seed),
+            drift=drift_of(totals, baseline),
+            evicted=evicted,
+        )
+
+    segments = [told("", ALL, list(panes["", ALL].values()), circumstances.evicted)]
+    together: dict[str, int] = {}
+    for cut in sorted({cut for cut, _ in panes if cut}):
+        parts = {segment: found for (of, segment), found in panes.items() if of == cut}
+        sizes = {segment: sum(pane.n for pane in found.values()) for segment, found in parts.items()}
+        named = largest(sizes, cut, MOST)
+        if len(parts) > MOST + 1:
+            together[cut] = sum(name != segment for segment, name in named.items())
+        segments += [told(cut, name, found) for name, found in _put_together(parts, named).items()]
     return WindowReport(
         id=digest_id("metrics", spec.model, version, role, window.name, window.end, revision),
         model=spec.model,
@@ -56,6 +76,17 @@ def report(
         revision=revision,
         completeness=circumstances.completeness,
         baseline=bins_id,
-        segments=(everybody,),
+        segments=tuple(segments),
+        together=together,
         counters=dict(sorted(circumstances.counters.items())),
     )
+
+
+def _put_together(parts: Mapping[str, Mapping[int, Pane]], named: Mapping[str, str]) -> dict[str, list[Pane]]:
+    """The panes of each name, in time order, those of several segments of one name added up."""
+    found: dict[str, dict[int, Pane]] = {}
+    for segment in sorted(parts, key=lambda segment: (named[segment], segment)):
+        known = found.setdefault(named[segment], {})
+        for number, pane in parts[segment].items():
+            known[number] = known[number] + pane if number in known else pane
+    return {name: [known[number] for number in sorted(known)] for name, known in found.items()}

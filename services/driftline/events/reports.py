@@ -46,7 +46,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one segment; `all` is everybody.
+    """The figures of one segment; `cut`: what it is cut by, as in the spec. It is empty for `all`, which is everybody.
 
     `evicted`: predictions of the model, of all versions, that were forgotten early since the window began because more
     were kept than `max_kept`. Their outcomes find nothing, so `coverage` is lower by at most as many.
@@ -59,6 +59,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, MetricValue]
     drift: dict[str, Drift]
     evicted: int = 0
+    cut: str = ""
 
 
 class WindowReport(Event, frozen=True, kw_only=True):
@@ -66,7 +67,8 @@ class WindowReport(Event, frozen=True, kw_only=True):
 
     `completeness`: the share of source partitions that had been read up to the window's end and its lateness; below 1
     while a partition is left out. `counters`: of the model since the first slice: what the monitor did not count as a
-    prediction or an outcome, and the triggers that asked for nothing.
+    prediction or an outcome, and the triggers that asked for nothing. `segments`: everybody comes first, then those of
+    each way to cut, the largest by themselves. `together`: by way to cut, how many segments are told as `(other)`.
     """
 
     model: str
@@ -77,4 +79,5 @@ class WindowReport(Event, frozen=True, kw_only=True):
     completeness: float
     baseline: str
     segments: tuple[Segment, ...]
+    together: dict[str, int] = msgspec.field(default_factory=dict)
     counters: dict[str, int] = msgspec.field(default_factory=dict)

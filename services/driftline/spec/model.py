@@ -64,6 +64,7 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `clear_above`/`clear_below` (defaults: the firing threshold) must be reached to resolve; `k` of the last `of`
     windows must breach to fire. A window with fewer than `min_samples` or less than `min_coverage` is not judged.
+    `segments`: the ways to cut in whose segments it is judged too; `retrain` is about everybody alone.
     """
 
     name: str
@@ -81,6 +82,7 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     min_coverage: float = 0.9
     severity: Severity = Severity.WARNING
     retrain: bool = False
+    segments: tuple[str, ...] = ()
 
 
 class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):
