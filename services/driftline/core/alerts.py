@@ -6,9 +6,10 @@ from enum import StrEnum
 
 import msgspec
 
+from driftline.core.ranking import ranked
 from driftline.core.rules import BREACHES, Reading, Reason, threshold
 from driftline.core.worst import worst_segments
-from driftline.events.alerts import Alert, AlertKind, AlertState, Evidence, FeatureEffect, Severity
+from driftline.events.alerts import Alert, AlertKind, AlertState, Evidence, Severity
 from driftline.events.base import Millis, digest_id, iso
 from driftline.events.reports import ALL, Segment, WindowReport
 from driftline.events.slices import Breach, BreachReason
@@ -248,8 +249,6 @@ def _metric_alert(
     at: Millis,
 ) -> Alert:
     name = fingerprint(report.model, report.version, segment.segment, rule.name)
-    drift = segment.drift
-    ranked = sorted((d.psi, f) for f, d in drift.items() if d.psi is not None)[::-1]
     return Alert(
         id=digest_id(name, standing.episode, standing.state),
         caused_by=(report.id,),
@@ -275,7 +274,7 @@ def _metric_alert(
         evidence=Evidence(
             baseline=report.baseline,
             report=report.id,
-            features=tuple(FeatureEffect(feature=f, psi=p) for p, f in ranked[:5]),
+            features=ranked(segment.drift),
             segments=() if segment.cut else worst_segments(rule, reading, report),
         ),
         summary=_sentence(standing.state, rule, reading, report, segment),

@@ -17,7 +17,7 @@ from driftline.core.arrivals import Joined
 from driftline.core.columns import PredictionColumns
 from driftline.core.edges import EdgeTable, EdgeTables
 from driftline.core.pane import SCALE, Layout
-from driftline.core.plans import FeatureCells
+from driftline.core.plans import UNTOLD, FeatureCells
 from driftline.core.segments import SegmentCodes
 from driftline.core.series import SeriesTable
 from driftline.events.reports import ALL
@@ -85,6 +85,16 @@ class KindTables:
             self._confusion[series], self._score[series] = cells["confusion"].start, cells["score"].start
             self._negative[series], self._positives[series] = cells["score|neg"].start, cells["score|pos"].start
         self._edges = EdgeTables(edges)
+        self._errors = ErrorTables(size, kinds)
+
+    def errors_by_feature(self, joined: Joined) -> tuple[I64, I64]:
+        """Row and cell of each feature's value by whether the prediction was right."""
+        wrong = np.where(
+            self.regression[joined.series],
+            np.abs(joined.answer - joined.truth) > self._errors.large[joined.series],
+            joined.truth != joined.label,
+        )
+        return self._errors.cells(joined.series, wrong, joined.tail)
 
     def answer_cells(self, series: IntArray, answers: F64) -> I64:
         """The cell of each score, or predicted number, among all predictions."""
@@ -110,6 +120,29 @@ class KindTables:
         return self._edges.cells(int(table[0]) if one else table, answers)
 
 
+class ErrorTables:
+    """Where the cells of `right:NAME` and `wrong:NAME` begin, by series and place of the feature in the tails."""
+
+    def __init__(self, size: int, kinds: Mapping[int, tuple[str, Layout]]) -> None:
+        most = max((len(layout.bins.features) for _, layout in kinds.values()), default=0)
+        self._right, self._wrong = (np.full((size, most), -1, np.int64) for _ in range(2))
+        self.large = np.zeros(size)
+        for series, (_, layout) in kinds.items():
+            self.large[series] = layout.bins.large_error or 0.0
+            for place, name in enumerate(layout.bins.features):
+                if f"right:{name}" in layout.cells:
+                    self._right[series, place] = layout.cells[f"right:{name}"].start
+                    self._wrong[series, place] = layout.cells[f"wrong:{name}"].start
+
+    def cells(self, series: IntArray, wrong: Bools, tails: U8) -> tuple[I64, I64]:
+        """See `KindTables.errors_by_feature`. `tails` as in `core.rows`."""
+        most = self._right.shape[1]
+        begin = np.where(wrong[:, None], self._wrong[series], self._right[series])
+        told = (begin >= 0) & (tails[:, :most] != UNTOLD)
+        rows = np.repeat(np.arange(series.size), most).reshape(begin.shape)
+        return rows[told], (begin + tails[:, :most])[told]
+
+
 def count(
     table: SeriesTable,
     kinds: Kinds,
@@ -128,6 +161,7 @@ def count(
     sums: Sums = {}
     answers = of.answer_cells(new.series, new.answer)
     numeric = of.regression[joined.series]
+    judged, verdicts = of.errors_by_feature(joined)
     for number, (of_new, of_joined) in enumerate(groups.ways):
         here, there = (slice(None) if number == 0 else group >= 0 for group in (of_new, of_joined))
         pairs = of_new[features.rows]
@@ -137,6 +171,9 @@ def count(
         cells.add(of_new[here], answers[here])
         of_way, group, errors = joined.chosen(there), of_joined[there], numeric[there]
         cells.add(group, np.ones(group.size, np.int64), of_way.sign)
+        judged_in = of_joined[judged]
+        some = slice(None) if number == 0 else judged_in >= 0
+        cells.add(judged_in[some], verdicts[some], joined.sign[judged][some])
         if errors.any():
             _count_errors(of_way.chosen(errors), group[errors], sums)
         if not errors.all():

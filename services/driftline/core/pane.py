@@ -43,6 +43,8 @@ class Layout:
     * binary: `score` (bins, missing), `score|neg`, `score|pos` (the same bins, labelled rows by outcome),
       `confusion` (row-major `[outcome, prediction]` over `bins.labels`)
     * regression: `prediction` (as a numeric feature)
+    * `right:NAME`, `wrong:NAME`: as `feature:NAME`, labelled rows by whether the prediction was right. In a regression
+      it was if its error is not large (`Bins.large_error`), and without that there are none
     """
 
     def __init__(self, bins: Bins) -> None:
@@ -55,6 +57,9 @@ class Layout:
             sizes += [("confusion", len(bins.labels) ** 2)]
         if bins.prediction is not None:
             sizes += [("prediction", histogram_size(bins.prediction))]
+        if bins.score is not None or bins.large_error is not None:
+            each = [(name, histogram_size(b)) for name, b in bins.features.items()]
+            sizes += [(f"{side}:{name}", size) for name, size in each for side in ("right", "wrong")]
         self.cells: dict[str, Cells] = {}
         start = 0
         for name, size in sizes:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from driftline.core.drift import drift_of
 from driftline.core.intervals import metrics_of_window
 from driftline.core.pane import Layout, Pane, Totals
+from driftline.core.ranking import error_effects
 from driftline.core.segments import largest
 from driftline.events.base import Millis, digest_id
 from driftline.events.baselines import Baseline
-from driftline.events.reports import ALL, Segment, Window, WindowReport
+from driftline.events.reports import ALL, Drift, Segment, Window, WindowReport
 from driftline.spec.model import MonitorSpec
 
 MOST = 50
@@ -54,7 +57,7 @@ def report(
             labelled=totals.labelled,
             coverage=totals.labelled / totals.n if totals.n else 0.0,
             metrics=metrics_of_window(totals, found, spec.metrics, seed),
-            drift=drift_of(totals, baseline),
+            drift=_drift(totals, baseline),
             evicted=evicted,
         )
 
@@ -80,6 +83,14 @@ def report(
         together=together,
         counters=dict(sorted(circumstances.counters.items())),
     )
+
+
+def _drift(totals: Totals, baseline: Baseline | None) -> dict[str, Drift]:
+    effects = error_effects(totals, baseline)
+    return {
+        name: msgspec.structs.replace(found, error_effect=effects.get(name))
+        for name, found in drift_of(totals, baseline).items()
+    }
 
 
 def _put_together(parts: Mapping[str, Mapping[int, Pane]], named: Mapping[str, str]) -> dict[str, list[Pane]]:

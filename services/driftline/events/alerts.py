@@ -46,10 +46,11 @@ class AlertState(StrEnum):
 
 
 class FeatureEffect(msgspec.Struct, frozen=True, kw_only=True):
-    """A feature and how far it has moved from the baseline."""
+    """A feature, how far it has moved from the baseline, and how far that goes with errors (see `reports.Drift`)."""
 
     feature: str
     psi: float
+    error_effect: float | None = None
 
 
 class SegmentEffect(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,13 +25,18 @@ class CategoryBins(msgspec.Struct, frozen=True, kw_only=True, tag="category"):
 
 
 class Bins(msgspec.Struct, frozen=True, kw_only=True):
-    """How the values of one (model, version) are counted: `score` edges for binary, `prediction` for regression."""
+    """How the values of one (model, version) are counted: `score` edges for binary, `prediction` for regression.
+
+    `large_error`: beyond it a regression's absolute error counts as an error where errors are told by feature. None:
+    they are not.
+    """
 
     features: dict[str, NumberBins | CategoryBins]
     labels: tuple[str, ...] = ()
     positive: str | None = None
     score: tuple[float, ...] | None = None
     prediction: NumberBins | None = None
+    large_error: float | None = None
 
 
 class Baseline(Event, frozen=True, kw_only=True):

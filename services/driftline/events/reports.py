@@ -36,13 +36,17 @@ class MetricValue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a feature (or the score) is from the baseline. PSI in nats; shares are of `n`. Null: not defined."""
+    """How far a feature (or the score) is from the baseline. PSI in nats; shares are of `n`. Null: not defined.
+
+    `error_effect`: by how much the share of errors is higher because values moved between bins (`core.ranking`).
+    """
 
     psi: float | None
     n: int
     missing: float
     out_of_range: float
     unseen: float
+    error_effect: float | None = None
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
