@@ -41,6 +41,13 @@ _TOP: dict[str, Said] = {
         "the spec says when it first predicts. In a window the 50 largest segments of each way to cut are told by "
         "themselves, the rest as `(other)`.",
     ),
+    "baseline": (
+        "`training` or mapping",
+        "`training`",
+        "What windows are compared with: the version's reference data, or panes of the same version: "
+        "`{first: 28d}`, its beginning; `{previous: week}`, the last closed window of that name; `{hour_of_week: 4}`, "
+        "the same time in each of the weeks before.",
+    ),
     "rules": ("list", "none", "What raises an alert."),
     "retrain": ("mapping", "none", "How candidates are made. Without it none is asked for."),
     "promotion": ("mapping", "see below", "When a candidate replaces the champion."),

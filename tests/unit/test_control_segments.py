@@ -161,6 +161,6 @@ def test_what_no_window_can_reach_is_forgotten_at_each_length():
     panes.use([QUARTER, HOUR])
     for quarter in range(40):
         panes.add(of, quarter * QUARTER, {0: 1}, {})
-    panes.prune(QUARTER, 9 * HOUR)
+    panes.prune(QUARTER, 9 * HOUR, {})
     assert len(panes.between(QUARTER, of, 0, 10 * HOUR)) == 4
     assert len(panes.between(HOUR, of, 0, 10 * HOUR)) == 10

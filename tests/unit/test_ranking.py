@@ -67,7 +67,7 @@ def test_the_alert_names_the_feature_that_goes_with_the_errors_first():
     layout, pane, _ = totals_of(MOVED)
     window = Window(name="hour", start=0, end=3_600_000)
     panes = {("", "all"): {0: pane}}
-    told = report(SPEC, "1", "champion", window, 0, "b", layout, panes, BASELINE, Circumstances())
+    told = report(SPEC, "1", "champion", window, 0, "b", layout, panes, lambda *_: BASELINE, Circumstances())
     drift = told.segments[0].drift
     assert drift["harmful"].psi == drift["harmless"].psi
     assert ranked(drift)[0].feature == "harmful"

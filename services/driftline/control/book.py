@@ -31,7 +31,8 @@ class Book(msgspec.Struct, kw_only=True):
     `latest`: the end of the last longest window that tells the champion's promotion metric, and the figure.
     `scheduled`: the schedule is settled up to here. `foretold`: by fingerprint. `joined`: outcomes that found a
     champion's prediction. `evicted`: predictions forgotten early, by pane number of the slice in which they were.
-    `skipping`: by trigger or rule, why it asked for nothing when it last came.
+    `skipping`: by trigger or rule, why it asked for nothing when it last came. `began`: the start of the first pane of
+    each version.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Book(msgspec.Struct, kw_only=True):
     joined: int = 0
     evicted: dict[int, int] = {}
     skipping: dict[str, str] = {}
+    began: dict[str, Millis] = {}
 
     def counted(self) -> dict[str, int]:
         """The counters that reports tell: the monitor's, and how often a trigger asked for nothing, by the reason."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from driftline.control.attendance import Attendance
 from driftline.control.book import Book
 from driftline.control.panes import Panes, Series
-from driftline.core.pane import Layout
-from driftline.core.reports import Circumstances, report
+from driftline.core.pane import Layout, Totals
+from driftline.core.references import (
+    baseline_of,
+    first_span,
+    reaches_back,
+    reference_spans,
+    reference_unit,
+)
+from driftline.core.reports import BaselineOf, Circumstances, report
 from driftline.core.windows import Open, due_at, final_at, first_end, unit_of
 from driftline.events.base import Millis
 from driftline.events.baselines import Baseline
@@ -45,6 +52,7 @@ class Calendar:
             counts, sums = {0: counts.get(0, 0)}, {}
             self._book.count("foreign_bins", counts[0] if everybody else 0)
         start = delta.pane * millis(spec.pane)
+        self._book.began[delta.version] = min(start, self._book.began.get(delta.version, start))
         self.panes.add(Series(delta.version, delta.role, delta.cut, delta.segment), start, counts, sums)
         if not everybody:
             return
@@ -157,8 +165,26 @@ class Calendar:
             sum(n for number, n in self._book.evicted.items() if (number + 1) * pane_ms > start),
             self._book.counted(),
         )
-        told = report(spec, version, role, window, at, bins_id, layout, panes, baseline, circumstances)
+        compared = self._baselines(spec, window, layout, every, baseline)
+        told = report(spec, version, role, window, at, bins_id, layout, panes, compared, circumstances)
         return told if told.segments[0].n else None
+
+    def _baselines(
+        self, spec: MonitorSpec, window: Window, layout: Layout, every: Sequence[Series], known: Baseline | None
+    ) -> BaselineOf:
+        """What each segment is compared with. Reference data is that of everybody, and no segment is like everybody."""
+        unit = reference_unit(spec, window.name)
+        if unit is None:
+            return lambda cut, _: None if cut else known
+        version = every[0].version
+        spans = reference_spans(spec, window, self._book.began[version])
+
+        def of(cut: str, segments: Collection[str]) -> Baseline | None:
+            series = [one for one in every if one.cut == cut and one.segment in segments]
+            panes = [p for one in series for span in spans for p in self.panes.between(unit, one, *span).values()]
+            return baseline_of(spec.model, version, spec.baseline, spans, Totals.of(layout, panes)) if panes else None
+
+        return of
 
     def _open(self, name: str, end: Millis, version: str, role: str) -> Open:
         """The entry of a window that has been told of; a version that comes late to a window gets one then."""
@@ -176,12 +202,23 @@ class Calendar:
         oldest: dict[Millis, Millis] = {}
         for name, window in spec.windows.items():
             first = min(at - reach, self._book.cursor.get(name, at)) - millis(window.span)
-            unit = unit_of(spec, name)
-            oldest[unit] = min(oldest.get(unit, first), first)
+            further = first - reaches_back(spec.baseline, spec)
+            for unit, needed in ((unit_of(spec, name), first), (reference_unit(spec, name), further)):
+                if unit is not None:
+                    oldest[unit] = min(oldest.get(unit, needed), needed)
+        first_panes = spec.baseline.kind == "first"
         for unit, before in oldest.items():
-            self.panes.prune(unit, before)
+            of = next((name for name in spec.windows if first_panes and reference_unit(spec, name) == unit), None)
+            kept = {v: first_span(spec, of, began) for v, began in self._book.began.items()} if of else {}
+            self.panes.prune(unit, before, kept)
         before = min(oldest.values(), default=at) // millis(spec.pane)
         self._book.evicted = {number: n for number, n in self._book.evicted.items() if number >= before}
+
+
+def units_of(spec: MonitorSpec) -> set[Millis]:
+    """The lengths of panes that the windows of a spec, and what they are compared with, are added up from."""
+    found = {unit_of(spec, name) for name in spec.windows} | {reference_unit(spec, name) for name in spec.windows}
+    return {unit for unit in found if unit is not None}
 
 
 def _key(known: Open) -> tuple[str, Millis, str, str]:

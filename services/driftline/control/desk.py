@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from driftline.control.attendance import Attendance
 from driftline.control.book import Book, Foretold
-from driftline.control.calendar import Calendar, LayoutOf
+from driftline.control.calendar import Calendar, LayoutOf, units_of
 from driftline.control.out import Out
 from driftline.control.panes import Panes
 from driftline.control.schedule import Schedule
@@ -14,7 +14,6 @@ from driftline.core import alerts, cases, counters
 from driftline.core.alerts import Change, Standing
 from driftline.core.cases import Skipped
 from driftline.core.rules import BREACHES, Reason, judge_worst, judged_in, read
-from driftline.core.windows import unit_of
 from driftline.events.admin import Command, CommandResult
 from driftline.events.alerts import AlertKind, AlertState
 from driftline.events.base import Millis, digest_id
@@ -358,7 +357,7 @@ class Desk:
     def follow(self, spec: MonitorSpec) -> None:
         """Go by a spec, which came into force now or earlier."""
         self.spec = spec
-        self.panes.use({unit_of(spec, name) for name in spec.windows})
+        self.panes.use(units_of(spec))
 
     def use_spec(self, spec: MonitorSpec, revision: int, at: Millis, out: Out) -> None:
         """A spec revision comes into force: alerts of rules that are gone end, the schedule counts from now."""

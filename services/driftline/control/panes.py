@@ -80,13 +80,20 @@ class Panes:
             return {number: panes[number] for number in sorted(panes) if first <= number < last}
         return {number: panes[number] for number in range(first, last) if number in panes}
 
-    def prune(self, unit: Millis, before: Millis) -> None:
-        """Forget panes of a length that end before an instant."""
+    def prune(self, unit: Millis, before: Millis, kept: Mapping[str, tuple[Millis, Millis]]) -> None:
+        """Forget panes of a length that end before an instant.
+
+        `kept`: by version, a span that stays while the version has panes after it too.
+        """
         self._settle()
         for series, panes in list(self.units[unit].items()):
+            start, end = kept.get(series.version, (0, 0))
+            if not any((number + 1) * unit > max(before, end) for number in panes):
+                start = end = 0
             for number in [number for number in panes if (number + 1) * unit <= before]:
-                del panes[number]
-                self._changed.add((unit, series, number))
+                if not start <= number * unit < end:
+                    del panes[number]
+                    self._changed.add((unit, series, number))
             if not panes:
                 del self.units[unit][series]
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 
 from driftline.core.drift import drift_of
 from driftline.core.intervals import metrics_of_window
+from driftline.core.metrics import compute
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.core.ranking import error_effects
 from driftline.core.segments import largest
 from driftline.events.base import Millis, digest_id
 from driftline.events.baselines import Baseline
-from driftline.events.reports import ALL, Drift, Segment, Window, WindowReport
+from driftline.events.reports import ALL, Drift, MetricValue, Segment, Window, WindowReport
 from driftline.spec.model import MonitorSpec
 
 MOST = 50
 """Segments of one way to cut that are told by themselves, the largest of the window; the rest is told as one."""
+
+BaselineOf = Callable[[str, Collection[str]], Baseline | None]
+"""What segments of a way to cut, put together, are compared with."""
 
 PanesOf = Mapping[tuple[str, str], Mapping[int, Pane]]
 """Panes by number, by what they are cut by and segment; those of everybody are among them."""
@@ -42,13 +47,13 @@ def report(
     bins_id: str,
     layout: Layout,
     panes: PanesOf,
-    baseline: Baseline | None,
+    baselines: BaselineOf,
     circumstances: Circumstances,
 ) -> WindowReport:
     """What is known at decision time `revision` of one model version in one window; `panes` in time order."""
     seed = (spec.model, version, window.name, window.end)
 
-    def told(cut: str, segment: str, found: Sequence[Pane], evicted: int = 0) -> Segment:
+    def told(cut: str, segment: str, found: Sequence[Pane], baseline: Baseline | None, evicted: int = 0) -> Segment:
         totals = Totals.of(layout, found)
         return Segment(
             cut=cut,
@@ -56,12 +61,13 @@ def report(
             n=totals.n,
             labelled=totals.labelled,
             coverage=totals.labelled / totals.n if totals.n else 0.0,
-            metrics=metrics_of_window(totals, found, spec.metrics, seed),
+            metrics=_compared(metrics_of_window(totals, found, spec.metrics, seed), layout, baseline),
             drift=_drift(totals, baseline),
             evicted=evicted,
         )
 
-    segments = [told("", ALL, list(panes["", ALL].values()), circumstances.evicted)]
+    everybody = baselines("", (ALL,))
+    segments = [told("", ALL, list(panes["", ALL].values()), everybody, circumstances.evicted)]
     together: dict[str, int] = {}
     for cut in sorted({cut for cut, _ in panes if cut}):
         parts = {segment: found for (of, segment), found in panes.items() if of == cut}
@@ -69,7 +75,9 @@ def report(
         named = largest(sizes, cut, MOST)
         if len(parts) > MOST + 1:
             together[cut] = sum(name != segment for segment, name in named.items())
-        segments += [told(cut, name, found) for name, found in _put_together(parts, named).items()]
+        for name, found in _put_together(parts, named).items():
+            own = [segment for segment, told_as in named.items() if told_as == name]
+            segments.append(told(cut, name, found, baselines(cut, own)))
     return WindowReport(
         id=digest_id("metrics", spec.model, version, role, window.name, window.end, revision),
         model=spec.model,
@@ -78,11 +86,21 @@ def report(
         window=window,
         revision=revision,
         completeness=circumstances.completeness,
-        baseline=bins_id,
+        baseline=bins_id if everybody is None else everybody.id,
         segments=tuple(segments),
         together=together,
         counters=dict(sorted(circumstances.counters.items())),
     )
+
+
+def _compared(metrics: dict[str, MetricValue], layout: Layout, baseline: Baseline | None) -> dict[str, MetricValue]:
+    """With the figures of the baseline, if its outcomes are known."""
+    if baseline is None or "labelled" not in baseline.counts:
+        return metrics
+    totals = Totals(layout, np.concatenate([baseline.counts[name] for name in layout.cells]), dict(baseline.sums))
+    return {
+        name: msgspec.structs.replace(found, baseline=compute(totals, name).value) for name, found in metrics.items()
+    }
 
 
 def _drift(totals: Totals, baseline: Baseline | None) -> dict[str, Drift]:

@@ -42,7 +42,8 @@ class Bins(msgspec.Struct, frozen=True, kw_only=True):
 class Baseline(Event, frozen=True, kw_only=True):
     """The bins of (model, version) and how its reference data fell into them. Key `model/version`.
 
-    `counts` has one entry a histogram of the layout (`core.pane.Layout`), e.g. `feature:temp`; `n` is the rows.
+    `counts` has one entry a histogram of the layout (`core.pane.Layout`), e.g. `feature:temp`; `n` is the rows. Where
+    outcomes are known too, all histograms are there, and `sums`, fixed-point integers as in panes.
     """
 
     model: str
@@ -51,3 +52,4 @@ class Baseline(Event, frozen=True, kw_only=True):
     n: int
     counts: dict[str, tuple[int, ...]]
     source: str
+    sums: dict[str, int] = msgspec.field(default_factory=dict)

@@ -55,6 +55,20 @@ class WindowSpec(msgspec.Struct, frozen=True, kw_only=True):
     every: timedelta
 
 
+class BaselineSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What windows are compared with. `training`: the version's own reference data. Else panes of the same version:
+
+    * first: the first `span` of them
+    * previous: the last closed window named `window` before the one that is compared
+    * hour_of_week: the same time of the week, in the `weeks` weeks before
+    """
+
+    kind: Literal["training", "first", "previous", "hour_of_week"] = "training"
+    span: timedelta = timedelta(0)
+    window: str = ""
+    weeks: int = 0
+
+
 class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One rule. Exactly one of the kinds:
 
@@ -133,6 +147,7 @@ class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     promotion: PromotionSpec
     retain_raw: timedelta
     segments: tuple[SegmentSpec, ...] = ()
+    baseline: BaselineSpec = BaselineSpec()
 
 
 METRICS: dict[str, tuple[str, ...]] = {
