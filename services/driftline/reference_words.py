@@ -102,6 +102,12 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
         {
             "span": ("duration", "required", "How long it is."),
             "every": ("duration", "`span`", "How often one ends."),
+            "events": (
+                "count",
+                "none",
+                "Instead of `every`: it ends with the pane in which so many predictions have come since it began, at "
+                "the latest after `span`; the next one begins with the next prediction.",
+            ),
         },
     ),
     "limits": (

@@ -9,7 +9,7 @@ import msgspec
 from driftline.core.alerts import Standing
 from driftline.core.cases import CaseBook
 from driftline.core.counters import Placement
-from driftline.core.windows import Open
+from driftline.core.windows import Open, Run
 from driftline.events.alerts import Alert
 from driftline.events.base import Millis
 from driftline.events.retraining import Candidate, ModelState
@@ -32,7 +32,7 @@ class Book(msgspec.Struct, kw_only=True):
     `scheduled`: the schedule is settled up to here. `foretold`: by fingerprint. `joined`: outcomes that found a
     champion's prediction. `evicted`: predictions forgotten early, by pane number of the slice in which they were.
     `skipping`: by trigger or rule, why it asked for nothing when it last came. `began`: the start of the first pane of
-    each version.
+    each version. `runs`: windows that end after so many events.
     """
 
     model: str
@@ -55,6 +55,7 @@ class Book(msgspec.Struct, kw_only=True):
     evicted: dict[int, int] = {}
     skipping: dict[str, str] = {}
     began: dict[str, Millis] = {}
+    runs: list[Run] = []
 
     def counted(self) -> dict[str, int]:
         """The counters that reports tell: the monitor's, and how often a trigger asked for nothing, by the reason."""

@@ -49,10 +49,15 @@ class SegmentSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WindowSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A trailing span in event time, whose ends are multiples of `every` since 1970."""
+    """A trailing span in event time, whose ends are multiples of `every` since 1970.
+
+    With `events` it ends at the end of the pane in which so many predictions have come since it began, or after `span`,
+    whichever is first; it begins with the first pane after the one before.
+    """
 
     span: timedelta
     every: timedelta
+    events: int | None = None
 
 
 class BaselineSpec(msgspec.Struct, frozen=True, kw_only=True):
