@@ -59,7 +59,20 @@ _RULE: dict[str, Said] = {
     "range": ("a feature or output", "one kind", "Fires on values that the declaration of this one does not allow."),
     "metric": ("a metric", "one kind", "Judges this metric of a window."),
     "drift": ("`psi`", "one kind", "Judges how far features have moved from the baseline in a window."),
-    "window": ("a window", "required but for range", "Which window is judged."),
+    "detector": (
+        "`adwin`, `page_hinkley`, `kswin`, or a detector of River by its class",
+        "one kind",
+        "Watches a figure slice by slice and fires when it finds a change. The three are calibrated; others take River's "
+        "own settings.",
+    ),
+    "on": (
+        "`error`, `score`, `prediction` or a numeric feature",
+        "required for detectors",
+        "What is watched: the mean of each `min_samples` values or more (30 unless said). The error of a regression is "
+        "the share of large ones, and needs reference data with outcomes.",
+    ),
+    "params": ("mapping", "none", "Arguments of River's detector, in place of its own."),
+    "window": ("a window", "required but for range and detector", "Which window is judged."),
     "above": ("number", "one of the two", "Breached where the figure is greater."),
     "below": ("number", "one of the two", "Breached where the figure is smaller."),
     "clear_above": ("number", "`below`", "With `below`: what the figure must reach to resolve the alert."),

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import msgspec
 
+from driftline.control.detecting import Watch
 from driftline.core.alerts import Standing
 from driftline.core.cases import CaseBook
 from driftline.core.counters import Placement
@@ -32,7 +33,8 @@ class Book(msgspec.Struct, kw_only=True):
     `scheduled`: the schedule is settled up to here. `foretold`: by fingerprint. `joined`: outcomes that found a
     champion's prediction. `evicted`: predictions forgotten early, by pane number of the slice in which they were.
     `skipping`: by trigger or rule, why it asked for nothing when it last came. `began`: the start of the first pane of
-    each version. `runs`: windows that end after so many events.
+    each version. `runs`: windows that end after so many events. `watches`: detectors,
+    but for the values that they were fed.
     """
 
     model: str
@@ -56,6 +58,7 @@ class Book(msgspec.Struct, kw_only=True):
     skipping: dict[str, str] = {}
     began: dict[str, Millis] = {}
     runs: list[Run] = []
+    watches: list[Watch] = []
 
     def counted(self) -> dict[str, int]:
         """The counters that reports tell: the monitor's, and how often a trigger asked for nothing, by the reason."""

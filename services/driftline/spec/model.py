@@ -80,6 +80,8 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     * range:  `target` is a feature or output; fires on the first value outside its declared range.
     * metric: `target` is a metric over `window`, judged against `above`/`below`.
     * drift:  `target` is a measure (`psi`) over `window` for `features` (resolved: names, never "all").
+    * detector: `detector` with `params` watches `target` (`error`, `score`, `prediction`, or a numeric feature), slice
+      by slice: the mean of each `min_samples` values; fires when it finds a change.
 
     `clear_above`/`clear_below` (defaults: the firing threshold) must be reached to resolve; `k` of the last `of`
     windows must breach to fire. A window with fewer than `min_samples` or less than `min_coverage` is not judged.
@@ -87,7 +89,7 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    kind: Literal["range", "metric", "drift"]
+    kind: Literal["range", "metric", "drift", "detector"]
     target: str
     features: tuple[str, ...] = ()
     window: str | None = None
@@ -102,6 +104,8 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity = Severity.WARNING
     retrain: bool = False
     segments: tuple[str, ...] = ()
+    detector: str = ""
+    params: dict[str, float] = {}
 
 
 class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):

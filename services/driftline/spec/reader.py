@@ -20,7 +20,7 @@ from driftline.spec.model import (
     WindowSpec,
     millis,
 )
-from driftline.spec.rules import read_rules
+from driftline.spec.rules import Known, read_rules
 from driftline.spec.segments import read_segments
 from driftline.spec.yaml_nodes import Mistakes, Node, load
 
@@ -84,8 +84,17 @@ class _Reader:
         max_kept = limits["max_kept"].count() if "max_kept" in limits else MAX_KEPT
         metrics = fields["metrics"].words(known, "metric") if "metrics" in fields else known
         named = tuple(fields["features"].keys()) if "features" in fields else ()
-        cuts = [segment.name for segment in segments]
-        rules = read_rules(fields.get("rules"), known, named, tuple(outputs), tuple(windows), cuts)
+        rules = read_rules(
+            fields.get("rules"),
+            Known(
+                metrics=known,
+                features=named,
+                numbers=[name for name, feature in features.items() if feature.type == "number"],
+                outputs=tuple(outputs),
+                windows=tuple(windows),
+                segments=[segment.name for segment in segments],
+            ),
+        )
         retrain = self._retrain(fields.get("retrain"), horizon)
         promotion = self._promotion(fields.get("promotion"), known)
         needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon
