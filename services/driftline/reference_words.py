@@ -62,8 +62,8 @@ _RULE: dict[str, Said] = {
     "detector": (
         "`adwin`, `page_hinkley`, `kswin`, or a detector of River by its class",
         "one kind",
-        "Watches a figure slice by slice and fires when it finds a change. The three are calibrated; others take River's "
-        "own settings.",
+        "Watches a figure slice by slice and fires when it finds a change. The three are calibrated; others take "
+        "River's own settings.",
     ),
     "on": (
         "`error`, `score`, `prediction` or a numeric feature",
