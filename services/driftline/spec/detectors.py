@@ -15,7 +15,7 @@ PRESETS: dict[str, tuple[str, dict[str, float]]] = {
     ),
     "kswin": ("KSWIN", {"alpha": 1e-4, "window_size": 200, "stat_size": 100, "seed": 42}),
 }
-"""Calibrated settings; docs/detectors.md has what they were measured to do."""
+"""Calibrated settings; docs/performance.md has what they were measured to do."""
 
 
 def make_detector(name: str, params: Mapping[str, float]) -> Any:
