@@ -58,7 +58,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "labelled": "Those with an outcome.",
         "coverage": "`labelled` / `n`.",
         "metrics": "By name.",
-        "drift": "By feature, and of `score` or `prediction`.",
+        "drift": "By feature, and of `score` and `prediction`.",
+        "confusion": "Labelled predictions by outcome, then prediction; empty in a regression.",
     },
     "WindowReport": {
         "role": "Of the version.",

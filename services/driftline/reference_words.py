@@ -30,8 +30,13 @@ _TOP: dict[str, Said] = {
     "limits": ("mapping", "see below", "What bounds memory, and how wrong a clock may be."),
     "metrics": (
         "list of metrics",
-        "all of the task",
-        "What to report. What rules or promotion need comes too.",
+        "the usual ones",
+        "What to report, of [these](measures.md#what-is-measured). What rules or promotion need comes too.",
+    ),
+    "costs": (
+        "outcome -> prediction -> number",
+        "none",
+        "Binary: what a prediction costs; what is not said costs 0. For `expected_cost`.",
     ),
     "rules": ("list", "none", "What raises an alert."),
     "retrain": ("mapping", "none", "How candidates are made. Without it none is asked for."),

@@ -25,8 +25,10 @@ IntArray = NDArray[np.integer[Any]]
 F64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-LARGE = float(1 << 22)
-"""Terms below it, in fixed point, fit into 64 bits with room for a sign."""
+LARGEST_RATIO = 1e9
+"""A truth near 0 makes an error relative to it as large as can be: it is held to this."""
+LARGE = float(1 << 52)
+"""Terms that add up to less have whole parts that fit into 64 bits; so do the fractions, in fixed point, of 2^23."""
 
 
 class Kinds:
@@ -65,6 +67,10 @@ class KindTables:
         self._table, self._labels, self._positive, self._confusion, self._score, self._negative, self._positives = (
             np.zeros(size, np.int64) for _ in range(7)
         )
+        self._prediction, self._errors, self.not_negative, self.nonzero_truth = (
+            np.zeros(size, np.int64) for _ in range(4)
+        )
+        self.centre = np.zeros(size)
         edges: list[EdgeTable] = []
         for series, (_, layout) in kinds.items():
             bins, cells = layout.bins, layout.cells
@@ -73,16 +79,30 @@ class KindTables:
                 assert bins.prediction is not None, "bins have a score or a prediction"
                 self.regression[series] = True
                 edges.append(EdgeTable.of_numbers(bins.prediction, cells["prediction"].start))
+                self._errors[series], self.centre[series] = len(edges), layout.centre
+                self.not_negative[series] = cells["not_negative"].start
+                self.nonzero_truth[series] = cells["nonzero_truth"].start
+                edges.append(EdgeTable(layout.error_edges.tolist(), cells["absolute_error"].start))
                 continue
             edges.append(EdgeTable(bins.score, 0))
             self._labels[series], self._positive[series] = len(bins.labels), bins.labels.index(str(bins.positive))
             self._confusion[series], self._score[series] = cells["confusion"].start, cells["score"].start
+            self._prediction[series] = cells["prediction"].start
             self._negative[series], self._positives[series] = cells["score|neg"].start, cells["score|pos"].start
         self._edges = EdgeTables(edges)
 
     def answer_cells(self, series: IntArray, answers: F64) -> I64:
         """The cell of each score, or predicted number, among all predictions."""
         return self._binned(series, answers) + self._score[series]
+
+    def label_cells(self, series: IntArray, label: NDArray[np.uint8]) -> I64:
+        """The cell of each predicted label among all predictions."""
+        cells: I64 = self._prediction[series] + label
+        return cells
+
+    def error_cells(self, series: IntArray, sizes: F64) -> I64:
+        """The cell of each absolute error."""
+        return self._found(self._errors[series], sizes)
 
     def positive(self, series: IntArray, truth: I64) -> Bools:
         """Whether each outcome is its model's positive label."""
@@ -99,7 +119,9 @@ class KindTables:
         return self._binned(series, answers) + np.where(positive, self._positives[series], self._negative[series])
 
     def _binned(self, series: IntArray, answers: F64) -> I64:
-        table = self._table[series]
+        return self._found(self._table[series], answers)
+
+    def _found(self, table: I64, answers: F64) -> I64:
         one = table.size and bool((table == table[0]).all())
         return self._edges.cells(int(table[0]) if one else table, answers)
 
@@ -119,11 +141,13 @@ def count(
     ):
         cells.add(groups.of_new[rows], found)
     cells.add(groups.of_new, of.answer_cells(new.series, new.answer))
+    labels = ~of.regression[new.series]
+    cells.add(groups.of_new[labels], of.label_cells(new.series[labels], new.label[labels]))
     sums: Sums = {}
     numeric = of.regression[joined.series]
     cells.add(groups.of_joined, np.ones(joined.sign.size, np.int64), joined.sign)
     if numeric.any():
-        _count_errors(joined.chosen(numeric), groups.of_joined[numeric], sums)
+        _count_errors(of, joined.chosen(numeric), groups.of_joined[numeric], cells, sums)
     if not numeric.all():
         _count_labels(of, joined.chosen(~numeric), groups.of_joined[~numeric], cells, sums)
     return _deltas(table, kinds, groups, cells, sums)
@@ -214,11 +238,33 @@ Sums = dict[int, dict[str, int]]
 """Fixed-point sums by name, by group."""
 
 
-def _count_errors(joined: Joined, groups: I64, sums: Sums) -> None:
+def _count_errors(of: KindTables, joined: Joined, groups: I64, cells: _Cells, sums: Sums) -> None:
     """What numbers that came true add, or take back."""
-    errors = joined.answer - joined.truth
-    _add_sums(sums, "absolute_error", groups, joined.sign, np.abs(errors))
-    _add_sums(sums, "squared_error", groups, joined.sign, errors * errors)
+    answer, truth, sign = joined.answer, joined.truth, joined.sign
+    errors = answer - truth
+    sizes = np.abs(errors)
+    both = np.abs(answer) + np.abs(truth)
+    from_centre = truth - of.centre[joined.series]
+    for name, terms in (
+        ("absolute_error", sizes),
+        ("error", errors),
+        ("squared_error", errors * errors),
+        ("truth", from_centre),
+        ("squared_truth", from_centre * from_centre),
+        ("symmetric_error", np.divide(2 * sizes, both, out=np.zeros(sizes.size), where=both > 0)),
+    ):
+        _add_sums(sums, name, groups, sign, terms)
+    cells.add(groups, of.error_cells(joined.series, sizes), sign)
+    logged, divided = (answer >= 0) & (truth >= 0), truth != 0
+    if logged.any():
+        logs = np.log1p(answer[logged]) - np.log1p(truth[logged])
+        _add_sums(sums, "squared_log_error", groups[logged], sign[logged], logs * logs)
+        cells.add(groups[logged], of.not_negative[joined.series[logged]], sign[logged])
+    if divided.any():
+        with np.errstate(over="ignore"):
+            shares = np.minimum(sizes[divided] / np.abs(truth[divided]), LARGEST_RATIO)
+        _add_sums(sums, "relative_error", groups[divided], sign[divided], shares)
+        cells.add(groups[divided], of.nonzero_truth[joined.series[divided]], sign[divided])
 
 
 def _count_labels(of: KindTables, joined: Joined, groups: I64, cells: _Cells, sums: Sums) -> None:
@@ -228,8 +274,9 @@ def _count_labels(of: KindTables, joined: Joined, groups: I64, cells: _Cells, su
     positive = of.positive(joined.series, truth)
     cells.add(groups, of.labelled_score_cells(joined.series, joined.answer, positive), joined.sign)
     scored = ~np.isnan(joined.answer)
-    losses = log_losses(joined.answer[scored], positive[scored])
-    _add_sums(sums, "log_loss", groups[scored], joined.sign[scored], losses)
+    scores, came = joined.answer[scored], positive[scored]
+    _add_sums(sums, "log_loss", groups[scored], joined.sign[scored], log_losses(scores, came))
+    _add_sums(sums, "brier", groups[scored], joined.sign[scored], (np.clip(scores, 0, 1) - came) ** 2)
 
 
 def log_losses(scores: F64, positive: Bools) -> F64:
@@ -243,12 +290,14 @@ def _add_sums(sums: Sums, name: str, groups: I64, sign: I64, terms: F64) -> None
     """Add terms to the sums of their groups. Each is rounded once, then all is integer."""
     if not terms.size:
         return
-    if float(terms.max()) * terms.size < LARGE:
-        total = np.zeros(int(groups.max()) + 1, np.int64)
-        np.add.at(total, groups, np.rint(terms * SCALE).astype(np.int64) * sign)
+    if float(np.abs(terms).max()) * terms.size < LARGE:
+        whole = np.trunc(terms)  # whole parts by themselves, so that neither sum leaves 64 bits
+        wholes, parts = np.zeros((2, int(groups.max()) + 1), np.int64)
+        np.add.at(wholes, groups, whole.astype(np.int64) * sign)
+        np.add.at(parts, groups, np.rint((terms - whole) * SCALE).astype(np.int64) * sign)
         for group in np.unique(groups).tolist():
             of_group = sums.setdefault(group, {})
-            of_group[name] = of_group.get(name, 0) + int(total[group])
+            of_group[name] = of_group.get(name, 0) + int(wholes[group]) * SCALE + int(parts[group])
         return
     for group, direction, term in zip(groups.tolist(), sign.tolist(), terms.tolist(), strict=True):
         of_group = sums.setdefault(group, {})

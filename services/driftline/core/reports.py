@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from driftline.core.drift import drift_of
 from driftline.core.intervals import metrics_of_window
+from driftline.core.metrics import formula_of
+from driftline.core.metrics.confusion import matrix_of
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.events.base import Millis, digest_id
 from driftline.events.baselines import Baseline
@@ -45,7 +47,8 @@ def report(
         n=totals.n,
         labelled=totals.labelled,
         coverage=totals.labelled / totals.n if totals.n else 0.0,
-        metrics=metrics_of_window(totals, panes, spec.metrics, seed),
+        metrics=metrics_of_window(totals, panes, {name: formula_of(name, spec.costs) for name in spec.metrics}, seed),
+        confusion=matrix_of(totals) if spec.task == "binary" else {},
         drift=drift_of(totals, baseline),
         evicted=circumstances.evicted,
     )

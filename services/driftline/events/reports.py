@@ -55,6 +55,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float
     metrics: dict[str, MetricValue]
     drift: dict[str, Drift]
+    confusion: dict[str, dict[str, int]] = {}
     evicted: int = 0
 
 

@@ -87,7 +87,8 @@ class PromotionSpec(msgspec.Struct, frozen=True, kw_only=True):
 class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """All that Driftline knows about one model. Durations are timedeltas; `pane` divides every span and `every`.
 
-    `max_kept`: beyond so many predictions and waiting outcomes, over all partitions, the oldest are forgotten early.
+    `costs`: what a prediction costs, by outcome, then prediction. `max_kept`: beyond so many predictions and waiting
+    outcomes, over all partitions, the oldest are forgotten early.
     """
 
     model: str
@@ -103,19 +104,13 @@ class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_kept: int = 50_000_000
     windows: dict[str, WindowSpec]
     metrics: tuple[str, ...]
+    costs: dict[str, dict[str, float]] = {}
     rules: tuple[RuleSpec, ...]
     retrain: RetrainSpec | None
     promotion: PromotionSpec
     retain_raw: timedelta
 
 
-METRICS: dict[str, tuple[str, ...]] = {
-    "binary": ("accuracy", "auc", "log_loss", "f1"),
-    "regression": ("mae", "rmse"),
-}
-"""The metrics of each task. `core.metrics` computes exactly these."""
-
-HIGHER_IS_BETTER = {"accuracy": True, "auc": True, "f1": True, "log_loss": False, "mae": False, "rmse": False}
 DRIFT_MEASURES = ("psi",)
 
 

@@ -79,8 +79,7 @@ def _stored(job: Job, spec: MonitorSpec, manifest: Manifest, trained: Trained, c
         raise DriftlineError(f"the estimator knows the classes {classes}; the labels are {', '.join(spec.labels)}")
     answers = StoredModel(manifest, trained.estimator, None).answers_to(frame)
     scores = np.array([score for _, score in answers], dtype=np.float64) if spec.task == "binary" else None
-    numbers = np.array([value for value, _ in answers], dtype=np.float64) if scores is None else None
-    baseline = make_baseline(spec, columns, scores, numbers, job.version, job.source)
+    baseline = make_baseline(spec, columns, scores, [value for value, _ in answers], job.version, job.source)
     settings = replace(settings_module.load(), artifact_dir=Path(job.artifact_dir))
     artifact = store(settings, manifest, trained.estimator, baseline)
     if load(settings, artifact).answers_to(frame.head(CHECKED_ROWS)) != answers[:CHECKED_ROWS]:
