@@ -32,6 +32,7 @@ from driftline.reference_fields import FIELDS
 from driftline.reference_words import SETTINGS, SPEC_SECTIONS
 from driftline.spec import model as spec_module
 from driftline.spec.durations import show_duration
+from driftline.spec.measures import MEASURE_TABLE
 from driftline.spec.metrics import METRIC_TABLE, TASKS
 from driftline.spec.metrics import METRICS as SPEC_METRICS
 
@@ -282,6 +283,30 @@ def _measures() -> list[str]:
     return [
         *lines,
         "*Usual*: reported where a spec lists no `metrics`, and compared by the gate.",
+        "",
+        "## Drift measures",
+        "",
+        "Of each feature, the score and the prediction, against the baseline of the version. Numbers are counted in",
+        "bins at the quantiles of the reference, below, above and missing ones by themselves; categories by value,",
+        "unseen and missing ones by themselves. All are null where either side is empty (for `ks` and `wasserstein`:",
+        "where all is missing), and 0 where both are the same constant. A rule judges an effect size over enough rows",
+        "(`min_samples`), never a p-value: with enough rows everything has drifted.",
+        "",
+        *_table(
+            ("measure", "what", "unit", "range", "null for", "differs from rows by", "rules"),
+            (
+                (
+                    f"`{m.name}`",
+                    f"{m.sentence} ({m.source})",
+                    m.unit,
+                    _range(0.0, m.high),
+                    m.undefined,
+                    m.bound,
+                    "yes" if m.judged else "no",
+                )
+                for m in MEASURE_TABLE.values()
+            ),
+        ),
     ]
 
 

@@ -48,7 +48,11 @@ _RULE: dict[str, Said] = {
     "name": ("text", "required", "Names the rule; unique in the spec."),
     "range": ("a feature or output", "one kind", "Fires on values that the declaration of this one does not allow."),
     "metric": ("a metric", "one kind", "Judges this metric of a window."),
-    "drift": ("`psi`", "one kind", "Judges how far features have moved from the baseline in a window."),
+    "drift": (
+        "a [drift measure](measures.md#drift-measures)",
+        "one kind",
+        "Judges how far features have moved from the baseline in a window.",
+    ),
     "window": ("a window", "required but for range", "Which window is judged."),
     "above": ("number", "one of the two", "Breached where the figure is greater."),
     "below": ("number", "one of the two", "Breached where the figure is smaller."),
@@ -63,7 +67,11 @@ _RULE: dict[str, Said] = {
     "min_coverage": ("0 to 1", "`0.9`", "A metric of a window with a smaller share of outcomes is not judged."),
     "retrain": ("true or false", "`false`", "Whether the firing alert asks for a retrain while its breach lasts."),
     "severity": ("`warning` or `critical`", "`warning`", "Carried by the alert."),
-    "features": ("`all` or a list", "`all`", "For drift: which features are judged; the worst decides."),
+    "features": (
+        "`all` or a list",
+        "`all`",
+        "For drift: which features, `score` or `prediction` are judged; the worst decides.",
+    ),
 }
 
 SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {

@@ -17,10 +17,13 @@ import pytest
 from sklearn.metrics import average_precision_score
 from tests.engine import Engine
 
-from driftline.core.binning import bins_from_reference, cells_of_categories, to_numbers
-from driftline.core.drift import psi
+from driftline.core.baseline import make_baseline
+from driftline.core.binning import bins_from_reference, cells_of_categories, cells_of_numbers, to_numbers
+from driftline.core.distances import chi_squared, jensen_shannon, psi
+from driftline.core.drift import drift_of
 from driftline.core.metrics import compute
-from driftline.core.pane import Layout, Totals
+from driftline.core.pane import Layout, Pane, Totals
+from driftline.events.baselines import NumberBins
 from driftline.events.inputs import Outcome, Prediction
 from driftline.spec.metrics import CALIBRATION_BINS
 from driftline.spec.reader import parse_spec
@@ -242,7 +245,49 @@ def test_the_drift_of_categories_is_that_of_the_reference_numbers(replayed):
             some = (counts > 0) | (known > 0)
             expected = row[told["columns"].index("psi_eps1e-4")]
             assert floored_psi(counts[some], known[some]) == pytest.approx(expected, abs=1e-9)
+            told_of = dict(zip(told["columns"], row, strict=True))
+            assert jensen_shannon(counts, known) == pytest.approx(told_of["js_distance_base2"], abs=1e-9)
+            statistic, _, p_value = chi_squared(counts, known)
+            if some.sum() > 2:  # of two values theirs has Yates' correction
+                assert statistic == pytest.approx(told_of["chi2"], rel=1e-9, abs=1e-9)
+                assert p_value == pytest.approx(told_of["chi2_p"], rel=1e-6, abs=1e-300)
             if ((counts == 0) == (known == 0)).all():
                 assert psi(counts, known) == pytest.approx(expected, rel=0.02, abs=counts.size / counts.sum())
             checked += 1
     assert checked > 10
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_the_drift_of_numbers_is_that_of_the_reference_numbers_within_its_bounds(stream):
+    golden = json.loads((DATA / stream / "golden.json").read_text())
+    names = [name for name, told in golden["feature_drift"].items() if told["type"] == "numeric"]
+    features = ", ".join(f"{name}: {{type: number, missing: allowed}}" for name in names)
+    spec = parse_spec(SPEC.format(name=stream, task="regression", labels="", features=features), "spec")
+    reference, served = rows(stream, "reference"), rows(stream, "predictions")
+    known = {name: to_numbers([number(row[name]) for row in reference]) for name in names}
+    baseline = make_baseline(spec, known, None, None, "1", stream)
+    layout = Layout(baseline.bins)
+    worst = 0.0
+    for name in names:
+        told = golden["feature_drift"][name]
+        every = to_numbers([number(row[name]) for row in served])
+        for row in told["rows"]:
+            expected = dict(zip(told["columns"], row, strict=True))
+            seen = every[expected["start"] : expected["start"] + golden["chunk_size"]]
+            cells = layout.cells[f"feature:{name}"].start + cells_of_numbers(layout.bins.features[name], seen)
+            found = drift_of(Totals.of(layout, [Pane.of(cells, np.ones(cells.size, np.int64), {})]), baseline)[name]
+            assert found.ks - 1e-9 <= expected["ks"] <= found.ks + found.error_bounds["ks"] + 1e-9
+            worst = max(worst, expected["ks"] - found.ks)
+            bins = layout.bins.features[name]
+            if seen.min() >= bins.least and seen.max() <= bins.most:  # else ours holds values to the reference's
+                off = abs(found.wasserstein - expected["wasserstein"])
+                assert off <= found.error_bounds["wasserstein"] + 1e-9
+            deciles = NumberBins(edges=tuple(np.unique(np.quantile(known[name], np.arange(1, 10) / 10))))
+            sides = [np.bincount(cells_of_numbers(deciles, side), minlength=13)[:-3] for side in (seen, known[name])]
+            if len(deciles.edges) == 9:
+                assert floored_psi(*sides) == pytest.approx(expected["psi_10_ref_deciles_eps1e-4"], abs=0.01)
+    assert worst < 0.05
+
+
+def number(text):
+    return float(text) if text else None

@@ -9,6 +9,7 @@ import pytest
 
 from driftline.errors import SpecError
 from driftline.events.alerts import Severity
+from driftline.spec.measures import DRIFT_MEASURES
 from driftline.spec.model import MonitorSpec
 from driftline.spec.plain import from_plain, to_plain
 from driftline.spec.reader import parse_spec, read_spec
@@ -198,6 +199,16 @@ def test_a_rule_on_an_unknown_feature_names_the_nearest_one():
     ]
     drift = "rules: [{name: d, drift: psi, features: [carier], window: day, above: 0.2}]\n"
     assert mistakes(HEAD + drift) == ["m.yaml:10: unknown feature `carier`; did you mean `carrier`?"]
+
+
+def test_a_drift_rule_judges_an_effect_of_a_feature_the_score_or_the_prediction():
+    rule = "rules: [{{name: d, drift: {measure}, features: [score, prediction, carrier], window: day, above: 0.2}}]\n"
+    for measure in DRIFT_MEASURES:
+        (found,) = parse_spec(HEAD + rule.format(measure=measure), "m.yaml").rules
+        assert (found.target, found.features) == (measure, ("score", "prediction", "carrier"))
+    assert "p_value" not in DRIFT_MEASURES
+    (found,) = mistakes(HEAD + rule.format(measure="p_value"))
+    assert found.startswith("m.yaml:10: unknown drift measure `p_value`")
 
 
 def test_a_second_rule_of_the_same_name_is_refused():

@@ -141,12 +141,11 @@ def _number_bins(declared: tuple[float, float] | None, values: FloatArray) -> Nu
     if low is not None and high is not None:
         inside = inside[(inside >= low) & (inside <= high)]
     if inside.size:
-        edges = quantile_edges(inside, FEATURE_BINS)
-    elif low is not None and high is not None:
-        edges = grid_edges(low, high, FEATURE_BINS)
-    else:
-        edges = signed_log_edges()
-    return NumberBins(edges=edges, low=low, high=high)
+        least, most = float(inside.min()), float(inside.max())
+        return NumberBins(edges=quantile_edges(inside, FEATURE_BINS), low=low, high=high, least=least, most=most)
+    if low is not None and high is not None:
+        return NumberBins(edges=grid_edges(low, high, FEATURE_BINS), low=low, high=high, least=low, most=high)
+    return NumberBins(edges=signed_log_edges(), low=low, high=high)
 
 
 def _categories(feature: FeatureSpec, values: Sequence[Value]) -> CategoryBins:

@@ -48,7 +48,10 @@ def read(rule: RuleSpec, report: WindowReport) -> list[Reading]:
             return []
         return [Reading(rule.target, metric.value, metric.low, metric.high, metric.n, everybody.coverage)]
     drifts = ((name, everybody.drift[name]) for name in rule.features if name in everybody.drift)
-    return [Reading(f"{rule.target}({name})", drift.psi, None, None, drift.n, None) for name, drift in drifts]
+    return [
+        Reading(f"{rule.target}({name})", getattr(drift, rule.target), None, None, drift.n, None)
+        for name, drift in drifts
+    ]
 
 
 def judge_worst(rule: RuleSpec, readings: Sequence[Reading]) -> tuple[Reading, Reason] | None:

@@ -33,13 +33,26 @@ class MetricValue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a feature (or the score) is from the baseline. PSI in nats; shares are of `n`. Null: not defined."""
+    """How far a feature, the score or the prediction is from the baseline, in the measures of `spec.measures`.
+
+    Null: not defined. Shares are of `n`. `error_bounds`: how far `ks` and `wasserstein` can be from the figures of the
+    single values, because they were computed from bins.
+    """
 
     psi: float | None
     n: int
     missing: float
     out_of_range: float
     unseen: float
+    jensen_shannon: float | None = None
+    hellinger: float | None = None
+    total_variation: float | None = None
+    wasserstein: float | None = None
+    ks: float | None = None
+    cramers_v: float | None = None
+    chi_squared: float | None = None
+    p_value: float | None = None
+    error_bounds: dict[str, float] = {}
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):

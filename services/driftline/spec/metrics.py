@@ -1,6 +1,6 @@
-"""Every metric and drift measure by name: the one table from which the spec, the reports and the reference follow.
+"""Every metric by name: the one table from which the spec, the reports and the reference follow.
 
-What computes them stands in `core.metrics` and `core.drift`, by the same names.
+What computes them stands in `core.metrics`, by the same names.
 """
 
 from __future__ import annotations
@@ -34,23 +34,6 @@ class Metric(NamedTuple):
     undefined: str = "no outcomes"
     bound: str = ""
     usual: bool = False
-
-
-class Measure(NamedTuple):
-    """A figure of how far one feature, the score or the prediction is from the baseline.
-
-    `judged`: a rule may ask for it. `needs`: what it is of, beside being of bins that both sides share.
-    """
-
-    name: str
-    unit: str
-    low: float
-    high: float
-    sentence: str
-    source: str
-    needs: str = "numbers or categories"
-    bound: str = ""
-    judged: bool = True
 
 
 _HISTOGRAM = "the report's `error_bound`, from the pairs that share a bin of the score histogram"

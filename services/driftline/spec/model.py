@@ -37,7 +37,7 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     * range:  `target` is a feature or output; fires on the first value outside its declared range.
     * metric: `target` is a metric over `window`, judged against `above`/`below`.
-    * drift:  `target` is a measure (`psi`) over `window` for `features` (resolved: names, never "all").
+    * drift:  `target` is a drift measure over `window` for `features` (resolved: names, never "all").
 
     `clear_above`/`clear_below` (defaults: the firing threshold) must be reached to resolve; `k` of the last `of`
     windows must breach to fire. A window with fewer than `min_samples` or less than `min_coverage` is not judged.
@@ -109,9 +109,6 @@ class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     retrain: RetrainSpec | None
     promotion: PromotionSpec
     retain_raw: timedelta
-
-
-DRIFT_MEASURES = ("psi",)
 
 
 def millis(duration: timedelta) -> int:

@@ -85,7 +85,8 @@ class _Reader:
         max_kept = limits["max_kept"].count() if "max_kept" in limits else MAX_KEPT
         metrics = fields["metrics"].words(known, "metric") if "metrics" in fields else usual
         named = tuple(fields["features"].keys()) if "features" in fields else ()
-        rules = read_rules(fields.get("rules"), known, named, tuple(outputs), tuple(windows))
+        answers = ("prediction",) if task == "regression" else ("score", "prediction")
+        rules = read_rules(fields.get("rules"), known, named, tuple(outputs), answers, tuple(windows))
         retrain = self._retrain(fields.get("retrain"), horizon)
         promotion = self._promotion(fields.get("promotion"), usual)
         needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from driftline.events.alerts import Severity
-from driftline.spec.model import DRIFT_MEASURES, RuleSpec
+from driftline.spec.measures import DRIFT_MEASURES
+from driftline.spec.model import RuleSpec
 from driftline.spec.yaml_nodes import Node, nearest
 
 LATER = ("detector", "on", "coverage", "no_predictions_for", "estimate")
@@ -19,9 +20,10 @@ def read_rules(
     metrics: Sequence[str],
     features: Sequence[str],
     outputs: Sequence[str],
+    answers: Sequence[str],
     windows: Sequence[str],
 ) -> tuple[RuleSpec, ...]:
-    """All rules; mistakes are noted at their lines."""
+    """All rules; mistakes are noted at their lines. `answers`: what a drift rule may name beside features."""
     rules: list[RuleSpec] = []
     for each in node.items() if node else []:
         fields = each.fields(required=("name",), optional=(*KINDS, *JUDGED, "severity", "features"), later=LATER)
@@ -39,7 +41,7 @@ def read_rules(
         if kinds[0] == "range":
             rules += _range(fields, name, level, (*features, *outputs))
         else:
-            rules += _judged(each, fields, name, level, kinds[0], metrics, features, windows)
+            rules += _judged(each, fields, name, level, kinds[0], metrics, features, answers, windows)
     return tuple(rules)
 
 
@@ -63,6 +65,7 @@ def _judged(
     kind: str,
     metrics: Sequence[str],
     features: Sequence[str],
+    answers: Sequence[str],
     windows: Sequence[str],
 ) -> list[RuleSpec]:
     known = metrics if kind == "metric" else DRIFT_MEASURES
@@ -94,7 +97,7 @@ def _judged(
             name=name,
             kind="metric" if kind == "metric" else "drift",
             target=target or "",
-            features=_features(fields.get("features"), kind, features),
+            features=_features(fields.get("features"), kind, features, answers),
             window=window,
             above=above,
             below=below,
@@ -110,14 +113,14 @@ def _judged(
     ]
 
 
-def _features(node: Node | None, kind: str, features: Sequence[str]) -> tuple[str, ...]:
+def _features(node: Node | None, kind: str, features: Sequence[str], answers: Sequence[str]) -> tuple[str, ...]:
     if kind != "drift":
         if node is not None:
             node.mistake("`features` belongs to a drift rule")
         return ()
     if node is None or node.is_text("all"):
         return tuple(features)
-    return node.words(features, "feature")
+    return node.words((*features, *answers), "feature")
 
 
 def _k_of_n(text: str) -> tuple[int, int]:
