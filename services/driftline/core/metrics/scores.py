@@ -21,10 +21,6 @@ def by_class(totals: Totals) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return totals.histogram("score|neg")[:-1], totals.histogram("score|pos")[:-1]
 
 
-def _drawn(draws: Draws) -> tuple[FloatArray, FloatArray]:
-    return draws.counts("score|neg")[:, :-1], draws.counts("score|pos")[:, :-1]
-
-
 def _edges(layout: Layout) -> FloatArray:
     """All edges of the score's bins, 0 and 1 included."""
     return np.concatenate([[0.0], np.array(layout.bins.score or (), np.float64), [1.0]])
@@ -79,9 +75,18 @@ def _precisions(layout: Layout, negative: FloatArray, positive: FloatArray) -> F
     above, all_above = np.cumsum(p, axis=-1) - p, np.cumsum(p + q, axis=-1) - p - q
     each = 1 + q / (p + 1)
     start = all_above / each
-    by_chance = (p + (above - start) * (digamma(start + p + 1) - digamma(start + 1))) / each
+    by_chance = (p + (above - start) * _harmonic(start, p)) / each
     tied = p * (above + p) / np.maximum(all_above + p + q, 1)
     return np.where(_orderless(layout)[::-1], by_chance, tied)
+
+
+def _harmonic(start: FloatArray, count: FloatArray) -> FloatArray:
+    """1 / (start + 1) + ... + 1 / (start + count): a difference of digammas, of which far out few terms are enough."""
+    middle = start + 0.5
+    found = np.log1p(count / middle) + ((middle + count) ** -2 - middle**-2) / 24
+    near = (start < 50) & (count > 0)  # beyond, the next term is less than 1e-9
+    found[near] = digamma(start[near] + count[near] + 1) - digamma(start[near] + 1)
+    return found
 
 
 def _average_precision(totals: Totals) -> MetricValue:
@@ -93,7 +98,7 @@ def _average_precision(totals: Totals) -> MetricValue:
     found = _precisions(totals.layout, negative, positive)
     p, q = positive[::-1], negative[::-1]
     above, others = np.cumsum(p) - p, np.cumsum(q)
-    least = p - others * (digamma(above + p + others + 1) - digamma(above + others + 1))
+    least = p - others * _harmonic(above + others, p)
     most = p * (above + p) / np.maximum(above + p + others - q, 1)
     open_bins = _orderless(totals.layout)[::-1] & (p > 0) & (p + q > 1)
     bound = max(float((found - least)[open_bins].sum()), float((most - found)[open_bins].sum()), 0.0)
@@ -101,7 +106,7 @@ def _average_precision(totals: Totals) -> MetricValue:
 
 
 def _many_average_precision(draws: Draws) -> FloatArray:
-    negative, positive = _drawn(draws)
+    negative, positive = draws.counts("score|neg")[:, :-1], draws.counts("score|pos")[:, :-1]
     return np.minimum(ratio(_precisions(draws.layout, negative, positive).sum(axis=1), positive.sum(axis=1)), 1.0)
 
 
@@ -114,9 +119,14 @@ def _scored(totals: Totals) -> int:
     return int(sum(counts.sum() for counts in by_class(totals)))
 
 
+def _many_scored(draws: Draws) -> FloatArray:
+    rows = sum(draws.blocks(name)[:, :-1].sum(axis=1) for name in ("score|neg", "score|pos"))
+    scored: FloatArray = draws.weights @ rows
+    return scored
+
+
 def _many_mean(name: str, draws: Draws) -> FloatArray:
-    negative, positive = (counts.sum(axis=1) for counts in _drawn(draws))
-    return ratio(draws.sum(name), negative + positive)
+    return ratio(draws.sum(name), _many_scored(draws))
 
 
 def _middles(layout: Layout) -> FloatArray:
@@ -147,11 +157,10 @@ def _mean_loss(name: str) -> Formula:
 
 
 def _gaps(layout: Layout, negative: FloatArray, positive: FloatArray) -> FloatArray:
-    """The sum over calibration bins of |sum of scores - positives|, scores at the middles of their bins."""
+    """By calibration bin, the sum of scores less the positives, scores at the middles of their bins."""
     starts = np.searchsorted(_edges(layout)[:-1], np.arange(CALIBRATION_BINS) / CALIBRATION_BINS)
-    excess = (negative + positive) * _middles(layout) - positive
-    total: FloatArray = np.abs(np.add.reduceat(excess, starts, axis=-1)).sum(axis=-1)
-    return total
+    gaps: FloatArray = np.add.reduceat((negative + positive) * _middles(layout) - positive, starts, axis=-1)
+    return gaps
 
 
 def _ece(totals: Totals) -> MetricValue:
@@ -161,12 +170,15 @@ def _ece(totals: Totals) -> MetricValue:
     if not n:
         return MetricValue(value=None)
     bound = float(rows @ np.diff(_edges(totals.layout))) / 2 / n
-    return MetricValue(value=float(_gaps(totals.layout, negative, positive)) / n, n=n, error_bound=bound)
+    value = float(np.abs(_gaps(totals.layout, negative, positive)).sum()) / n
+    return MetricValue(value=value, n=n, error_bound=bound)
 
 
 def _many_ece(draws: Draws) -> FloatArray:
-    negative, positive = _drawn(draws)
-    return ratio(_gaps(draws.layout, negative, positive), (negative + positive).sum(axis=1))
+    """The gaps of a draw are sums of its blocks' gaps."""
+    negative, positive = draws.blocks("score|neg")[:, :-1], draws.blocks("score|pos")[:, :-1]
+    gaps = np.abs(draws.weights @ _gaps(draws.layout, negative, positive)).sum(axis=1)
+    return ratio(gaps, _many_scored(draws))
 
 
 SCORES: dict[str, Formula] = {
