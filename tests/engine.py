@@ -14,7 +14,7 @@ from driftline.events.inputs import Outcome, Prediction
 from driftline.events.topics import Topic
 from driftline.monitor.reading import Reader
 from driftline.platform.records import Record, Source
-from driftline.spec.model import MonitorSpec
+from driftline.spec.model import MonitorSpec, millis
 
 
 class Engine:
@@ -32,7 +32,7 @@ class Engine:
     def _register(self, spec: MonitorSpec, version: str, offset: int) -> tuple[int, int]:
         layout = self._layouts[version]
         series = self.partition.table.predictions_of(spec.model, version, kept_slices(spec, self._slice_ms))
-        self.partition.kinds.add(series, "bins", layout)
+        self.partition.kinds.add(series, "bins", layout, millis(spec.pane))
         return series, self.partition.plans.add(spec, layout)
 
     def feed(self, arrivals: Sequence[tuple[int, Prediction | Outcome]]) -> Changed:

@@ -16,7 +16,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "features": "What the model was given; those that the spec declares are watched.",
         "attributes": "Archived with the event, otherwise unused.",
         "score": "Probability of the positive class.",
-        "latency_ms": "Archived with the event, otherwise unused.",
+        "latency_ms": "How long the answer took, for the quantiles in reports.",
     },
     "PredictionBatch": {
         "model": "Whose predictions they are.",
@@ -28,7 +28,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "features": "By name, of each row: what the model was given.",
         "attributes": "By name, of each row: archived, otherwise unused.",
         "score": "Of each row: probability of the positive class.",
-        "latency_ms": "Of each row: archived, otherwise unused.",
+        "latency_ms": "Of each row: how long the answer took.",
     },
     "Outcome": {
         "id": "The id of the prediction.",
@@ -60,7 +60,13 @@ FIELDS: dict[str, dict[str, str]] = {
         "coverage": "`labelled` / `n`.",
         "metrics": "By name.",
         "drift": "By feature, and of `score` and `prediction`.",
+        "operation": "How it was served, and how outcomes came.",
         "confusion": "Labelled predictions by outcome, then prediction; empty in a regression.",
+    },
+    "Operation": {
+        "predictions_per_second": "Over the whole window.",
+        "latency_ms": "`p50`, `p95`, `p99`.",
+        "label_delay_s": "`p50`, `p95`.",
     },
     "WindowReport": {
         "role": "Of the version.",

@@ -67,6 +67,12 @@ def error_edges(bins: NumberBins) -> FloatArray:
     return growing_edges(magnitude(bins) * 1e-6, ERROR_GROWTH, ERROR_EDGES)
 
 
+LATENCY_EDGES = growing_edges(0.05, 1.25, 63)
+"""Inner edges for serving latencies in ms: up to 51 s, each bin a quarter wider than what lies below it."""
+DELAY_EDGES = growing_edges(1000.0, 4 / 3, 63)
+"""Inner edges for delays of labels in ms: from a second to 648 days, each bin a third wider than what lies below it."""
+
+
 def score_edges(scores: FloatArray | None) -> tuple[float, ...]:
     """Edges for probabilities: a grid of equal width, mixed with the quantiles of reference `scores` where given.
 

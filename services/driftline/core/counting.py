@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.binning import DELAY_EDGES, LATENCY_EDGES
 from driftline.core.columns import PredictionColumns
 from driftline.core.edges import EdgeTable, EdgeTables
 from driftline.core.ledger import Joined
@@ -32,10 +33,11 @@ LARGE = float(1 << 52)
 
 
 class Kinds:
-    """How each series of predictions is counted: the id of its bins, and the layout that follows from them."""
+    """How each series of predictions is counted: the id of its bins, the layout that follows from them, its panes."""
 
     def __init__(self) -> None:
         self._kinds: dict[int, tuple[str, Layout]] = {}
+        self._pane_ms: dict[int, int] = {}
         self._tables: KindTables | None = None
 
     def __contains__(self, series: int) -> bool:
@@ -44,24 +46,26 @@ class Kinds:
     def __getitem__(self, series: int) -> tuple[str, Layout]:
         return self._kinds[series]
 
-    def add(self, series: int, bins_id: str, layout: Layout) -> None:
-        """Say how a series is counted, once and for good."""
+    def add(self, series: int, bins_id: str, layout: Layout, pane_ms: int) -> None:
+        """Say how a series is counted, once and for good, and how long its panes are."""
         self._kinds[series] = bins_id, layout
+        self._pane_ms[series] = pane_ms
         self._tables = None
 
     @property
     def tables(self) -> KindTables:
         """Arrays over all series."""
         if self._tables is None:
-            self._tables = KindTables(self._kinds)
+            self._tables = KindTables(self._kinds, self._pane_ms)
         return self._tables
 
 
 class KindTables:
     """What the cells of answers and outcomes follow from, by series."""
 
-    def __init__(self, kinds: Mapping[int, tuple[str, Layout]]) -> None:
+    def __init__(self, kinds: Mapping[int, tuple[str, Layout]], pane_ms: Mapping[int, int]) -> None:
         size = max(kinds, default=0) + 1
+        self._pane_ms, self._latency, self._delay = (np.zeros(size, np.int64) for _ in range(3))
         self.width = max((layout.size for _, layout in kinds.values()), default=1)
         self.regression = np.zeros(size, np.bool_)
         self._table, self._labels, self._positive, self._confusion, self._score, self._negative, self._positives = (
@@ -75,6 +79,8 @@ class KindTables:
         for series, (_, layout) in kinds.items():
             bins, cells = layout.bins, layout.cells
             self._table[series] = len(edges)
+            self._pane_ms[series] = pane_ms[series]
+            self._latency[series], self._delay[series] = cells["latency"].start, cells["label_delay"].start
             if bins.score is None:
                 assert bins.prediction is not None, "bins have a score or a prediction"
                 self.regression[series] = True
@@ -98,6 +104,17 @@ class KindTables:
     def label_cells(self, series: IntArray, label: NDArray[np.uint8]) -> I64:
         """The cell of each predicted label among all predictions."""
         cells: I64 = self._prediction[series] + label
+        return cells
+
+    def latency_cells(self, series: IntArray, latency: F64) -> I64:
+        """The cell of each latency."""
+        cells: I64 = self._latency[series] + np.searchsorted(LATENCY_EDGES, latency, side="right")
+        return cells
+
+    def delay_cells(self, joined: Joined) -> I64:
+        """The cell of the time from the start of each prediction's pane to its outcome."""
+        delay = joined.time - joined.pane * self._pane_ms[joined.series]
+        cells: I64 = self._delay[joined.series] + np.searchsorted(DELAY_EDGES, delay, side="right")
         return cells
 
     def error_cells(self, series: IntArray, sizes: F64) -> I64:
@@ -143,6 +160,9 @@ def count(
     cells.add(groups.of_new, of.answer_cells(new.series, new.answer))
     labels = ~of.regression[new.series]
     cells.add(groups.of_new[labels], of.label_cells(new.series[labels], new.label[labels]))
+    timed = ~np.isnan(new.latency)
+    cells.add(groups.of_new[timed], of.latency_cells(new.series[timed], new.latency[timed]))
+    cells.add(groups.of_joined, of.delay_cells(joined), joined.sign)
     sums: Sums = {}
     numeric = of.regression[joined.series]
     cells.add(groups.of_joined, np.ones(joined.sign.size, np.int64), joined.sign)

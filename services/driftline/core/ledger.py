@@ -85,7 +85,10 @@ class Observed(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """Predictions and their outcomes, to be added to their panes in `slice` (`sign` 1) or taken back (-1)."""
+    """Predictions and their outcomes, to be added to their panes in `slice` (`sign` 1) or taken back (-1).
+
+    `time`: the outcome's; what is taken back has that of the old outcome.
+    """
 
     slice: Column
     series: Column
@@ -94,6 +97,7 @@ class Joined(NamedTuple):
     answer: Column
     label: Column
     truth: Column
+    time: Column
     sign: Column
 
     def chosen(self, which: Bools) -> Joined:
@@ -343,6 +347,7 @@ class Ledger:
                 rows.answer[numbers],
                 label,
                 rows.truth[numbers],
+                rows.time[numbers],
                 np.full(numbers.size, sign, np.int64),
             )
         )

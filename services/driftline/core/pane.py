@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.core.binning import error_edges
+from driftline.core.binning import DELAY_EDGES, LATENCY_EDGES, error_edges
 from driftline.events.baselines import Bins, CategoryBins, NumberBins
 
 IntArray = NDArray[np.int64]
@@ -45,6 +45,8 @@ class Layout:
       `confusion` (row-major `[outcome, prediction]` over `bins.labels`), `prediction` (labels, as a category)
     * regression: `prediction` (as a numeric feature), `not_negative` and `nonzero_truth` (one cell each: labelled rows
       that have a squared log error, a relative error), `absolute_error` (bins between `error_edges`)
+    * `latency` (of predictions that tell it, ms), `label_delay` (from the pane's start to the outcome's time, ms): bins
+      between `binning.LATENCY_EDGES` and `binning.DELAY_EDGES`
     """
 
     def __init__(self, bins: Bins) -> None:
@@ -63,6 +65,7 @@ class Layout:
             self.error_edges = error_edges(bins.prediction)
             self.centre = bins.prediction.edges[len(bins.prediction.edges) // 2] if bins.prediction.edges else 0.0
             sizes += [("absolute_error", self.error_edges.size + 1)]
+        sizes += [("latency", LATENCY_EDGES.size + 1), ("label_delay", DELAY_EDGES.size + 1)]
         self.cells: dict[str, Cells] = {}
         start = 0
         for name, size in sizes:

@@ -9,11 +9,12 @@ from driftline.core.drift import drift_of
 from driftline.core.intervals import metrics_of_window
 from driftline.core.metrics import formula_of
 from driftline.core.metrics.confusion import matrix_of
+from driftline.core.operation import operation_of
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.events.base import Millis, digest_id
 from driftline.events.baselines import Baseline
 from driftline.events.reports import Segment, Window, WindowReport
-from driftline.spec.model import MonitorSpec
+from driftline.spec.model import MonitorSpec, millis
 
 ALL = "all"
 
@@ -48,6 +49,7 @@ def report(
         labelled=totals.labelled,
         coverage=totals.labelled / totals.n if totals.n else 0.0,
         metrics=metrics_of_window(totals, panes, {name: formula_of(name, spec.costs) for name in spec.metrics}, seed),
+        operation=operation_of(totals, window.end - window.start, millis(spec.pane)),
         confusion=matrix_of(totals) if spec.task == "binary" else {},
         drift=drift_of(totals, baseline),
         evicted=circumstances.evicted,

@@ -55,6 +55,20 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     error_bounds: dict[str, float] = {}
 
 
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """How the model was served and how its outcomes came, of the window's predictions.
+
+    Quantiles by name (`p50`), without interval, null beyond the last bin of their histograms. `latency_ms` is what
+    predictions told, known to within a quarter (`error_bound`; below 51 s). `label_delay_s` is from a prediction to its
+    outcome, of the labelled ones: known to within a third (below 648 days) and half a pane, because it is counted
+    from the pane's start and half a pane is taken off.
+    """
+
+    predictions_per_second: float
+    latency_ms: dict[str, MetricValue]
+    label_delay_s: dict[str, MetricValue]
+
+
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one segment; `all` is everybody.
 
@@ -69,6 +83,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, MetricValue]
     drift: dict[str, Drift]
     confusion: dict[str, dict[str, int]] = {}
+    operation: Operation | None = None
     evicted: int = 0
 
 

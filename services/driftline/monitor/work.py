@@ -106,7 +106,8 @@ class MonitorWork:
         for code, series in enumerate(self._state.series, start=1):
             if series.version is not None:
                 bins_id = self._state.bins[series.model][series.version]
-                self._partition.kinds.add(code, bins_id, self._layout(bins_id))
+                pane = self._catalog.specs[series.model, self._state.specs[series.model]].pane
+                self._partition.kinds.add(code, bins_id, self._layout(bins_id), millis(pane))
 
     def refuse(self, records: Refused) -> None:
         """See `Work.refuse`."""
@@ -314,7 +315,7 @@ class MonitorWork:
         bins_id = bins.setdefault(version, marked[0] if marked else default)
         series = self._partition.table.predictions_of(model, version, kept_slices(spec, self._slice_ms))
         if series not in self._partition.kinds:
-            self._partition.kinds.add(series, bins_id, self._layout(bins_id))
+            self._partition.kinds.add(series, bins_id, self._layout(bins_id), millis(spec.pane))
         return series, self._partition.plans.add(spec, self._layout(bins_id))
 
     def _is_of(self, name: str, model: str, version: str) -> bool:
