@@ -22,7 +22,7 @@ class Measure(NamedTuple):
     sentence: str
     source: str
     undefined: str = ""
-    bound: str = "of the bins, so at most that of the values"
+    bound: str = "it is that of the bins"
     judged: bool = True
 
 

@@ -192,6 +192,7 @@ _TABLE = (
         sentence="1 - squared errors / squared deviations of the outcomes from their mean.",
         source="Wright 1921",
         undefined="no outcomes, or they are all the same up to rounding",
+        bound="`error_bound`, from rounding: it shows where outcomes hardly differ",
     ),
     Metric(
         "rmsle",
