@@ -48,7 +48,7 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "Drift": {
         "psi": "Population stability index against the baseline.",
-        "p_value": "Of the chi-squared test, held to the false discovery rate over all that is tested here.",
+        "p_value": "Of the chi-squared test, held to the false discovery rate over the report: features and segments.",
         "n": "Values counted, missing ones too.",
         "missing": "Share that was missing.",
         "out_of_range": "Share outside the declared range.",

@@ -38,6 +38,21 @@ _TOP: dict[str, Said] = {
         "none",
         "Binary: what a prediction costs; what is not said costs 0. For `expected_cost`.",
     ),
+    "segments": (
+        "list",
+        "none",
+        "How predictions are cut into segments, each a list entry: the name of a category or an attribute (a segment a "
+        "value), `amount: [0, 100]` (buckets of a number), or a pair, `[origin, carrier]`. A version is cut as "
+        "the spec says when it first predicts. In a window the 50 largest segments of each way to cut are told by "
+        "themselves, the rest as `(other)`.",
+    ),
+    "baseline": (
+        "`training` or mapping",
+        "`training`",
+        "What windows are compared with: the version's reference data, or panes of the same version: "
+        "`{first: 28d}`, its beginning; `{previous: week}`, the last closed window of that name; `{hour_of_week: 4}`, "
+        "the same time in each of the weeks before.",
+    ),
     "rules": ("list", "none", "What raises an alert."),
     "retrain": ("mapping", "none", "How candidates are made. Without it none is asked for."),
     "promotion": ("mapping", "see below", "When a candidate replaces the champion."),
@@ -65,6 +80,12 @@ _RULE: dict[str, Said] = {
     "for": ("text like `2 of 3`", "`1 of 1`", "How many of the last windows must be in breach to fire."),
     "min_samples": ("integer", "`100`", "A figure of fewer samples is not judged."),
     "min_coverage": ("0 to 1", "`0.9`", "A metric of a window with a smaller share of outcomes is not judged."),
+    "segments": (
+        "`all`, or a list of `segments`' names",
+        "none",
+        "Ways to cut in whose segments the rule is judged too, each with an alert of its own. A pair is named "
+        "`origin, carrier`.",
+    ),
     "retrain": ("true or false", "`false`", "Whether the firing alert asks for a retrain while its breach lasts."),
     "severity": ("`warning` or `critical`", "`warning`", "Carried by the alert."),
     "features": (

@@ -22,7 +22,7 @@ from driftline.core.distances import (
     psi,
     total_variation,
 )
-from driftline.core.drift import drift_of
+from driftline.core.drift import drift_of, held_together
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.events.baselines import CategoryBins
 from driftline.events.reports import Drift
@@ -226,7 +226,10 @@ def test_p_values_hold_the_false_discovery_rate_as_in_scipy(p_values):
 
 def test_p_values_of_a_report_are_held_together():
     seen = window(np.linspace(3, 100, 500), ["UA"] * 270 + ["AA"] * 140 + ["DL"] * 90, np.linspace(0.02, 0.98, 400))
-    found = drift_of(seen, BASELINE)
+    raw = drift_of(seen, BASELINE)
+    (found, other) = held_together([raw, raw])
+    assert found == other
+    assert held_together([]) == []
     alone = []
     for name in ("temp", "carrier"):
         counts = seen.histogram(f"feature:{name}")
@@ -234,12 +237,12 @@ def test_p_values_of_a_report_are_held_together():
     assert found["prediction"].p_value is None  # none was made
     together = [found[name].p_value for name in ("temp", "carrier", "score")]
     assert found["temp"].p_value > alone[0]
-    assert together[:2] == pytest.approx(discoveries([*alone, 1.0])[:2])
+    assert together == pytest.approx(discoveries([*alone, raw["score"].p_value] * 2)[:3])
 
 
 def test_every_measure_of_the_table_is_told_and_none_beside():
     told = {field.name for field in msgspec.structs.fields(Drift)}
-    assert told - MEASURE_TABLE.keys() == {"n", "missing", "out_of_range", "unseen", "error_bounds"}
+    assert told - MEASURE_TABLE.keys() == {"n", "missing", "out_of_range", "unseen", "error_bounds", "error_effect"}
     assert told >= MEASURE_TABLE.keys()
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from driftline.control.attendance import Attendance
-from driftline.control.book import Book, Panes, Series
-from driftline.core.pane import Layout
-from driftline.core.reports import Circumstances, report
-from driftline.core.windows import Open, due_at, final_at, first_end
+from driftline.control.book import Book
+from driftline.control.panes import Panes, Series
+from driftline.core.pane import Layout, Totals
+from driftline.core.references import (
+    baseline_of,
+    first_span,
+    reaches_back,
+    reference_spans,
+    reference_unit,
+)
+from driftline.core.reports import BaselineOf, Circumstances, report
+from driftline.core.windows import Open, due_at, final_at, first_end, unit_of
 from driftline.events.base import Millis
 from driftline.events.baselines import Baseline
 from driftline.events.reports import Window, WindowReport
@@ -37,13 +45,17 @@ class Calendar:
         later slice than its own, since its partition was left out.
         """
         counts, sums = dict(zip(delta.cells, delta.counts, strict=True)), delta.sums
+        everybody = not delta.cut
         if self._book.bins.setdefault(delta.version, delta.bins) != delta.bins:
             # counted in other bins by a partition that saw the version before its baseline: only the predictions add
             # up, so that coverage shows what is missing from the metrics
             counts, sums = {0: counts.get(0, 0)}, {}
-            self._book.count("foreign_bins", counts[0])
-        self.panes.add((delta.version, delta.role), delta.pane, counts, sums)
+            self._book.count("foreign_bins", counts[0] if everybody else 0)
         start = delta.pane * millis(spec.pane)
+        self._book.began[delta.version] = min(start, self._book.began.get(delta.version, start))
+        self.panes.add(Series(delta.version, delta.role, delta.cut, delta.segment), start, counts, sums)
+        if not everybody:
+            return
         predicted, labelled = counts.get(0, 0), counts.get(1, 0)
         if delta.role == "champion":
             self._book.joined += labelled
@@ -54,7 +66,7 @@ class Calendar:
             for end in _ends(window, start, cursor):
                 if final_at(spec, end) <= begun:
                     continue
-                known = self._open(name, end, (delta.version, delta.role))
+                known = self._open(name, end, delta.version, delta.role)
                 known.n += predicted
                 known.labelled += labelled
                 known.changed = True
@@ -98,8 +110,9 @@ class Calendar:
                 break
             self._book.cursor[name] = end + millis(spec.windows[name].every)
             moved = True
-            for series in sorted(self.panes.series):
-                yield from self._first(spec, name, end, series, at)
+            every = self.panes.series(unit_of(spec, name))
+            for version, role in sorted({(series.version, series.role) for series in every}):
+                yield from self._first(spec, name, end, version, role, at)
         if moved:
             self._prune(spec, at)
 
@@ -113,10 +126,12 @@ class Calendar:
         self._known = {_key(known): known for known in self._book.open}
         return True
 
-    def _first(self, spec: MonitorSpec, name: str, end: Millis, series: Series, at: Millis) -> Iterator[WindowReport]:
-        told = self._report(spec, name, end, series, at)
+    def _first(
+        self, spec: MonitorSpec, name: str, end: Millis, version: str, role: str, at: Millis
+    ) -> Iterator[WindowReport]:
+        told = self._report(spec, name, end, version, role, at)
         if told is not None:
-            everybody, known = told.segments[0], self._open(name, end, series)
+            everybody, known = told.segments[0], self._open(name, end, version, role)
             known.n, known.labelled = everybody.n, everybody.labelled
             known.told, known.complete = everybody.coverage, told.completeness
             yield told
@@ -126,35 +141,56 @@ class Calendar:
             if (known.window, known.end) != (name, end) or name not in spec.windows:
                 continue
             if _key(known) in self._retell or (known.changed and (final or known.grown())):
-                told = self._report(spec, name, end, (known.version, known.role), at)
+                told = self._report(spec, name, end, known.version, known.role, at)
                 known.told, known.changed = known.coverage, False
                 if told is not None:
                     known.complete = told.completeness
                     yield told
 
-    def _report(self, spec: MonitorSpec, name: str, end: Millis, series: Series, at: Millis) -> WindowReport | None:
+    def _report(
+        self, spec: MonitorSpec, name: str, end: Millis, version: str, role: str, at: Millis
+    ) -> WindowReport | None:
         """What is known of a window now; None where it holds no prediction."""
-        start, pane_ms = end - millis(spec.windows[name].span), millis(spec.pane)
-        panes = self.panes.between(series, start // pane_ms, end // pane_ms)
+        start, unit = end - millis(spec.windows[name].span), unit_of(spec, name)
+        every = sorted(one for one in self.panes.series(unit) if (one.version, one.role) == (version, role))
+        panes = {(s.cut, s.segment): found for s in every if (found := self.panes.between(unit, s, start, end))}
         if not panes:
             return None
-        version, role = series
         bins_id = self._book.bins[version]
         layout, baseline = self._layout_of(bins_id)
         window = Window(name=name, start=start, end=end)
+        pane_ms = millis(spec.pane)
         circumstances = Circumstances(
             self._attendance.completeness(due_at(spec, end)),
             sum(n for number, n in self._book.evicted.items() if (number + 1) * pane_ms > start),
             self._book.counted(),
         )
-        told = report(spec, version, role, window, at, bins_id, layout, panes, baseline, circumstances)
+        compared = self._baselines(spec, window, layout, every, baseline)
+        told = report(spec, version, role, window, at, bins_id, layout, panes, compared, circumstances)
         return told if told.segments[0].n else None
 
-    def _open(self, name: str, end: Millis, series: Series) -> Open:
+    def _baselines(
+        self, spec: MonitorSpec, window: Window, layout: Layout, every: Sequence[Series], known: Baseline | None
+    ) -> BaselineOf:
+        """What each segment is compared with. Reference data is that of everybody, and no segment is like everybody."""
+        unit = reference_unit(spec, window.name)
+        if unit is None:
+            return lambda cut, _: None if cut else known
+        version = every[0].version
+        spans = reference_spans(spec, window, self._book.began[version])
+
+        def of(cut: str, segments: Collection[str]) -> Baseline | None:
+            series = [one for one in every if one.cut == cut and one.segment in segments]
+            panes = [p for one in series for span in spans for p in self.panes.between(unit, one, *span).values()]
+            return baseline_of(spec.model, version, spec.baseline, spans, Totals.of(layout, panes)) if panes else None
+
+        return of
+
+    def _open(self, name: str, end: Millis, version: str, role: str) -> Open:
         """The entry of a window that has been told of; a version that comes late to a window gets one then."""
-        known = self._known.get((name, end, *series))
+        known = self._known.get((name, end, version, role))
         if known is None:
-            known = Open(window=name, end=end, version=series[0], role=series[1], n=0, labelled=0, told=0.0)
+            known = Open(window=name, end=end, version=version, role=role, n=0, labelled=0, told=0.0)
             self._known[_key(known)] = known
             self._book.open.append(known)
         return known
@@ -162,12 +198,27 @@ class Calendar:
     def _prune(self, spec: MonitorSpec, at: Millis) -> None:
         """Forget panes that no window, told for the first time or again, can reach any more."""
         at = min(at, self._attendance.since() or at)
-        longest = max((millis(window.span) for window in spec.windows.values()), default=0)
-        needed = at - longest - max(millis(spec.horizon), millis(spec.lateness)) - millis(spec.lateness)
-        ends = [end - millis(spec.windows[n].span) for n, end in self._book.cursor.items() if n in spec.windows]
-        oldest = min([needed, *ends]) // millis(spec.pane)
-        self.panes.prune(oldest)
-        self._book.evicted = {number: n for number, n in self._book.evicted.items() if number >= oldest}
+        reach = max(millis(spec.horizon), millis(spec.lateness)) + millis(spec.lateness)
+        oldest: dict[Millis, Millis] = {}
+        for name, window in spec.windows.items():
+            first = min(at - reach, self._book.cursor.get(name, at)) - millis(window.span)
+            further = first - reaches_back(spec.baseline, spec)
+            for unit, needed in ((unit_of(spec, name), first), (reference_unit(spec, name), further)):
+                if unit is not None:
+                    oldest[unit] = min(oldest.get(unit, needed), needed)
+        first_panes = spec.baseline.kind == "first"
+        for unit, before in oldest.items():
+            of = next((name for name in spec.windows if first_panes and reference_unit(spec, name) == unit), None)
+            kept = {v: first_span(spec, of, began) for v, began in self._book.began.items()} if of else {}
+            self.panes.prune(unit, before, kept)
+        before = min(oldest.values(), default=at) // millis(spec.pane)
+        self._book.evicted = {number: n for number, n in self._book.evicted.items() if number >= before}
+
+
+def units_of(spec: MonitorSpec) -> set[Millis]:
+    """The lengths of panes that the windows of a spec, and what they are compared with, are added up from."""
+    found = {unit_of(spec, name) for name in spec.windows} | {reference_unit(spec, name) for name in spec.windows}
+    return {unit for unit in found if unit is not None}
 
 
 def _key(known: Open) -> tuple[str, Millis, str, str]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from driftline.control.attendance import Attendance
-from driftline.control.book import Book, Foretold, Panes
-from driftline.control.calendar import Calendar, LayoutOf
+from driftline.control.book import Book, Foretold
+from driftline.control.calendar import Calendar, LayoutOf, units_of
 from driftline.control.out import Out
+from driftline.control.panes import Panes
 from driftline.control.schedule import Schedule
 from driftline.core import alerts, cases, counters
 from driftline.core.alerts import Change, Standing
 from driftline.core.cases import Skipped
-from driftline.core.rules import BREACHES, Reason, judge_worst, read
+from driftline.core.rules import BREACHES, Reason, judge_worst, judged_in, read
 from driftline.events.admin import Command, CommandResult
 from driftline.events.alerts import AlertKind, AlertState
 from driftline.events.base import Millis, digest_id
-from driftline.events.reports import WindowReport
+from driftline.events.reports import ALL, Segment, WindowReport
 from driftline.events.retraining import (
     Candidate,
     Case,
@@ -228,15 +229,19 @@ class Desk:
         for rule in spec.rules:
             if rule.window != told.window.name or rule.kind == "range":
                 continue
-            standing = self._standing(told.version, rule.name)
-            judged = judge_worst(rule, read(rule, told))
-            if judged is None or standing.judged >= told.window.end:
-                continue  # left to a later revision with more labels, or this window or a later one is judged already
-            reading, reason = judged
-            out.alert(alerts.observe(standing, rule, reading, reason, told, at), at)
-            if rule.retrain:
-                self._pursue(rule, reason, standing, reading.value, told, at, out)
+            for segment in judged_in(rule, told):
+                self._judge_segment(rule, told, segment, at, out)
         self._follow_promotion_metric(spec, told, at, out)
+
+    def _judge_segment(self, rule: RuleSpec, told: WindowReport, segment: Segment, at: Millis, out: Out) -> None:
+        standing = self._standing(told.version, rule.name, segment.segment)
+        judged = judge_worst(rule, read(rule, segment))
+        if judged is None or standing.judged >= told.window.end:
+            return  # left to a later revision with more labels, or this window or a later one is judged already
+        reading, reason = judged
+        out.alert(alerts.observe(standing, rule, reading, reason, told, segment, at), at)
+        if rule.retrain and not segment.cut:
+            self._pursue(rule, reason, standing, reading.value, told, at, out)
 
     def _pursue(
         self,
@@ -268,7 +273,7 @@ class Desk:
         """
         champion = self.book.champion
         wanted = RuleSpec(name="promotion", kind="metric", target=spec.promotion.metric, above=0.0)
-        judged = judge_worst(wanted, read(wanted, told))
+        judged = judge_worst(wanted, read(wanted, told.segments[0]))
         if champion is None or judged is None or told.window.name != _longest(spec):
             return
         value, end = judged[0].value, told.window.end
@@ -346,14 +351,19 @@ class Desk:
         if case is not None:
             out.event(case, at)
 
-    def _standing(self, version: str, rule: str) -> Standing:
-        name = alerts.fingerprint(self.book.model, version, "all", rule)
+    def _standing(self, version: str, rule: str, segment: str = ALL) -> Standing:
+        name = alerts.fingerprint(self.book.model, version, segment, rule)
         return self.book.standings.setdefault(name, Standing())
+
+    def follow(self, spec: MonitorSpec) -> None:
+        """Go by a spec, which came into force now or earlier."""
+        self.spec = spec
+        self.panes.use(units_of(spec))
 
     def use_spec(self, spec: MonitorSpec, revision: int, at: Millis, out: Out) -> None:
         """A spec revision comes into force: alerts of rules that are gone end, the schedule counts from now."""
-        self.spec, self.book.revision = spec, revision
-        self.book.scheduled = at
+        self.follow(spec)
+        self.book.revision, self.book.scheduled = revision, at
         names = {rule.name for rule in spec.rules}
         for standing in self.book.standings.values():
             last = standing.last

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from driftline.control.attendance import Attendance
-from driftline.control.book import Book, Panes
+from driftline.control.book import Book
 from driftline.control.desk import Desk
 from driftline.control.feeds import Feed
 from driftline.control.out import Out
+from driftline.control.panes import Panes
 from driftline.control.turns import Turn
 from driftline.core import partitions
 from driftline.core.alerts import Change, Standing, resolve
@@ -255,7 +256,7 @@ class Shard:
     def _desk(self, book: Book) -> Desk:
         desk = Desk(book, Panes(), self._layout_of, self._attendance)
         if book.revision:
-            desk.spec = self._spec(book.model, book.revision)
+            desk.follow(self._spec(book.model, book.revision))
         assert partition_of(book.model, self._catalog.deployment.shards) == self.number, "a model has one shard"
         self.desks[book.model] = desk
         return desk

@@ -32,15 +32,21 @@ def make_baseline(
     predictions: FloatArray | Sequence[Label] | None,
     version: str,
     source: str,
+    truths: Sequence[float | None] = (),
 ) -> Baseline:
     """The bins of `version` and how its reference rows fall into them.
 
     `columns` has one sequence a feature, all of one length; `scores` (binary) and `predictions` (labels, or numbers of
     a regression) are the model's own on these rows. The id follows from the content, so the same reference gives the
-    same baseline.
+    same baseline. `truths`: of a regression, what came true in these rows, where that is known: half of their errors
+    are large ones.
     """
     numbers = np.asarray(predictions, np.float64) if spec.task == "regression" and predictions is not None else None
     bins = bins_from_reference(spec, columns, scores, numbers)
+    if numbers is not None and len(truths):
+        errors = np.abs(numbers - to_numbers(truths))
+        large = float(np.median(errors[np.isfinite(errors)])) if np.isfinite(errors).any() else None
+        bins = msgspec.structs.replace(bins, large_error=large)
     counts: dict[str, IntArray] = {}
     for name, feature in bins.features.items():
         values = columns[name]

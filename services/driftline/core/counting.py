@@ -7,25 +7,31 @@ counted. So the work follows the number of events, not the number of models, pan
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.arrivals import Joined
 from driftline.core.binning import DELAY_EDGES, LATENCY_EDGES
 from driftline.core.columns import PredictionColumns
 from driftline.core.edges import EdgeTable, EdgeTables
-from driftline.core.ledger import Joined
 from driftline.core.pane import SCALE, Layout
-from driftline.core.plans import Plans
+from driftline.core.plans import UNTOLD, FeatureCells
+from driftline.core.segments import SegmentCodes
 from driftline.core.series import SeriesTable
+from driftline.events.reports import ALL
 from driftline.events.slices import PaneDelta
 
 I64 = NDArray[np.int64]
 IntArray = NDArray[np.integer[Any]]
 F64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+U8 = NDArray[np.uint8]
 
+_ROOM = 256
+"""Codes of one way to cut."""
 LARGEST_RATIO = 1e9
 """A truth near 0 makes an error relative to it as large as can be: it is held to this."""
 LARGE = float(1 << 52)
@@ -71,7 +77,7 @@ class KindTables:
         self._table, self._labels, self._positive, self._confusion, self._score, self._negative, self._positives = (
             np.zeros(size, np.int64) for _ in range(7)
         )
-        self._prediction, self._errors, self.not_negative, self.nonzero_truth = (
+        self._prediction, self._sizes, self.not_negative, self.nonzero_truth = (
             np.zeros(size, np.int64) for _ in range(4)
         )
         self.centre = np.zeros(size)
@@ -85,7 +91,7 @@ class KindTables:
                 assert bins.prediction is not None, "bins have a score or a prediction"
                 self.regression[series] = True
                 edges.append(EdgeTable.of_numbers(bins.prediction, cells["prediction"].start))
-                self._errors[series], self.centre[series] = len(edges), layout.centre
+                self._sizes[series], self.centre[series] = len(edges), layout.centre
                 self.not_negative[series] = cells["not_negative"].start
                 self.nonzero_truth[series] = cells["nonzero_truth"].start
                 edges.append(EdgeTable(layout.error_edges.tolist(), cells["absolute_error"].start))
@@ -96,20 +102,31 @@ class KindTables:
             self._prediction[series] = cells["prediction"].start
             self._negative[series], self._positives[series] = cells["score|neg"].start, cells["score|pos"].start
         self._edges = EdgeTables(edges)
+        self._errors = ErrorTables(size, kinds)
+
+    def errors_by_feature(self, joined: Joined) -> tuple[I64, I64]:
+        """Row and cell of each feature's value by whether the prediction was right."""
+        wrong = np.where(
+            self.regression[joined.series],
+            np.abs(joined.answer - joined.truth) > self._errors.large[joined.series],
+            joined.truth != joined.label,
+        )
+        return self._errors.cells(joined.series, wrong, joined.tail)
 
     def answer_cells(self, series: IntArray, answers: F64) -> I64:
         """The cell of each score, or predicted number, among all predictions."""
         return self._binned(series, answers) + self._score[series]
 
-    def label_cells(self, series: IntArray, label: NDArray[np.uint8]) -> I64:
-        """The cell of each predicted label among all predictions."""
-        cells: I64 = self._prediction[series] + label
-        return cells
+    def label_cells(self, new: PredictionColumns) -> tuple[I64, I64]:
+        """Row and cell of each predicted label among all predictions."""
+        rows = np.flatnonzero(~self.regression[new.series])
+        return rows, self._prediction[new.series[rows]] + new.label[rows]
 
-    def latency_cells(self, series: IntArray, latency: F64) -> I64:
-        """The cell of each latency."""
-        cells: I64 = self._latency[series] + np.searchsorted(LATENCY_EDGES, latency, side="right")
-        return cells
+    def latency_cells(self, new: PredictionColumns) -> tuple[I64, I64]:
+        """Row and cell of each latency that was told."""
+        rows = np.flatnonzero(~np.isnan(new.latency))
+        found = np.searchsorted(LATENCY_EDGES, new.latency[rows], side="right")
+        return rows, self._latency[new.series[rows]] + found
 
     def delay_cells(self, joined: Joined) -> I64:
         """The cell of the time from the start of each prediction's pane to its outcome."""
@@ -119,7 +136,7 @@ class KindTables:
 
     def error_cells(self, series: IntArray, sizes: F64) -> I64:
         """The cell of each absolute error."""
-        return self._found(self._errors[series], sizes)
+        return self._found(self._sizes[series], sizes)
 
     def positive(self, series: IntArray, truth: I64) -> Bools:
         """Whether each outcome is its model's positive label."""
@@ -143,42 +160,89 @@ class KindTables:
         return self._edges.cells(int(table[0]) if one else table, answers)
 
 
+class ErrorTables:
+    """Where the cells of `right:NAME` and `wrong:NAME` begin, by series and place of the feature in the tails."""
+
+    def __init__(self, size: int, kinds: Mapping[int, tuple[str, Layout]]) -> None:
+        most = max((len(layout.bins.features) for _, layout in kinds.values()), default=0)
+        self._right, self._wrong = (np.full((size, most), -1, np.int64) for _ in range(2))
+        self.large = np.zeros(size)
+        for series, (_, layout) in kinds.items():
+            self.large[series] = layout.bins.large_error or 0.0
+            for place, name in enumerate(layout.bins.features):
+                if f"right:{name}" in layout.cells:
+                    self._right[series, place] = layout.cells[f"right:{name}"].start
+                    self._wrong[series, place] = layout.cells[f"wrong:{name}"].start
+
+    def cells(self, series: IntArray, wrong: Bools, tails: U8) -> tuple[I64, I64]:
+        """See `KindTables.errors_by_feature`. `tails` as in `core.rows`."""
+        most = self._right.shape[1]
+        begin = np.where(wrong[:, None], self._wrong[series], self._right[series])
+        told = (begin >= 0) & (tails[:, :most] != UNTOLD)
+        rows = np.repeat(np.arange(series.size), most).reshape(begin.shape)
+        return rows[told], (begin + tails[:, :most])[told]
+
+
 def count(
-    table: SeriesTable, plans: Plans, kinds: Kinds, new: PredictionColumns, joined: Joined
+    table: SeriesTable,
+    kinds: Kinds,
+    segments: SegmentCodes,
+    new: PredictionColumns,
+    features: FeatureCells,
+    joined: Joined,
 ) -> dict[int, list[PaneDelta]]:
-    """By slice, what changed in each pane, in the order of model, version, role, pane."""
-    groups = _Groups(table, new, joined)
+    """By slice, what changed in each pane, in the order of model, version, role, pane, segment.
+
+    `features`: those of `new`. Everybody is counted first, then once more each way to cut into segments.
+    """
+    groups = _Groups(table, segments, new, features.tails, joined)
     of = kinds.tables
     cells = _Cells(groups.size, of.width)
-    cells.add(groups.of_new, np.zeros(new.size, np.int64))
-    features = plans.tables
-    for rows, found in (
-        features.number_cells(new.plan, new.numbers),
-        features.category_cells(new.plan, new.categories),
-    ):
-        cells.add(groups.of_new[rows], found)
-    cells.add(groups.of_new, of.answer_cells(new.series, new.answer))
-    labels = ~of.regression[new.series]
-    cells.add(groups.of_new[labels], of.label_cells(new.series[labels], new.label[labels]))
-    timed = ~np.isnan(new.latency)
-    cells.add(groups.of_new[timed], of.latency_cells(new.series[timed], new.latency[timed]))
-    cells.add(groups.of_joined, of.delay_cells(joined), joined.sign)
     sums: Sums = {}
+    answers = of.answer_cells(new.series, new.answer)
+    labels, latencies = of.label_cells(new), of.latency_cells(new)
     numeric = of.regression[joined.series]
-    cells.add(groups.of_joined, np.ones(joined.sign.size, np.int64), joined.sign)
-    if numeric.any():
-        _count_errors(of, joined.chosen(numeric), groups.of_joined[numeric], cells, sums)
-    if not numeric.all():
-        _count_labels(of, joined.chosen(~numeric), groups.of_joined[~numeric], cells, sums)
-    return _deltas(table, kinds, groups, cells, sums)
+    judged, verdicts = of.errors_by_feature(joined)
+    for number, (of_new, of_joined) in enumerate(groups.ways):
+        here, there = (slice(None) if number == 0 else group >= 0 for group in (of_new, of_joined))
+        for rows, found in ((features.rows, features.cells), labels, latencies):
+            pairs = of_new[rows]
+            told = slice(None) if number == 0 else pairs >= 0
+            cells.add(pairs[told], found[told])
+        cells.add(of_new[here], np.zeros(of_new[here].size, np.int64))
+        cells.add(of_new[here], answers[here])
+        of_way, group, errors = joined.chosen(there), of_joined[there], numeric[there]
+        cells.add(group, np.ones(group.size, np.int64), of_way.sign)
+        cells.add(group, of.delay_cells(of_way), of_way.sign)
+        judged_in = of_joined[judged]
+        some = slice(None) if number == 0 else judged_in >= 0
+        cells.add(judged_in[some], verdicts[some], joined.sign[judged][some])
+        if errors.any():
+            _count_errors(of, of_way.chosen(errors), group[errors], cells, sums)
+        if not errors.all():
+            _count_labels(of, of_way.chosen(~errors), group[~errors], cells, sums)
+    return _deltas(table, kinds, segments, groups, cells, sums)
 
 
 class _Groups:
-    """What a pane delta belongs to: (slice, series, role, pane), numbered in the order in which deltas are told."""
+    """What a pane delta belongs to: (slice, series, role, pane, segment), numbered.
 
-    def __init__(self, table: SeriesTable, new: PredictionColumns, joined: Joined) -> None:
+    `ways`: for everybody and then each way to cut, the group of each prediction and of each join, -1 for none. The last
+    column is 0 for everybody, else `place * _ROOM + code + 1` of the segment (see `core.segments`).
+    """
+
+    def __init__(
+        self, table: SeriesTable, segments: SegmentCodes, new: PredictionColumns, tails: U8, joined: Joined
+    ) -> None:
+        codes = [np.zeros(new.size + joined.series.size, np.int64)]
+        for place in range(segments.most):
+            both = segments.of(new.series, tails, place), segments.of(joined.series, joined.tail, place)
+            code = np.concatenate(both)
+            codes.append(np.where(code < 0, -1, place * _ROOM + code + 1))
+        cut = np.concatenate(codes)
+        kept = np.flatnonzero(cut >= 0)
         columns = [
-            np.concatenate([ours.astype(np.int64), theirs.astype(np.int64)])
+            np.tile(np.concatenate([ours.astype(np.int64), theirs.astype(np.int64)]), len(codes))[kept]
             for ours, theirs in (
                 (new.slice, joined.slice),
                 (new.series, joined.series),
@@ -187,17 +251,18 @@ class _Groups:
             )
         ]
         columns[1] = table.ranks[columns[1]]  # so that order does not depend on who was seen first
-        self._unique, which = _numbered(columns)
-        self.of_new, self.of_joined = which[: new.size], which[new.size :]
+        self._unique, which = _numbered([*columns, cut[kept]])
+        group = np.full(cut.size, -1, np.int64)
+        group[kept] = which
+        self.ways = [(way[: new.size], way[new.size :]) for way in np.split(group, len(codes))]
         self.size = self._unique[0].size
         self._by_rank = table.by_rank
 
-    def each(self) -> list[tuple[int, int, bool, int]]:
-        """(slice, series, shadow, pane) by number."""
-        slices, series, shadow, pane = self._unique
-        return list(
-            zip(slices.tolist(), self._by_rank[series].tolist(), (shadow > 0).tolist(), pane.tolist(), strict=True)
-        )
+    def each(self) -> list[tuple[int, int, bool, int, int]]:
+        """(slice, series, shadow, pane, segment) by number."""
+        slices, ranks, shadow, pane, cut = self._unique
+        series = self._by_rank[ranks].tolist()
+        return list(zip(slices.tolist(), series, (shadow > 0).tolist(), pane.tolist(), cut.tolist(), strict=True))
 
 
 def _numbered(columns: Sequence[I64]) -> tuple[list[I64], I64]:
@@ -332,16 +397,19 @@ def fixed_point(term: float) -> int:
     return quotient + (doubled > denominator or (doubled == denominator and quotient % 2 == 1))
 
 
-def _deltas(table: SeriesTable, kinds: Kinds, groups: _Groups, cells: _Cells, sums: Sums) -> dict[int, list[PaneDelta]]:
+def _deltas(
+    table: SeriesTable, kinds: Kinds, segments: SegmentCodes, groups: _Groups, cells: _Cells, sums: Sums
+) -> dict[int, list[PaneDelta]]:
     where, counts, starts = cells.totals()
     cell_list, count_list, start_list = where.tolist(), counts.tolist(), starts.tolist()
     deltas: dict[int, list[PaneDelta]] = {}
-    for group, (number, series, shadow, pane) in enumerate(groups.each()):
+    for group, (number, series, shadow, pane, cut) in enumerate(groups.each()):
         begin, end = start_list[group], start_list[group + 1]
         totals = {name: value for name, value in sorted(sums.get(group, {}).items()) if value}
         if begin == end and not totals:
             continue
         entry = table[series]
+        told = segments.told(series, *divmod(cut - 1, _ROOM)) if cut else ("", ALL)
         delta = PaneDelta(
             model=entry.model,
             version=entry.version or "",
@@ -351,6 +419,11 @@ def _deltas(table: SeriesTable, kinds: Kinds, groups: _Groups, cells: _Cells, su
             cells=tuple(cell_list[begin:end]),
             counts=tuple(count_list[begin:end]),
             sums=totals,
+            cut=told[0],
+            segment=told[1],
         )
         deltas.setdefault(number, []).append(delta)
+    if segments.most:  # codes follow from who was seen first, which must not decide the order
+        for each in deltas.values():
+            each.sort(key=attrgetter("model", "version", "role", "pane", "cut", "segment"))
     return deltas

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +29,27 @@ FloatArray = NDArray[np.float64]
 def drift_of(totals: Totals, baseline: Baseline | None) -> dict[str, Drift]:
     """The drift of every feature, of the score and of the prediction, against `baseline` (None: only the shares).
 
-    P-values are those of all that is tested here together (`distances.discoveries`).
+    P-values are those of each test by itself: see `held_together`.
     """
     bins = totals.layout.bins
     found = {name: _drift(totals, f"feature:{name}", of, baseline) for name, of in bins.features.items()}
     if bins.score is not None:
         found["score"] = _drift(totals, "score", None, baseline)
     found["prediction"] = _drift(totals, "prediction", bins.prediction or CategoryBins(values=bins.labels), baseline)
-    tested = {name: drift.p_value for name, drift in found.items() if drift.p_value is not None}
-    for name, p_value in zip(tested, discoveries(list(tested.values())), strict=True):
-        found[name] = msgspec.structs.replace(found[name], p_value=p_value)
     return found
+
+
+def held_together(several: Sequence[Mapping[str, Drift]]) -> list[dict[str, Drift]]:
+    """The drifts of all segments of a report, their p-values held to one false discovery rate."""
+    p_values = [drift.p_value for found in several for drift in found.values() if drift.p_value is not None]
+    held = iter(discoveries(p_values))
+    return [
+        {
+            name: drift if drift.p_value is None else msgspec.structs.replace(drift, p_value=next(held))
+            for name, drift in found.items()
+        }
+        for found in several
+    ]
 
 
 def _drift(totals: Totals, histogram: str, bins: NumberBins | CategoryBins | None, baseline: Baseline | None) -> Drift:

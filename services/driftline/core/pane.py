@@ -47,6 +47,8 @@ class Layout:
       that have a squared log error, a relative error), `absolute_error` (bins between `error_edges`)
     * `latency` (of predictions that tell it, ms), `label_delay` (from the pane's start to the outcome's time, ms): bins
       between `binning.LATENCY_EDGES` and `binning.DELAY_EDGES`
+    * `right:NAME`, `wrong:NAME`: as `feature:NAME`, labelled rows by whether the prediction was right. In a regression
+      it was if its error is not large (`Bins.large_error`), and without that there are none
     """
 
     def __init__(self, bins: Bins) -> None:
@@ -66,6 +68,9 @@ class Layout:
             self.centre = bins.prediction.edges[len(bins.prediction.edges) // 2] if bins.prediction.edges else 0.0
             sizes += [("absolute_error", self.error_edges.size + 1)]
         sizes += [("latency", LATENCY_EDGES.size + 1), ("label_delay", DELAY_EDGES.size + 1)]
+        if bins.score is not None or bins.large_error is not None:
+            each = [(name, histogram_size(b)) for name, b in bins.features.items()]
+            sizes += [(f"{side}:{name}", size) for name, size in each for side in ("right", "wrong")]
         self.cells: dict[str, Cells] = {}
         start = 0
         for name, size in sizes:
@@ -99,6 +104,11 @@ class Pane:
         np.add.at(total, where, counts)
         kept = total != 0
         return cls(unique[kept], total[kept], {name: value for name, value in sorted(sums.items()) if value})
+
+    @property
+    def n(self) -> int:
+        """Predictions: they are counted in cell 0 of every layout."""
+        return int(self.counts[0]) if self.cells.size and self.cells[0] == 0 else 0
 
     @property
     def has_labels(self) -> bool:

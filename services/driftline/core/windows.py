@@ -9,12 +9,17 @@ more, also where they were final: what was told while a partition was left out i
 
 from __future__ import annotations
 
+from functools import lru_cache
+from math import gcd
+
 import msgspec
 
 from driftline.events.base import Millis
 from driftline.spec.model import MonitorSpec, WindowSpec, millis
 
 RESTATE_AT = 0.05
+UNITS = 100
+"""A window is added up from so many parts at least, where panes are short enough: intervals resample them."""
 
 
 class Open(msgspec.Struct, kw_only=True):
@@ -47,6 +52,22 @@ class Open(msgspec.Struct, kw_only=True):
     def grown(self) -> bool:
         """Whether coverage has grown by five points since the last report."""
         return self.coverage - self.told > RESTATE_AT - 1e-9  # 0.15 - 0.10 is a little less than 0.05
+
+
+def unit_of(spec: MonitorSpec, name: str) -> Millis:
+    """How long the parts are that a window is added up from: several panes, if it is much longer than a pane.
+
+    All of its windows begin and end between two such parts, and each has `UNITS` of them at least, or all its panes.
+    """
+    window = spec.windows[name]
+    return _unit(millis(window.span), millis(window.every), millis(spec.pane))
+
+
+@lru_cache(maxsize=1024)
+def _unit(span: Millis, every: Millis, pane: Millis) -> Millis:
+    common = gcd(span, every) // pane
+    most = max(1, min(common, span // (UNITS * pane)))
+    return pane * next(panes for panes in range(most, 0, -1) if common % panes == 0)
 
 
 def first_end(window: WindowSpec, first_pane_start: Millis) -> Millis:

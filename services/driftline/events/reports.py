@@ -6,6 +6,9 @@ import msgspec
 
 from driftline.events.base import Event, Millis
 
+ALL = "all"
+"""The segment of everybody."""
+
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
     """`[start, end)` in event time."""
@@ -36,7 +39,8 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     """How far a feature, the score or the prediction is from the baseline, in the measures of `spec.measures`.
 
     Null: not defined. Shares are of `n`. `error_bounds`: how far `ks` and `wasserstein` can be from the figures of the
-    single values, because they were computed from bins.
+    single values, because they were computed from bins. `error_effect`: by how much the share of errors is higher
+    because values moved between bins (`core.ranking`).
     """
 
     psi: float | None
@@ -44,6 +48,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     missing: float
     out_of_range: float
     unseen: float
+    error_effect: float | None = None
     jensen_shannon: float | None = None
     hellinger: float | None = None
     total_variation: float | None = None
@@ -70,7 +75,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one segment; `all` is everybody.
+    """The figures of one segment; `cut`: what it is cut by, as in the spec. It is empty for `all`, which is everybody.
 
     `evicted`: predictions of the model, of all versions, that were forgotten early since the window began because more
     were kept than `max_kept`. Their outcomes find nothing, so `coverage` is lower by at most as many.
@@ -85,6 +90,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     confusion: dict[str, dict[str, int]] = {}
     operation: Operation | None = None
     evicted: int = 0
+    cut: str = ""
 
 
 class WindowReport(Event, frozen=True, kw_only=True):
@@ -92,7 +98,8 @@ class WindowReport(Event, frozen=True, kw_only=True):
 
     `completeness`: the share of source partitions that had been read up to the window's end and its lateness; below 1
     while a partition is left out. `counters`: of the model since the first slice: what the monitor did not count as a
-    prediction or an outcome, and the triggers that asked for nothing.
+    prediction or an outcome, and the triggers that asked for nothing. `segments`: everybody comes first, then those of
+    each way to cut, the largest by themselves. `together`: by way to cut, how many segments are told as `(other)`.
     """
 
     model: str
@@ -103,4 +110,5 @@ class WindowReport(Event, frozen=True, kw_only=True):
     completeness: float
     baseline: str
     segments: tuple[Segment, ...]
+    together: dict[str, int] = msgspec.field(default_factory=dict)
     counters: dict[str, int] = msgspec.field(default_factory=dict)

@@ -22,7 +22,7 @@ from driftline.core.columns import OutcomeColumns, PredictionColumns, digests, h
 from driftline.core.plans import names_of
 from driftline.errors import InvalidRecord
 from driftline.events.columns import COLUMNS
-from driftline.events.inputs import Outcome
+from driftline.events.inputs import Outcome, Value
 from driftline.monitor.intake import read_prediction, read_rows, take_in
 from driftline.monitor.models import Models, times_of
 from driftline.monitor.typed import column_types, decoder, prediction_types
@@ -79,6 +79,8 @@ class Reader:
         self._specs = specs
         self._register = register
         self._models = Models(specs, codes)
+        cuts = [cut for spec in specs.values() for segment in spec.segments for cut in segment.cuts]
+        self._by_attributes = any(cut.source == "attribute" for cut in cuts)
         self._types = prediction_types(specs)
         self._by_type = {kind: self._models.number[model] for kind, model in self._types.items()}
         self._decode = decoder(self._types)
@@ -292,6 +294,7 @@ class Reader:
             numbers=numbers,
             categories=categories,
             last=rows.places[-1][0].offset if rows.places else -1,
+            attributes=self._cut_by(rows.attributes),
         )
         return columns, bad
 
@@ -317,6 +320,12 @@ class Reader:
         for name in set(names) - known.keys():
             known[name] = 0 if name is None else xxhash.xxh3_64_intdigest(name.encode())
         return np.array([known[name] for name in names], np.uint64)
+
+    def _cut_by(self, attributes: Sequence[Any]) -> Sequence[Mapping[str, Value]]:
+        """The attributes of all rows, if a model is cut into segments by any."""
+        if not self._by_attributes:
+            return ()
+        return [{} if each is msgspec.UNSET else each for each in attributes]
 
     def _hashes_of(self, attributes: Sequence[Any]) -> NDArray[np.uint64]:
         if not any(each is not msgspec.UNSET and each for each in attributes):

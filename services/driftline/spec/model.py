@@ -25,11 +25,48 @@ class OutputSpec(msgspec.Struct, frozen=True, kw_only=True):
     range: tuple[float, float]
 
 
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """What the predictions of a segment have in common: a feature's or an attribute's value, or its bucket.
+
+    `edges`, strictly increasing: k of them make k + 1 buckets, `(-inf, first)`, `[first, second)`, ...; none: each
+    value is by itself.
+    """
+
+    name: str
+    source: Literal["feature", "attribute"]
+    edges: tuple[float, ...] = ()
+
+
+class SegmentSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to cut a model's predictions into segments: by one thing, or by a pair of them."""
+
+    cuts: tuple[Cut, ...]
+
+    @property
+    def name(self) -> str:
+        """What it is cut by, as in `origin` or `origin, carrier`."""
+        return ", ".join(cut.name for cut in self.cuts)
+
+
 class WindowSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A trailing span in event time, whose ends are multiples of `every` since 1970."""
 
     span: timedelta
     every: timedelta
+
+
+class BaselineSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What windows are compared with. `training`: the version's own reference data. Else panes of the same version:
+
+    * first: the first `span` of them
+    * previous: the last closed window named `window` before the one that is compared
+    * hour_of_week: the same time of the week, in the `weeks` weeks before
+    """
+
+    kind: Literal["training", "first", "previous", "hour_of_week"] = "training"
+    span: timedelta = timedelta(0)
+    window: str = ""
+    weeks: int = 0
 
 
 class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +78,7 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `clear_above`/`clear_below` (defaults: the firing threshold) must be reached to resolve; `k` of the last `of`
     windows must breach to fire. A window with fewer than `min_samples` or less than `min_coverage` is not judged.
+    `segments`: the ways to cut in whose segments it is judged too; `retrain` is about everybody alone.
     """
 
     name: str
@@ -58,6 +96,7 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     min_coverage: float = 0.9
     severity: Severity = Severity.WARNING
     retrain: bool = False
+    segments: tuple[str, ...] = ()
 
 
 class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +148,8 @@ class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     retrain: RetrainSpec | None
     promotion: PromotionSpec
     retain_raw: timedelta
+    segments: tuple[SegmentSpec, ...] = ()
+    baseline: BaselineSpec = BaselineSpec()
 
 
 def millis(duration: timedelta) -> int:

@@ -11,6 +11,7 @@ from driftline.errors import SpecError
 from driftline.spec.durations import parse_duration
 from driftline.spec.metrics import METRICS, USUAL
 from driftline.spec.model import (
+    BaselineSpec,
     FeatureSpec,
     MonitorSpec,
     OutputSpec,
@@ -20,12 +21,12 @@ from driftline.spec.model import (
     millis,
 )
 from driftline.spec.rules import read_rules
+from driftline.spec.segments import read_segments
 from driftline.spec.yaml_nodes import Mistakes, Node, load
 
 DAY = timedelta(days=1)
+MOST_WEEKS = 12
 MAX_KEPT = 50_000_000
-LATER = ("segments", "baseline")
-"""Words of the contract that a later version will understand."""
 
 
 def read_spec(path: Path) -> MonitorSpec:
@@ -60,13 +61,13 @@ class _Reader:
             required=("model", "task", "features", "windows"),
             optional=(
                 *("labels", "positive", "outputs", "horizon", "lateness", "pane", "limits", "metrics", "rules"),
-                *("retrain", "promotion", "retention", "costs"),
+                *("segments", "baseline", "retrain", "promotion", "retention", "costs"),
             ),
-            later=LATER,
         )
         model = self._model_name(fields.get("model"))
         task = fields["task"].choice(("binary", "regression"), later=("multiclass",)) if "task" in fields else None
         features = self._features(fields.get("features"))
+        segments = read_segments(fields.get("segments"), features)
         outputs = self._outputs(fields.get("outputs"), task)
         labels, positive = self._labels(fields, task)
         pane = self._duration(fields.get("pane"), timedelta(minutes=1))
@@ -75,6 +76,7 @@ class _Reader:
         horizon = self._duration(fields.get("horizon"), timedelta(hours=48))
         lateness = self._duration(fields.get("lateness"), timedelta(minutes=10), zero=True)
         windows = self._windows(fields.get("windows"), pane)
+        baseline = self._baseline(fields.get("baseline"), windows)
         # where the task is unknown, words that some task has are not mistakes of their own
         known, usual = (
             names[task] if task else tuple(name for each in names.values() for name in each)
@@ -86,7 +88,8 @@ class _Reader:
         metrics = fields["metrics"].words(known, "metric") if "metrics" in fields else usual
         named = tuple(fields["features"].keys()) if "features" in fields else ()
         answers = ("prediction",) if task == "regression" else ("score", "prediction")
-        rules = read_rules(fields.get("rules"), known, named, tuple(outputs), answers, tuple(windows))
+        cuts = [segment.name for segment in segments]
+        rules = read_rules(fields.get("rules"), known, named, tuple(outputs), answers, tuple(windows), cuts)
         retrain = self._retrain(fields.get("retrain"), horizon)
         promotion = self._promotion(fields.get("promotion"), usual)
         needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon
@@ -116,6 +119,8 @@ class _Reader:
             retrain=retrain,
             promotion=promotion,
             retain_raw=retain,
+            segments=segments,
+            baseline=baseline,
         )
 
     def _model_name(self, node: Node | None) -> str | None:
@@ -206,6 +211,32 @@ class _Reader:
         if node is not None and not found:
             node.mistake("at least one window is needed")
         return found
+
+    def _baseline(self, node: Node | None, windows: dict[str, WindowSpec]) -> BaselineSpec:
+        if node is None or node.is_text("training"):
+            return BaselineSpec()
+        said = "`training`, `{first: 28d}`, `{previous: week}` or `{hour_of_week: 4}`"
+        if not node.is_mapping():
+            node.mistake(f"a baseline is {said}")
+            return BaselineSpec()
+        fields = node.fields(optional=("first", "previous", "hour_of_week"))
+        if len(fields) != 1:
+            node.mistake(f"a baseline is one of {said}")
+        elif "first" in fields:
+            span = self._duration(fields["first"], 28 * DAY)
+            return BaselineSpec(kind="first", span=span)
+        elif "previous" in fields:
+            name = fields["previous"].choice(tuple(windows))
+            return BaselineSpec(kind="previous", window=name) if name else BaselineSpec()
+        else:
+            weeks = fields["hour_of_week"].count() or 0
+            if not 1 <= weeks <= MOST_WEEKS:
+                fields["hour_of_week"].mistake(f"the same hour of the last 1 to {MOST_WEEKS} weeks")
+            elif any(7 * DAY % window.every for window in windows.values()):
+                node.mistake("every window's `every` must divide a week, or no hour of a week comes again")
+            else:
+                return BaselineSpec(kind="hour_of_week", weeks=weeks)
+        return BaselineSpec()
 
     def _retrain(self, node: Node | None, horizon: timedelta) -> RetrainSpec | None:
         if node is None:

@@ -13,6 +13,8 @@ LATER = ("detector", "on", "coverage", "no_predictions_for", "estimate")
 KINDS = ("range", "metric", "drift")
 COMMON = ("name", "severity")
 JUDGED = ("window", "above", "below", "clear_above", "clear_below", "for", "min_samples", "min_coverage", "retrain")
+OF_WINDOWS = ("features", "segments")
+"""Words of judged rules that need to know what there is."""
 
 
 def read_rules(
@@ -22,11 +24,12 @@ def read_rules(
     outputs: Sequence[str],
     answers: Sequence[str],
     windows: Sequence[str],
+    segments: Sequence[str],
 ) -> tuple[RuleSpec, ...]:
     """All rules; mistakes are noted at their lines. `answers`: what a drift rule may name beside features."""
     rules: list[RuleSpec] = []
     for each in node.items() if node else []:
-        fields = each.fields(required=("name",), optional=(*KINDS, *JUDGED, "severity", "features"), later=LATER)
+        fields = each.fields(required=("name",), optional=(*KINDS, *JUDGED, *OF_WINDOWS, "severity"), later=LATER)
         kinds = [kind for kind in KINDS if kind in fields]
         name = fields["name"].text() if "name" in fields else None
         if name is None:
@@ -41,12 +44,12 @@ def read_rules(
         if kinds[0] == "range":
             rules += _range(fields, name, level, (*features, *outputs))
         else:
-            rules += _judged(each, fields, name, level, kinds[0], metrics, features, answers, windows)
+            rules += _judged(each, fields, name, level, kinds[0], metrics, features, answers, windows, segments)
     return tuple(rules)
 
 
 def _range(fields: dict[str, Node], name: str, level: Severity, targets: Sequence[str]) -> list[RuleSpec]:
-    for word in (*JUDGED, "features"):
+    for word in (*JUDGED, *OF_WINDOWS):
         if word in fields:
             fields[word].mistake(f"a range rule has no `{word}`: its range is declared with the feature")
     target = fields["range"].text()
@@ -67,6 +70,7 @@ def _judged(
     features: Sequence[str],
     answers: Sequence[str],
     windows: Sequence[str],
+    segments: Sequence[str],
 ) -> list[RuleSpec]:
     known = metrics if kind == "metric" else DRIFT_MEASURES
     target = fields[kind].text()
@@ -109,6 +113,7 @@ def _judged(
             min_coverage=coverage or 0.0,
             severity=level,
             retrain=bool(fields["retrain"].flag()) if "retrain" in fields else False,
+            segments=_segments(fields.get("segments"), segments),
         )
     ]
 
@@ -121,6 +126,12 @@ def _features(node: Node | None, kind: str, features: Sequence[str], answers: Se
     if node is None or node.is_text("all"):
         return tuple(features)
     return node.words((*features, *answers), "feature")
+
+
+def _segments(node: Node | None, segments: Sequence[str]) -> tuple[str, ...]:
+    if node is None:
+        return ()
+    return tuple(segments) if node.is_text("all") else node.words(segments, "way to cut into segments")
 
 
 def _k_of_n(text: str) -> tuple[int, int]:
