@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.panes import binary_layout, panes_of, regression_layout
 
-from driftline.core.counting import fixed_point
 from driftline.core.metrics import compute
 from driftline.core.pane import SCALE, Pane, Totals
+from driftline.core.sums import fixed_point
 from driftline.spec.metrics import METRICS
 
 LAYOUT, NUMBERS = binary_layout(), regression_layout()

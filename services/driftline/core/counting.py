@@ -17,10 +17,11 @@ from driftline.core.arrivals import Joined
 from driftline.core.binning import DELAY_EDGES, LATENCY_EDGES
 from driftline.core.columns import PredictionColumns
 from driftline.core.edges import EdgeTable, EdgeTables
-from driftline.core.pane import SCALE, Layout
+from driftline.core.pane import Layout
 from driftline.core.plans import UNTOLD, FeatureCells
 from driftline.core.segments import SegmentCodes
 from driftline.core.series import SeriesTable
+from driftline.core.sums import Sums, add_sums
 from driftline.events.reports import ALL
 from driftline.events.slices import PaneDelta
 
@@ -34,8 +35,6 @@ _ROOM = 256
 """Codes of one way to cut."""
 LARGEST_RATIO = 1e9
 """A truth near 0 makes an error relative to it as large as can be: it is held to this."""
-LARGE = float(1 << 52)
-"""Terms that add up to less have whole parts that fit into 64 bits; so do the fractions, in fixed point, of 2^23."""
 
 
 class Kinds:
@@ -319,37 +318,29 @@ def _counted(parts: Sequence[I64]) -> tuple[I64, I64]:
     return codes[starts], np.diff(np.append(starts, codes.size))
 
 
-Sums = dict[int, dict[str, int]]
-"""Fixed-point sums by name, by group."""
-
-
 def _count_errors(of: KindTables, joined: Joined, groups: I64, cells: _Cells, sums: Sums) -> None:
-    """What numbers that came true add, or take back."""
+    """What numbers that came true add, or take back. A row that has no such term adds 0 to its sum."""
     answer, truth, sign = joined.answer, joined.truth, joined.sign
-    errors = answer - truth
-    sizes = np.abs(errors)
-    both = np.abs(answer) + np.abs(truth)
-    from_centre = truth - of.centre[joined.series]
-    for name, terms in (
-        ("absolute_error", sizes),
-        ("error", errors),
-        ("squared_error", errors * errors),
-        ("truth", from_centre),
-        ("squared_truth", from_centre * from_centre),
-        ("symmetric_error", np.divide(2 * sizes, both, out=np.zeros(sizes.size), where=both > 0)),
-    ):
-        _add_sums(sums, name, groups, sign, terms)
-    cells.add(groups, of.error_cells(joined.series, sizes), sign)
+    errors, from_centre = answer - truth, truth - of.centre[joined.series]
+    sizes, both = np.abs(errors), np.abs(answer) + np.abs(truth)
     logged, divided = (answer >= 0) & (truth >= 0), truth != 0
-    if logged.any():
-        logs = np.log1p(answer[logged]) - np.log1p(truth[logged])
-        _add_sums(sums, "squared_log_error", groups[logged], sign[logged], logs * logs)
-        cells.add(groups[logged], of.not_negative[joined.series[logged]], sign[logged])
-    if divided.any():
-        with np.errstate(over="ignore"):
-            shares = np.minimum(sizes[divided] / np.abs(truth[divided]), LARGEST_RATIO)
-        _add_sums(sums, "relative_error", groups[divided], sign[divided], shares)
-        cells.add(groups[divided], of.nonzero_truth[joined.series[divided]], sign[divided])
+    logs = np.log1p(np.where(logged, answer, 0)) - np.log1p(np.where(logged, truth, 0))
+    with np.errstate(over="ignore"):
+        shares = np.divide(sizes, np.abs(truth), out=np.zeros(sizes.size), where=divided)
+    terms = {
+        "absolute_error": sizes,
+        "error": errors,
+        "squared_error": errors * errors,
+        "truth": from_centre,
+        "squared_truth": from_centre * from_centre,
+        "squared_log_error": logs * logs,
+        "relative_error": np.minimum(shares, LARGEST_RATIO),
+        "symmetric_error": np.divide(2 * sizes, both, out=np.zeros(sizes.size), where=both > 0),
+    }
+    add_sums(sums, groups, sign, terms)
+    cells.add(groups, of.error_cells(joined.series, sizes), sign)
+    cells.add(groups[logged], of.not_negative[joined.series[logged]], sign[logged])
+    cells.add(groups[divided], of.nonzero_truth[joined.series[divided]], sign[divided])
 
 
 def _count_labels(of: KindTables, joined: Joined, groups: I64, cells: _Cells, sums: Sums) -> None:
@@ -360,8 +351,8 @@ def _count_labels(of: KindTables, joined: Joined, groups: I64, cells: _Cells, su
     cells.add(groups, of.labelled_score_cells(joined.series, joined.answer, positive), joined.sign)
     scored = ~np.isnan(joined.answer)
     scores, came = joined.answer[scored], positive[scored]
-    _add_sums(sums, "log_loss", groups[scored], joined.sign[scored], log_losses(scores, came))
-    _add_sums(sums, "brier", groups[scored], joined.sign[scored], (np.clip(scores, 0, 1) - came) ** 2)
+    losses = {"log_loss": log_losses(scores, came), "brier": (np.clip(scores, 0, 1) - came) ** 2}
+    add_sums(sums, groups[scored], joined.sign[scored], losses)
 
 
 def log_losses(scores: F64, positive: Bools) -> F64:
@@ -369,32 +360,6 @@ def log_losses(scores: F64, positive: Bools) -> F64:
     eps = np.finfo(np.float64).eps
     p = np.clip(scores, eps, 1 - eps)
     return np.where(positive, -np.log(p), -np.log1p(-p))
-
-
-def _add_sums(sums: Sums, name: str, groups: I64, sign: I64, terms: F64) -> None:
-    """Add terms to the sums of their groups. Each is rounded once, then all is integer."""
-    if not terms.size:
-        return
-    if float(np.abs(terms).max()) * terms.size < LARGE:
-        whole = np.trunc(terms)  # whole parts by themselves, so that neither sum leaves 64 bits
-        wholes, parts = np.zeros((2, int(groups.max()) + 1), np.int64)
-        np.add.at(wholes, groups, whole.astype(np.int64) * sign)
-        np.add.at(parts, groups, np.rint((terms - whole) * SCALE).astype(np.int64) * sign)
-        for group in np.unique(groups).tolist():
-            of_group = sums.setdefault(group, {})
-            of_group[name] = of_group.get(name, 0) + int(wholes[group]) * SCALE + int(parts[group])
-        return
-    for group, direction, term in zip(groups.tolist(), sign.tolist(), terms.tolist(), strict=True):
-        of_group = sums.setdefault(group, {})
-        of_group[name] = of_group.get(name, 0) + direction * fixed_point(term)
-
-
-def fixed_point(term: float) -> int:
-    """A finite term as an integer of 1/SCALE, rounded half to even; the product by a power of two is exact."""
-    numerator, denominator = term.as_integer_ratio()
-    quotient, rest = divmod(numerator * SCALE, denominator)
-    doubled = 2 * rest
-    return quotient + (doubled > denominator or (doubled == denominator and quotient % 2 == 1))
 
 
 def _deltas(
