@@ -68,7 +68,20 @@ _RULE: dict[str, Said] = {
         "one kind",
         "Judges how far features have moved from the baseline in a window.",
     ),
-    "window": ("a window", "required but for range", "Which window is judged."),
+    "detector": (
+        "`adwin`, `page_hinkley`, `kswin`, or a detector of River by its class",
+        "one kind",
+        "Watches a figure slice by slice and fires when it finds a change. The three are calibrated; others take "
+        "River's own settings.",
+    ),
+    "on": (
+        "`error`, `score`, `prediction` or a numeric feature",
+        "required for detectors",
+        "What is watched: the mean of each `min_samples` values or more (30 unless said). The error of a regression is "
+        "the share of large ones, and needs reference data with outcomes.",
+    ),
+    "params": ("mapping", "none", "Arguments of River's detector, in place of its own."),
+    "window": ("a window", "required but for range and detector", "Which window is judged."),
     "above": ("number", "one of the two", "Breached where the figure is greater."),
     "below": ("number", "one of the two", "Breached where the figure is smaller."),
     "clear_above": ("number", "`below`", "With `below`: what the figure must reach to resolve the alert."),
@@ -115,6 +128,12 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
         {
             "span": ("duration", "required", "How long it is."),
             "every": ("duration", "`span`", "How often one ends."),
+            "events": (
+                "count",
+                "none",
+                "Instead of `every`: it ends with the pane in which so many predictions have come since it began, at "
+                "the latest after `span`; the next one begins with the next prediction.",
+            ),
         },
     ),
     "limits": (

@@ -138,6 +138,7 @@ def test_one_mistake_does_not_become_others_elsewhere():
         ("segments: [{carrier: [1]}]", "`carrier` is a category: each of its values is a segment"),
         ("segments: [[origin, origin]]", "`origin, origin` cuts by the same thing twice"),
         ("segments: [origin, carrier, origin]", "`origin` cuts by the same thing twice"),
+        ("baseline: {first: 28d, first: 1d}", "`first` appears twice"),
         ("baseline: yesterday", "a baseline is `training`, `{first: 28d}`, `{previous: week}` or `{hour_of_week: 4}`"),
         ("baseline: {first: 28d, previous: day}", "a baseline is one of `training`, `{first: 28d}`"),
         ("baseline: {previous: dya}", "unknown word `dya`; did you mean `day`?"),

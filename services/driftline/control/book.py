@@ -6,10 +6,11 @@ from collections.abc import Collection
 
 import msgspec
 
+from driftline.control.detecting import Watch
 from driftline.core.alerts import Standing
 from driftline.core.cases import CaseBook
 from driftline.core.counters import Placement
-from driftline.core.windows import Open
+from driftline.core.windows import Open, Run
 from driftline.events.alerts import Alert
 from driftline.events.base import Millis
 from driftline.events.retraining import Candidate, ModelState
@@ -32,7 +33,8 @@ class Book(msgspec.Struct, kw_only=True):
     `scheduled`: the schedule is settled up to here. `foretold`: by fingerprint. `joined`: outcomes that found a
     champion's prediction. `evicted`: predictions forgotten early, by pane number of the slice in which they were.
     `skipping`: by trigger or rule, why it asked for nothing when it last came. `began`: the start of the first pane of
-    each version.
+    each version. `runs`: windows that end after so many events. `watches`: detectors,
+    but for the values that they were fed.
     """
 
     model: str
@@ -55,6 +57,8 @@ class Book(msgspec.Struct, kw_only=True):
     evicted: dict[int, int] = {}
     skipping: dict[str, str] = {}
     began: dict[str, Millis] = {}
+    runs: list[Run] = []
+    watches: list[Watch] = []
 
     def counted(self) -> dict[str, int]:
         """The counters that reports tell: the monitor's, and how often a trigger asked for nothing, by the reason."""

@@ -16,7 +16,7 @@ from driftline.core.references import (
     reference_unit,
 )
 from driftline.core.reports import BaselineOf, Circumstances, report
-from driftline.core.windows import Open, due_at, final_at, first_end, unit_of
+from driftline.core.windows import Open, Run, due_at, final_at, first_end, unit_of
 from driftline.events.base import Millis
 from driftline.events.baselines import Baseline
 from driftline.events.reports import Window, WindowReport
@@ -60,20 +60,49 @@ class Calendar:
         if delta.role == "champion":
             self._book.joined += labelled
         for name, window in spec.windows.items():
-            cursor = self._book.cursor.get(name)
-            if cursor is None:
-                cursor = self._book.cursor[name] = first_end(window, start)
-            for end in _ends(window, start, cursor):
-                if final_at(spec, end) <= begun:
-                    continue
-                known = self._open(name, end, delta.version, delta.role)
+            if window.events is not None:
+                touched = self._into_run(name, start, delta, predicted)
+            else:
+                touched = self._into_windows(spec, name, start, delta, begun)
+            for known in touched:
                 known.n += predicted
                 known.labelled += labelled
                 known.changed = True
                 if late:
                     self._retell.add(_key(known))
                 elif known.grown():
-                    self._grown.add((end, name))
+                    self._grown.add((known.end, name))
+
+    def _into_windows(
+        self, spec: MonitorSpec, name: str, start: Millis, delta: PaneDelta, begun: Millis
+    ) -> Iterator[Open]:
+        """The windows that hold a pane and have been reported already."""
+        window = spec.windows[name]
+        cursor = self._book.cursor.get(name)
+        if cursor is None:
+            cursor = self._book.cursor[name] = first_end(window, start)
+        for end in _ends(window, start, cursor):
+            if final_at(spec, end) > begun:
+                yield self._open(Window(name=name, start=end - millis(window.span), end=end), delta.version, delta.role)
+
+    def _into_run(self, name: str, start: Millis, delta: PaneDelta, predicted: int) -> Iterator[Open]:
+        """Likewise where windows end after so many events; else the pane is added to the one that is under way."""
+        run = self._run(name, delta.version, delta.role)
+        if start >= run.closed:
+            run.counts[start] = run.counts.get(start, 0) + predicted
+            return
+        for known in self._book.open:
+            whose = (known.window, known.version, known.role)
+            if whose == (name, delta.version, delta.role) and known.start <= start < known.end and not known.final:
+                yield known
+
+    def _run(self, name: str, version: str, role: str) -> Run:
+        key = (name, version, role)
+        found = next((run for run in self._book.runs if (run.window, run.version, run.role) == key), None)
+        if found is None:
+            found = Run(window=name, version=version, role=role)
+            self._book.runs.append(found)
+        return found
 
     def take_evicted(self, spec: MonitorSpec, n: int, begun: Millis) -> None:
         """Predictions were forgotten early in the slice that began at `begun`."""
@@ -87,7 +116,13 @@ class Calendar:
     def due(self, spec: MonitorSpec) -> list[Millis]:
         """The instants at which reports fall due, as far as they are known now."""
         first = [due_at(spec, end) for name, end in self._book.cursor.items() if name in spec.windows]
-        return first + [final_at(spec, known.end) for known in self._book.open if not known.final]
+        runs = [due_at(spec, end) for _, end in self._runs(spec)]
+        return first + runs + [final_at(spec, known.end) for known in self._book.open if not known.final]
+
+    def _runs(self, spec: MonitorSpec) -> list[tuple[Run, Millis]]:
+        """The windows under way that end after so many events, and where."""
+        runs = [run for run in self._book.runs if run.window in spec.windows]
+        return [(run, end) for run in runs if (end := run.end(spec)) is not None]
 
     def reports(self, spec: MonitorSpec, at: Millis) -> Iterator[WindowReport]:
         """The reports due by `at`: windows told again, in order, then windows told for the first time, in order."""
@@ -111,8 +146,17 @@ class Calendar:
             self._book.cursor[name] = end + millis(spec.windows[name].every)
             moved = True
             every = self.panes.series(unit_of(spec, name))
+            window = Window(name=name, start=end - millis(spec.windows[name].span), end=end)
             for version, role in sorted({(series.version, series.role) for series in every}):
-                yield from self._first(spec, name, end, version, role, at)
+                yield from self._first(spec, window, version, role, at)
+        while closing := [
+            (end, r.window, r.version, r.role, r) for r, end in self._runs(spec) if due_at(spec, end) <= at
+        ]:
+            end, name, version, role, run = min(closing, key=lambda each: each[:4])
+            window = Window(name=name, start=run.start, end=end)
+            run.close(end)
+            moved = True
+            yield from self._first(spec, window, version, role, at)
         if moved:
             self._prune(spec, at)
 
@@ -126,12 +170,10 @@ class Calendar:
         self._known = {_key(known): known for known in self._book.open}
         return True
 
-    def _first(
-        self, spec: MonitorSpec, name: str, end: Millis, version: str, role: str, at: Millis
-    ) -> Iterator[WindowReport]:
-        told = self._report(spec, name, end, version, role, at)
+    def _first(self, spec: MonitorSpec, window: Window, version: str, role: str, at: Millis) -> Iterator[WindowReport]:
+        told = self._report(spec, window, version, role, at)
         if told is not None:
-            everybody, known = told.segments[0], self._open(name, end, version, role)
+            everybody, known = told.segments[0], self._open(window, version, role)
             known.n, known.labelled = everybody.n, everybody.labelled
             known.told, known.complete = everybody.coverage, told.completeness
             yield told
@@ -141,24 +183,22 @@ class Calendar:
             if (known.window, known.end) != (name, end) or name not in spec.windows:
                 continue
             if _key(known) in self._retell or (known.changed and (final or known.grown())):
-                told = self._report(spec, name, end, known.version, known.role, at)
+                window = Window(name=name, start=known.start, end=end)
+                told = self._report(spec, window, known.version, known.role, at)
                 known.told, known.changed = known.coverage, False
                 if told is not None:
                     known.complete = told.completeness
                     yield told
 
-    def _report(
-        self, spec: MonitorSpec, name: str, end: Millis, version: str, role: str, at: Millis
-    ) -> WindowReport | None:
+    def _report(self, spec: MonitorSpec, window: Window, version: str, role: str, at: Millis) -> WindowReport | None:
         """What is known of a window now; None where it holds no prediction."""
-        start, unit = end - millis(spec.windows[name].span), unit_of(spec, name)
+        start, end, unit = window.start, window.end, unit_of(spec, window.name)
         every = sorted(one for one in self.panes.series(unit) if (one.version, one.role) == (version, role))
         panes = {(s.cut, s.segment): found for s in every if (found := self.panes.between(unit, s, start, end))}
         if not panes:
             return None
         bins_id = self._book.bins[version]
         layout, baseline = self._layout_of(bins_id)
-        window = Window(name=name, start=start, end=end)
         pane_ms = millis(spec.pane)
         circumstances = Circumstances(
             self._attendance.completeness(due_at(spec, end)),
@@ -186,11 +226,14 @@ class Calendar:
 
         return of
 
-    def _open(self, name: str, end: Millis, version: str, role: str) -> Open:
+    def _open(self, window: Window, version: str, role: str) -> Open:
         """The entry of a window that has been told of; a version that comes late to a window gets one then."""
-        known = self._known.get((name, end, version, role))
+        known = self._known.get((window.name, window.end, version, role))
         if known is None:
-            known = Open(window=name, end=end, version=version, role=role, n=0, labelled=0, told=0.0)
+            start, end = window.start, window.end
+            known = Open(
+                window=window.name, start=start, end=end, version=version, role=role, n=0, labelled=0, told=0.0
+            )
             self._known[_key(known)] = known
             self._book.open.append(known)
         return known

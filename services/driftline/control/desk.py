@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from driftline.control.attendance import Attendance
 from driftline.control.book import Book, Foretold
 from driftline.control.calendar import Calendar, LayoutOf, units_of
+from driftline.control.detecting import Detecting
 from driftline.control.out import Out
 from driftline.control.panes import Panes
 from driftline.control.schedule import Schedule
@@ -31,6 +32,9 @@ from driftline.events.slices import Breach, Notice, PaneDelta
 from driftline.spec.metrics import HIGHER_IS_BETTER
 from driftline.spec.model import MonitorSpec, RuleSpec, millis
 
+OF_RULES = (AlertKind.METRIC, AlertKind.DRIFT, AlertKind.DETECTOR)
+"""Alerts that end with the rule that they are about."""
+
 
 class Desk:
     """Everything about one model. All methods act at decision time `at`, the end of the slice being applied."""
@@ -41,6 +45,8 @@ class Desk:
         self.spec: MonitorSpec | None = None
         self._calendar = Calendar(book, panes, layout_of, attendance)
         self._schedule = Schedule()
+        self._layout_of = layout_of
+        self.detecting = Detecting(book.watches)
 
     # --- what a slice brings ---
 
@@ -48,6 +54,9 @@ class Desk:
         """Add what a slice changed to its pane. See `Calendar.take_pane`."""
         if self.spec is not None:
             self._calendar.take_pane(self.spec, delta, begun, late)
+            in_its_bins = self.book.bins[delta.version] == delta.bins
+            if in_its_bins and not delta.cut and delta.role == "champion" and self._serves(delta.version):
+                self.detecting.take(self.spec, delta, lambda bins_id: self._layout_of(bins_id)[0])
 
     def take_breach(self, breach: Breach, cause: str, at: Millis, out: Out) -> None:
         """A value left its range: the rule about it, or the default warning, fires at once."""
@@ -174,6 +183,8 @@ class Desk:
         )
         out.champion(self.book.champion)
         self.book.latest = None
+        if self.spec is not None:
+            self.detecting.keep(self.spec, [champion.version])
         for name, standing in list(self.book.standings.items()):
             last = standing.last
             if last is not None and (last.kind is AlertKind.MANUAL_INTERVENTION or not last.version):
@@ -204,6 +215,7 @@ class Desk:
             quiet = _quiet_at(self.spec, standing)
             if quiet is not None and quiet <= at:
                 self._is_quiet(standing, at, out)
+        self._detect(self.spec, at, out)
         for told in self._calendar.reports(self.spec, at):
             out.event(told, at)
             if told.role == "champion" and self._serves(told.version):
@@ -216,6 +228,18 @@ class Desk:
         if cron is not None and cron <= at:
             self.book.scheduled = at
             self._trigger(Trigger.SCHEDULE, None, (), None, at, out)
+
+    def _detect(self, spec: MonitorSpec, at: Millis, out: Out) -> None:
+        """Feed the detectors what the slice has brought."""
+        for rule, watch, values, _ in self.detecting.feed(spec, self.book.bins.__getitem__):
+            standing = self._standing(watch.version, rule.name)
+            model, version = self.book.model, watch.version
+            alert = alerts.observe_change(standing, rule, model, version, values, watch.quiet, at)
+            out.alert(alert, at)
+            if alert is not None and alert.state is AlertState.FIRING and rule.retrain:
+                self._trigger(Trigger.RULE, rule, (alert.id,), alert.value, at, out)
+            if watch.quiet == alerts.SETTLED_AFTER:
+                self._metric_is_back(rule.name, values[-1], watch.since, at, out)
 
     def _is_quiet(self, standing: Standing, at: Millis, out: Out) -> None:
         of_range = standing.last is not None and standing.last.kind is AlertKind.RANGE
@@ -365,9 +389,10 @@ class Desk:
         self.follow(spec)
         self.book.revision, self.book.scheduled = revision, at
         names = {rule.name for rule in spec.rules}
+        self.detecting.keep(spec, [watch.version for watch in self.book.watches])
         for standing in self.book.standings.values():
             last = standing.last
-            if last is not None and last.kind in (AlertKind.METRIC, AlertKind.DRIFT) and last.rule not in names:
+            if last is not None and last.kind in OF_RULES and last.rule not in names:
                 out.alert(alerts.resolve(standing, Change.RULE_REMOVED, at), at)
 
 

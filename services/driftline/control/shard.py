@@ -89,6 +89,8 @@ class Shard:
             self._stored[book.model] = data
             desk = self._desk(book)
             desk.panes.restore(stored.get(f"panes:{book.model}", {}).items())
+            if desk.spec is not None:
+                desk.detecting.restore(desk.spec, stored.get(f"detectors:{book.model}", {}).items())
 
     def changes(self) -> Changes:
         """What has changed since the last call."""
@@ -98,11 +100,12 @@ class Shard:
             data = encode(desk.book)
             if self._stored.get(model) != data:
                 self._stored[model] = books[model.encode()] = data
-            put, drop = desk.panes.take_changes()
-            if put:
-                changes.put[f"panes:{model}"] = put
-            if drop:
-                changes.drop[f"panes:{model}"] = drop
+            for name, kept in (("panes", desk.panes), ("detectors", desk.detecting)):
+                put, drop = kept.take_changes()
+                if put:
+                    changes.put[f"{name}:{model}"] = put
+                if drop:
+                    changes.drop[f"{name}:{model}"] = drop
         if books:
             changes.put["books"] = books
         return changes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
@@ -17,6 +19,12 @@ from driftline.spec.model import RuleSpec
 
 QUIET_MS = 3_600_000
 """A range alert resolves after an hour of decision time without another value outside the range."""
+
+
+SETTLED_AFTER = 100
+"""Values without a change after which a detector's alert is over: many changes in a row are one alert."""
+LATELY = 10
+"""The last values, which an alert tells beside those before."""
 
 
 class Change(StrEnum):
@@ -36,6 +44,8 @@ class Change(StrEnum):
     HISTORY_PASSED = "two-horizons-passed"
     NOTHING_EVICTED = "nothing-evicted-for-a-horizon"
     PARTITIONERS_AGREE = "partitioners-agree"
+    FOUND = "change-found"
+    SETTLED = "no-further-change"
 
 
 class Standing(msgspec.Struct, kw_only=True):
@@ -92,6 +102,39 @@ def observe(
     standing.state = target
     standing.last = _metric_alert(standing, rule, reading, why, report, segment, started, at)
     return standing.last
+
+
+def observe_change(
+    standing: Standing, rule: RuleSpec, model: str, version: str, values: Sequence[float], quiet: int, at: Millis
+) -> Alert | None:
+    """What a detector says to its last value: a change that it finds (`quiet` 0) opens an episode, and further ones
+    belong to it; it is over after `SETTLED_AFTER` values without one.
+    """
+    if quiet:
+        return resolve(standing, Change.SETTLED, at) if quiet >= SETTLED_AFTER else None
+    lately, before = values[-LATELY:], values[:-LATELY] or values
+    now, then = (math.fsum(part) / len(part) for part in (lately, before))
+    name = fingerprint(model, version, ALL, rule.name)
+    told = Alert(
+        id="",
+        fingerprint=name,
+        episode=0,
+        model=model,
+        version=version,
+        segment=ALL,
+        rule=rule.name,
+        kind=AlertKind.DETECTOR,
+        severity=rule.severity,
+        state=AlertState.FIRING,
+        reason=Change.FOUND,
+        since=at,
+        at=at,
+        value=now,
+        n=len(values),
+        summary=f"{rule.detector} finds a change in {rule.target} of {model} version {version}: {now:.4g} in the last "
+        f"{len(lately)} of {len(values)} values, {then:.4g} before; each is the mean of {rule.min_samples} or more.",
+    )
+    return fire(standing, told)
 
 
 def fire(standing: Standing, told: Alert) -> Alert | None:

@@ -49,10 +49,15 @@ class SegmentSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WindowSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A trailing span in event time, whose ends are multiples of `every` since 1970."""
+    """A trailing span in event time, whose ends are multiples of `every` since 1970.
+
+    With `events` it ends at the end of the pane in which so many predictions have come since it began, or after `span`,
+    whichever is first; it begins with the first pane after the one before.
+    """
 
     span: timedelta
     every: timedelta
+    events: int | None = None
 
 
 class BaselineSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +80,8 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     * range:  `target` is a feature or output; fires on the first value outside its declared range.
     * metric: `target` is a metric over `window`, judged against `above`/`below`.
     * drift:  `target` is a drift measure over `window` for `features` (resolved: names, never "all").
+    * detector: `detector` with `params` watches `target` (`error`, `score`, `prediction`, or a numeric feature), slice
+      by slice: the mean of each `min_samples` values; fires when it finds a change.
 
     `clear_above`/`clear_below` (defaults: the firing threshold) must be reached to resolve; `k` of the last `of`
     windows must breach to fire. A window with fewer than `min_samples` or less than `min_coverage` is not judged.
@@ -82,7 +89,7 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    kind: Literal["range", "metric", "drift"]
+    kind: Literal["range", "metric", "drift", "detector"]
     target: str
     features: tuple[str, ...] = ()
     window: str | None = None
@@ -97,6 +104,8 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity = Severity.WARNING
     retrain: bool = False
     segments: tuple[str, ...] = ()
+    detector: str = ""
+    params: dict[str, float] = {}
 
 
 class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from driftline.spec.model import (
     WindowSpec,
     millis,
 )
-from driftline.spec.rules import read_rules
+from driftline.spec.rules import Known, read_rules
 from driftline.spec.segments import read_segments
 from driftline.spec.yaml_nodes import Mistakes, Node, load
 
@@ -87,9 +87,18 @@ class _Reader:
         max_kept = limits["max_kept"].count() if "max_kept" in limits else MAX_KEPT
         metrics = fields["metrics"].words(known, "metric") if "metrics" in fields else usual
         named = tuple(fields["features"].keys()) if "features" in fields else ()
-        answers = ("prediction",) if task == "regression" else ("score", "prediction")
-        cuts = [segment.name for segment in segments]
-        rules = read_rules(fields.get("rules"), known, named, tuple(outputs), answers, tuple(windows), cuts)
+        rules = read_rules(
+            fields.get("rules"),
+            Known(
+                metrics=known,
+                features=named,
+                numbers=[name for name, feature in features.items() if feature.type == "number"],
+                outputs=tuple(outputs),
+                answers=("prediction",) if task == "regression" else ("score", "prediction"),
+                windows=tuple(windows),
+                segments=[segment.name for segment in segments],
+            ),
+        )
         retrain = self._retrain(fields.get("retrain"), horizon)
         promotion = self._promotion(fields.get("promotion"), usual)
         needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon
@@ -201,13 +210,18 @@ class _Reader:
     def _windows(self, node: Node | None, pane: timedelta) -> dict[str, WindowSpec]:
         found = {}
         for name, each in (node.mapping() if node else {}).items():
-            fields = each.fields(required=("span",), optional=("every",))
+            fields = each.fields(required=("span",), optional=("every", "events"))
             span = self._duration(fields.get("span"), DAY)
             every = self._duration(fields.get("every"), span)
             for label, length in (("span", span), ("every", every)):
                 if label in fields and millis(length) % millis(pane):
                     fields[label].mistake(f"`{label}` must be a multiple of `pane`")
-            found[name] = WindowSpec(span=span, every=every)
+            events = fields["events"].count() if "events" in fields else None
+            if "events" in fields and "every" in fields:
+                fields["every"].mistake("a window that ends after so many `events` has no `every`")
+            if events == 0:
+                fields["events"].mistake("a window ends after one event at least")
+            found[name] = WindowSpec(span=span, every=every, events=events)
         if node is not None and not found:
             node.mistake("at least one window is needed")
         return found
@@ -226,14 +240,14 @@ class _Reader:
             span = self._duration(fields["first"], 28 * DAY)
             return BaselineSpec(kind="first", span=span)
         elif "previous" in fields:
-            name = fields["previous"].choice(tuple(windows))
+            name = fields["previous"].choice(tuple(n for n, window in windows.items() if window.events is None))
             return BaselineSpec(kind="previous", window=name) if name else BaselineSpec()
         else:
             weeks = fields["hour_of_week"].count() or 0
             if not 1 <= weeks <= MOST_WEEKS:
                 fields["hour_of_week"].mistake(f"the same hour of the last 1 to {MOST_WEEKS} weeks")
-            elif any(7 * DAY % window.every for window in windows.values()):
-                node.mistake("every window's `every` must divide a week, or no hour of a week comes again")
+            elif any(window.events is not None or 7 * DAY % window.every for window in windows.values()):
+                node.mistake("every window needs an `every` that divides a week, or no hour of a week comes again")
             else:
                 return BaselineSpec(kind="hour_of_week", weeks=weeks)
         return BaselineSpec()
