@@ -14,7 +14,7 @@ from driftline.events.inputs import Outcome, Prediction
 from driftline.events.topics import Topic
 from driftline.monitor.reading import Reader
 from driftline.platform.records import Record, Source
-from driftline.spec.model import MonitorSpec
+from driftline.spec.model import MonitorSpec, millis
 
 
 class Engine:
@@ -33,7 +33,7 @@ class Engine:
         layout = self._layouts[version]
         width = len(layout.bins.features) + len(spec.segments)
         series = self.partition.table.predictions_of(spec.model, version, kept_slices(spec, self._slice_ms), width)
-        self.partition.kinds.add(series, "bins", layout)
+        self.partition.kinds.add(series, "bins", layout, millis(spec.pane))
         self.partition.segments.add(series, spec.segments, len(layout.bins.features), {})
         return series, self.partition.plans.add(spec, layout)
 

@@ -30,8 +30,13 @@ _TOP: dict[str, Said] = {
     "limits": ("mapping", "see below", "What bounds memory, and how wrong a clock may be."),
     "metrics": (
         "list of metrics",
-        "all of the task",
-        "What to report. What rules or promotion need comes too.",
+        "the usual ones",
+        "What to report, of [these](measures.md#what-is-measured). What rules or promotion need comes too.",
+    ),
+    "costs": (
+        "outcome -> prediction -> number",
+        "none",
+        "Binary: what a prediction costs; what is not said costs 0. For `expected_cost`.",
     ),
     "segments": (
         "list",
@@ -58,7 +63,11 @@ _RULE: dict[str, Said] = {
     "name": ("text", "required", "Names the rule; unique in the spec."),
     "range": ("a feature or output", "one kind", "Fires on values that the declaration of this one does not allow."),
     "metric": ("a metric", "one kind", "Judges this metric of a window."),
-    "drift": ("`psi`", "one kind", "Judges how far features have moved from the baseline in a window."),
+    "drift": (
+        "a [drift measure](measures.md#drift-measures)",
+        "one kind",
+        "Judges how far features have moved from the baseline in a window.",
+    ),
     "detector": (
         "`adwin`, `page_hinkley`, `kswin`, or a detector of River by its class",
         "one kind",
@@ -92,7 +101,11 @@ _RULE: dict[str, Said] = {
     ),
     "retrain": ("true or false", "`false`", "Whether the firing alert asks for a retrain while its breach lasts."),
     "severity": ("`warning` or `critical`", "`warning`", "Carried by the alert."),
-    "features": ("`all` or a list", "`all`", "For drift: which features are judged; the worst decides."),
+    "features": (
+        "`all` or a list",
+        "`all`",
+        "For drift: which features, `score` or `prediction` are judged; the worst decides.",
+    ),
 }
 
 SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {

@@ -9,6 +9,7 @@ import pytest
 
 from driftline.errors import SpecError
 from driftline.events.alerts import Severity
+from driftline.spec.measures import DRIFT_MEASURES
 from driftline.spec.model import MonitorSpec
 from driftline.spec.plain import from_plain, to_plain
 from driftline.spec.reader import parse_spec, read_spec
@@ -44,7 +45,7 @@ def test_defaults_are_those_of_the_contract():
         timedelta(minutes=1),
     )
     assert spec.max_ahead == timedelta(minutes=5)
-    assert spec.metrics == ("accuracy", "auc", "log_loss", "f1")
+    assert spec.metrics == ("accuracy", "f1", "auc", "log_loss")
     assert spec.outputs["score"].range == (0.0, 1.0)
     assert (spec.promotion.metric, spec.promotion.confidence) == ("log_loss", 0.95)
     assert spec.retain_raw == timedelta(days=2)
@@ -101,6 +102,18 @@ rules:
     ]
 
 
+def test_a_cost_is_asked_for_only_where_the_spec_says_it():
+    assert mistakes(HEAD + "metrics: [expected_cost]\n") == [
+        "m.yaml:1: metric `expected_cost` needs `costs`: outcome -> prediction -> cost"
+    ]
+    spec = parse_spec(HEAD + "metrics: [expected_cost, f0.5]\ncosts: {late: {on-time: 5}}\n", "m.yaml")
+    assert spec.costs == {"late": {"on-time": 5.0}}
+    assert spec.metrics == ("expected_cost", "f0.5", "log_loss")
+    assert from_plain(to_plain(spec)) == spec
+    regression = HEAD.replace("task: binary\nlabels: [on-time, late]\npositive: late", "task: regression")
+    assert mistakes(regression + "costs: {late: {on-time: 5}}\n") == ["m.yaml:8: `costs` is for classification"]
+
+
 def test_one_mistake_does_not_become_others_elsewhere():
     rules = "metrics: [auc]\nrules: [{name: a, metric: auc, window: day, below: 0.5}, {name: b, range: distance}]\n"
     assert mistakes(HEAD.replace("binary", "binry") + "outputs: {score: {range: [0, 1]}}\n" + rules) == [
@@ -138,7 +151,11 @@ def test_one_mistake_does_not_become_others_elsewhere():
         ("outputs: {score: {range: [0, 1, 2]}}", "a range is `[low, high]`"),
         ("outputs: {score: {range: [0, .inf]}}", "`.inf` is no number"),
         ("outputs: {score: {range: [0, inf]}}", "`inf` is not finite"),
-        ("promotion: {metric: mae}", "unknown word `mae`; known: accuracy, auc, log_loss, f1"),
+        ("costs: {late: {on-tim: 5}}", "unknown word `on-tim`; did you mean `on-time`?"),
+        ("costs: {lat: {on-time: 5}}", "unknown word `lat`; did you mean `late`?"),
+        ("costs: {late: {on-time: much}}", "`much` is no number"),
+        ("metrics: [acuracy]", "unknown metric `acuracy`; did you mean `accuracy`?"),
+        ("promotion: {metric: mae}", "unknown word `mae`; known: accuracy, f1, auc, log_loss"),
         ("promotion: {min_effect: -1}", "a minimum effect is not negative"),
         ("promotion: {confidence: 95}", "a confidence lies between 0.5 and 1"),
         ("retention: {raw: 1d}", "raw data must be kept for data.span + data.holdout + horizon at least"),
@@ -194,6 +211,16 @@ def test_a_rule_on_an_unknown_feature_names_the_nearest_one():
     ]
     drift = "rules: [{name: d, drift: psi, features: [carier], window: day, above: 0.2}]\n"
     assert mistakes(HEAD + drift) == ["m.yaml:10: unknown feature `carier`; did you mean `carrier`?"]
+
+
+def test_a_drift_rule_judges_an_effect_of_a_feature_the_score_or_the_prediction():
+    rule = "rules: [{{name: d, drift: {measure}, features: [score, prediction, carrier], window: day, above: 0.2}}]\n"
+    for measure in DRIFT_MEASURES:
+        (found,) = parse_spec(HEAD + rule.format(measure=measure), "m.yaml").rules
+        assert (found.target, found.features) == (measure, ("score", "prediction", "carrier"))
+    assert "p_value" not in DRIFT_MEASURES
+    (found,) = mistakes(HEAD + rule.format(measure="p_value"))
+    assert found.startswith("m.yaml:10: unknown drift measure `p_value`")
 
 
 def test_a_second_rule_of_the_same_name_is_refused():

@@ -29,7 +29,8 @@ from driftline.events.retraining import (
     Verdict,
 )
 from driftline.events.slices import Breach, Notice, PaneDelta
-from driftline.spec.model import HIGHER_IS_BETTER, MonitorSpec, RuleSpec, millis
+from driftline.spec.metrics import HIGHER_IS_BETTER
+from driftline.spec.model import MonitorSpec, RuleSpec, millis
 
 OF_RULES = (AlertKind.METRIC, AlertKind.DRIFT, AlertKind.DETECTOR)
 """Alerts that end with the rule that they are about."""

@@ -64,7 +64,10 @@ class Observed(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """Predictions and their outcomes, to be added to their panes in `slice` (`sign` 1) or taken back (-1)."""
+    """Predictions and their outcomes, to be added to their panes in `slice` (`sign` 1) or taken back (-1).
+
+    `time`: the outcome's; what is taken back has that of the old outcome.
+    """
 
     slice: Column
     series: Column
@@ -73,6 +76,7 @@ class Joined(NamedTuple):
     answer: Column
     label: Column
     truth: Column
+    time: Column
     sign: Column
     tail: Column
 

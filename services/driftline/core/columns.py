@@ -30,8 +30,8 @@ class PredictionColumns:
 
     `numbers` holds the numeric features of all rows, one row after the other, in the order of its spec, NaN where
     missing; `categories` likewise, None where missing. `answer` is the score (NaN: none), or the predicted number of a
-    regression; `label` the predicted label's number (0 in a regression). `last`: the offset of the last row's record,
-    -1 where there is none. `attributes`: of each row, or none at all.
+    regression; `label` the predicted label's number (0 in a regression). `latency` in ms, NaN where it was not told.
+    `last`: the offset of the last row's record, -1 where there is none. `attributes`: of each row, or none at all.
     """
 
     ids: Sequence[str]
@@ -44,6 +44,7 @@ class PredictionColumns:
     shadow: Bools
     answer: F64
     label: NDArray[np.uint8]
+    latency: F64
     digest: U64
     numbers: F64
     categories: Sequence[str | None]
@@ -72,7 +73,7 @@ class PredictionColumns:
         )
 
 
-_BY_ROW = ("low", "high", "series", "plan", "slice", "pane", "shadow", "answer", "label", "digest")
+_BY_ROW = ("low", "high", "series", "plan", "slice", "pane", "shadow", "answer", "label", "latency", "digest")
 
 
 @dataclass(frozen=True)

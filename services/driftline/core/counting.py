@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.core.arrivals import Joined
+from driftline.core.binning import DELAY_EDGES, LATENCY_EDGES
 from driftline.core.columns import PredictionColumns
 from driftline.core.edges import EdgeTable, EdgeTables
-from driftline.core.pane import SCALE, Layout
+from driftline.core.pane import Layout
 from driftline.core.plans import UNTOLD, FeatureCells
 from driftline.core.segments import SegmentCodes
 from driftline.core.series import SeriesTable
+from driftline.core.sums import Sums, add_sums
 from driftline.events.reports import ALL
 from driftline.events.slices import PaneDelta
 
@@ -31,15 +33,16 @@ U8 = NDArray[np.uint8]
 
 _ROOM = 256
 """Codes of one way to cut."""
-LARGE = float(1 << 22)
-"""Terms below it, in fixed point, fit into 64 bits with room for a sign."""
+LARGEST_RATIO = 1e9
+"""A truth near 0 makes an error relative to it as large as can be: it is held to this."""
 
 
 class Kinds:
-    """How each series of predictions is counted: the id of its bins, and the layout that follows from them."""
+    """How each series of predictions is counted: the id of its bins, the layout that follows from them, its panes."""
 
     def __init__(self) -> None:
         self._kinds: dict[int, tuple[str, Layout]] = {}
+        self._pane_ms: dict[int, int] = {}
         self._tables: KindTables | None = None
 
     def __contains__(self, series: int) -> bool:
@@ -48,41 +51,54 @@ class Kinds:
     def __getitem__(self, series: int) -> tuple[str, Layout]:
         return self._kinds[series]
 
-    def add(self, series: int, bins_id: str, layout: Layout) -> None:
-        """Say how a series is counted, once and for good."""
+    def add(self, series: int, bins_id: str, layout: Layout, pane_ms: int) -> None:
+        """Say how a series is counted, once and for good, and how long its panes are."""
         self._kinds[series] = bins_id, layout
+        self._pane_ms[series] = pane_ms
         self._tables = None
 
     @property
     def tables(self) -> KindTables:
         """Arrays over all series."""
         if self._tables is None:
-            self._tables = KindTables(self._kinds)
+            self._tables = KindTables(self._kinds, self._pane_ms)
         return self._tables
 
 
 class KindTables:
     """What the cells of answers and outcomes follow from, by series."""
 
-    def __init__(self, kinds: Mapping[int, tuple[str, Layout]]) -> None:
+    def __init__(self, kinds: Mapping[int, tuple[str, Layout]], pane_ms: Mapping[int, int]) -> None:
         size = max(kinds, default=0) + 1
+        self._pane_ms, self._latency, self._delay = (np.zeros(size, np.int64) for _ in range(3))
         self.width = max((layout.size for _, layout in kinds.values()), default=1)
         self.regression = np.zeros(size, np.bool_)
         self._table, self._labels, self._positive, self._confusion, self._score, self._negative, self._positives = (
             np.zeros(size, np.int64) for _ in range(7)
         )
+        self._prediction, self._sizes, self.not_negative, self.nonzero_truth = (
+            np.zeros(size, np.int64) for _ in range(4)
+        )
+        self.centre = np.zeros(size)
         edges: list[EdgeTable] = []
         for series, (_, layout) in kinds.items():
             bins, cells = layout.bins, layout.cells
             self._table[series] = len(edges)
+            self._pane_ms[series] = pane_ms[series]
+            self._latency[series], self._delay[series] = cells["latency"].start, cells["label_delay"].start
             if bins.score is None:
                 assert bins.prediction is not None, "bins have a score or a prediction"
                 self.regression[series] = True
                 edges.append(EdgeTable.of_numbers(bins.prediction, cells["prediction"].start))
+                self._sizes[series], self.centre[series] = len(edges), layout.centre
+                self.not_negative[series] = cells["not_negative"].start
+                self.nonzero_truth[series] = cells["nonzero_truth"].start
+                edges.append(EdgeTable(layout.error_edges.tolist(), cells["absolute_error"].start))
                 continue
             edges.append(EdgeTable(bins.score, 0))
             self._labels[series], self._positive[series] = len(bins.labels), bins.labels.index(str(bins.positive))
             self._confusion[series], self._score[series] = cells["confusion"].start, cells["score"].start
+            self._prediction[series] = cells["prediction"].start
             self._negative[series], self._positives[series] = cells["score|neg"].start, cells["score|pos"].start
         self._edges = EdgeTables(edges)
         self._errors = ErrorTables(size, kinds)
@@ -100,6 +116,27 @@ class KindTables:
         """The cell of each score, or predicted number, among all predictions."""
         return self._binned(series, answers) + self._score[series]
 
+    def label_cells(self, new: PredictionColumns) -> tuple[I64, I64]:
+        """Row and cell of each predicted label among all predictions."""
+        rows = np.flatnonzero(~self.regression[new.series])
+        return rows, self._prediction[new.series[rows]] + new.label[rows]
+
+    def latency_cells(self, new: PredictionColumns) -> tuple[I64, I64]:
+        """Row and cell of each latency that was told."""
+        rows = np.flatnonzero(~np.isnan(new.latency))
+        found = np.searchsorted(LATENCY_EDGES, new.latency[rows], side="right")
+        return rows, self._latency[new.series[rows]] + found
+
+    def delay_cells(self, joined: Joined) -> I64:
+        """The cell of the time from the start of each prediction's pane to its outcome."""
+        delay = joined.time - joined.pane * self._pane_ms[joined.series]
+        cells: I64 = self._delay[joined.series] + np.searchsorted(DELAY_EDGES, delay, side="right")
+        return cells
+
+    def error_cells(self, series: IntArray, sizes: F64) -> I64:
+        """The cell of each absolute error."""
+        return self._found(self._sizes[series], sizes)
+
     def positive(self, series: IntArray, truth: I64) -> Bools:
         """Whether each outcome is its model's positive label."""
         found: Bools = truth == self._positive[series]
@@ -115,7 +152,9 @@ class KindTables:
         return self._binned(series, answers) + np.where(positive, self._positives[series], self._negative[series])
 
     def _binned(self, series: IntArray, answers: F64) -> I64:
-        table = self._table[series]
+        return self._found(self._table[series], answers)
+
+    def _found(self, table: I64, answers: F64) -> I64:
         one = table.size and bool((table == table[0]).all())
         return self._edges.cells(int(table[0]) if one else table, answers)
 
@@ -160,22 +199,25 @@ def count(
     cells = _Cells(groups.size, of.width)
     sums: Sums = {}
     answers = of.answer_cells(new.series, new.answer)
+    labels, latencies = of.label_cells(new), of.latency_cells(new)
     numeric = of.regression[joined.series]
     judged, verdicts = of.errors_by_feature(joined)
     for number, (of_new, of_joined) in enumerate(groups.ways):
         here, there = (slice(None) if number == 0 else group >= 0 for group in (of_new, of_joined))
-        pairs = of_new[features.rows]
-        told = slice(None) if number == 0 else pairs >= 0
+        for rows, found in ((features.rows, features.cells), labels, latencies):
+            pairs = of_new[rows]
+            told = slice(None) if number == 0 else pairs >= 0
+            cells.add(pairs[told], found[told])
         cells.add(of_new[here], np.zeros(of_new[here].size, np.int64))
-        cells.add(pairs[told], features.cells[told])
         cells.add(of_new[here], answers[here])
         of_way, group, errors = joined.chosen(there), of_joined[there], numeric[there]
         cells.add(group, np.ones(group.size, np.int64), of_way.sign)
+        cells.add(group, of.delay_cells(of_way), of_way.sign)
         judged_in = of_joined[judged]
         some = slice(None) if number == 0 else judged_in >= 0
         cells.add(judged_in[some], verdicts[some], joined.sign[judged][some])
         if errors.any():
-            _count_errors(of_way.chosen(errors), group[errors], sums)
+            _count_errors(of, of_way.chosen(errors), group[errors], cells, sums)
         if not errors.all():
             _count_labels(of, of_way.chosen(~errors), group[~errors], cells, sums)
     return _deltas(table, kinds, segments, groups, cells, sums)
@@ -276,15 +318,29 @@ def _counted(parts: Sequence[I64]) -> tuple[I64, I64]:
     return codes[starts], np.diff(np.append(starts, codes.size))
 
 
-Sums = dict[int, dict[str, int]]
-"""Fixed-point sums by name, by group."""
-
-
-def _count_errors(joined: Joined, groups: I64, sums: Sums) -> None:
-    """What numbers that came true add, or take back."""
-    errors = joined.answer - joined.truth
-    _add_sums(sums, "absolute_error", groups, joined.sign, np.abs(errors))
-    _add_sums(sums, "squared_error", groups, joined.sign, errors * errors)
+def _count_errors(of: KindTables, joined: Joined, groups: I64, cells: _Cells, sums: Sums) -> None:
+    """What numbers that came true add, or take back. A row that has no such term adds 0 to its sum."""
+    answer, truth, sign = joined.answer, joined.truth, joined.sign
+    errors, from_centre = answer - truth, truth - of.centre[joined.series]
+    sizes, both = np.abs(errors), np.abs(answer) + np.abs(truth)
+    logged, divided = (answer >= 0) & (truth >= 0), truth != 0
+    logs = np.log1p(np.where(logged, answer, 0)) - np.log1p(np.where(logged, truth, 0))
+    with np.errstate(over="ignore"):
+        shares = np.divide(sizes, np.abs(truth), out=np.zeros(sizes.size), where=divided)
+    terms = {
+        "absolute_error": sizes,
+        "error": errors,
+        "squared_error": errors * errors,
+        "truth": from_centre,
+        "squared_truth": from_centre * from_centre,
+        "squared_log_error": logs * logs,
+        "relative_error": np.minimum(shares, LARGEST_RATIO),
+        "symmetric_error": np.divide(2 * sizes, both, out=np.zeros(sizes.size), where=both > 0),
+    }
+    add_sums(sums, groups, sign, terms)
+    cells.add(groups, of.error_cells(joined.series, sizes), sign)
+    cells.add(groups[logged], of.not_negative[joined.series[logged]], sign[logged])
+    cells.add(groups[divided], of.nonzero_truth[joined.series[divided]], sign[divided])
 
 
 def _count_labels(of: KindTables, joined: Joined, groups: I64, cells: _Cells, sums: Sums) -> None:
@@ -294,8 +350,9 @@ def _count_labels(of: KindTables, joined: Joined, groups: I64, cells: _Cells, su
     positive = of.positive(joined.series, truth)
     cells.add(groups, of.labelled_score_cells(joined.series, joined.answer, positive), joined.sign)
     scored = ~np.isnan(joined.answer)
-    losses = log_losses(joined.answer[scored], positive[scored])
-    _add_sums(sums, "log_loss", groups[scored], joined.sign[scored], losses)
+    scores, came = joined.answer[scored], positive[scored]
+    losses = {"log_loss": log_losses(scores, came), "brier": (np.clip(scores, 0, 1) - came) ** 2}
+    add_sums(sums, groups[scored], joined.sign[scored], losses)
 
 
 def log_losses(scores: F64, positive: Bools) -> F64:
@@ -303,30 +360,6 @@ def log_losses(scores: F64, positive: Bools) -> F64:
     eps = np.finfo(np.float64).eps
     p = np.clip(scores, eps, 1 - eps)
     return np.where(positive, -np.log(p), -np.log1p(-p))
-
-
-def _add_sums(sums: Sums, name: str, groups: I64, sign: I64, terms: F64) -> None:
-    """Add terms to the sums of their groups. Each is rounded once, then all is integer."""
-    if not terms.size:
-        return
-    if float(terms.max()) * terms.size < LARGE:
-        total = np.zeros(int(groups.max()) + 1, np.int64)
-        np.add.at(total, groups, np.rint(terms * SCALE).astype(np.int64) * sign)
-        for group in np.unique(groups).tolist():
-            of_group = sums.setdefault(group, {})
-            of_group[name] = of_group.get(name, 0) + int(total[group])
-        return
-    for group, direction, term in zip(groups.tolist(), sign.tolist(), terms.tolist(), strict=True):
-        of_group = sums.setdefault(group, {})
-        of_group[name] = of_group.get(name, 0) + direction * fixed_point(term)
-
-
-def fixed_point(term: float) -> int:
-    """A finite term as an integer of 1/SCALE, rounded half to even; the product by a power of two is exact."""
-    numerator, denominator = term.as_integer_ratio()
-    quotient, rest = divmod(numerator * SCALE, denominator)
-    doubled = 2 * rest
-    return quotient + (doubled > denominator or (doubled == denominator and quotient % 2 == 1))
 
 
 def _deltas(

@@ -272,6 +272,7 @@ class Ledger:
                 rows.answer[numbers],
                 label,
                 rows.truth[numbers],
+                rows.time[numbers],
                 np.full(numbers.size, sign, np.int64),
                 rows.tails(numbers),
             )

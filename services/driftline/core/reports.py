@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from driftline.core.drift import drift_of
+from driftline.core.drift import drift_of, held_together
 from driftline.core.intervals import metrics_of_window
-from driftline.core.metrics import compute
+from driftline.core.metrics import Formula, formula_of
+from driftline.core.metrics.confusion import matrix_of
+from driftline.core.operation import operation_of
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.core.ranking import error_effects
 from driftline.core.segments import largest
 from driftline.events.base import Millis, digest_id
 from driftline.events.baselines import Baseline
 from driftline.events.reports import ALL, Drift, MetricValue, Segment, Window, WindowReport
-from driftline.spec.model import MonitorSpec
+from driftline.spec.model import MonitorSpec, millis
 
 MOST = 50
 """Segments of one way to cut that are told by themselves, the largest of the window; the rest is told as one."""
@@ -52,6 +54,7 @@ def report(
 ) -> WindowReport:
     """What is known at decision time `revision` of one model version in one window; `panes` in time order."""
     seed = (spec.model, version, window.name, window.end)
+    formulas = {name: formula_of(name, spec.costs) for name in spec.metrics}
 
     def told(cut: str, segment: str, found: Sequence[Pane], baseline: Baseline | None, evicted: int = 0) -> Segment:
         totals = Totals.of(layout, found)
@@ -61,7 +64,9 @@ def report(
             n=totals.n,
             labelled=totals.labelled,
             coverage=totals.labelled / totals.n if totals.n else 0.0,
-            metrics=_compared(metrics_of_window(totals, found, spec.metrics, seed), layout, baseline),
+            metrics=_compared(metrics_of_window(totals, found, formulas, seed), formulas, layout, baseline),
+            operation=operation_of(totals, window.end - window.start, millis(spec.pane)),
+            confusion=matrix_of(totals) if spec.task == "binary" else {},
             drift=_drift(totals, baseline),
             evicted=evicted,
         )
@@ -87,19 +92,25 @@ def report(
         revision=revision,
         completeness=circumstances.completeness,
         baseline=bins_id if everybody is None else everybody.id,
-        segments=tuple(segments),
+        segments=tuple(
+            msgspec.structs.replace(segment, drift=drift)
+            for segment, drift in zip(segments, held_together([s.drift for s in segments]), strict=True)
+        ),
         together=together,
         counters=dict(sorted(circumstances.counters.items())),
     )
 
 
-def _compared(metrics: dict[str, MetricValue], layout: Layout, baseline: Baseline | None) -> dict[str, MetricValue]:
+def _compared(
+    metrics: dict[str, MetricValue], formulas: Mapping[str, Formula], layout: Layout, baseline: Baseline | None
+) -> dict[str, MetricValue]:
     """With the figures of the baseline, if its outcomes are known."""
     if baseline is None or "labelled" not in baseline.counts:
         return metrics
     totals = Totals(layout, np.concatenate([baseline.counts[name] for name in layout.cells]), dict(baseline.sums))
     return {
-        name: msgspec.structs.replace(found, baseline=compute(totals, name).value) for name, found in metrics.items()
+        name: msgspec.structs.replace(found, baseline=formulas[name].point(totals).value)
+        for name, found in metrics.items()
     }
 
 

@@ -46,7 +46,10 @@ def read(rule: RuleSpec, segment: Segment) -> list[Reading]:
             return []
         return [Reading(rule.target, metric.value, metric.low, metric.high, metric.n, segment.coverage)]
     drifts = ((name, segment.drift[name]) for name in rule.features if name in segment.drift)
-    return [Reading(f"{rule.target}({name})", drift.psi, None, None, drift.n, None) for name, drift in drifts]
+    return [
+        Reading(f"{rule.target}({name})", getattr(drift, rule.target), None, None, drift.n, None)
+        for name, drift in drifts
+    ]
 
 
 def judged_in(rule: RuleSpec, report: WindowReport) -> list[Segment]:

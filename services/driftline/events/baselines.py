@@ -11,11 +11,14 @@ class NumberBins(msgspec.Struct, frozen=True, kw_only=True, tag="number"):
     """Inner `edges`, strictly increasing: k edges make k+1 bins, value v falls into `searchsorted(edges, v, 'right')`.
 
     A value under `low` or over `high` (the declared range) falls into its own cell instead, and so does a missing one.
+    `least` and `most`: the smallest and the largest reference value within that range, which end the outer bins.
     """
 
     edges: tuple[float, ...]
     low: float | None = None
     high: float | None = None
+    least: float | None = None
+    most: float | None = None
 
 
 class CategoryBins(msgspec.Struct, frozen=True, kw_only=True, tag="category"):

@@ -36,9 +36,11 @@ class MetricValue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a feature (or the score) is from the baseline. PSI in nats; shares are of `n`. Null: not defined.
+    """How far a feature, the score or the prediction is from the baseline, in the measures of `spec.measures`.
 
-    `error_effect`: by how much the share of errors is higher because values moved between bins (`core.ranking`).
+    Null: not defined. Shares are of `n`. `error_bounds`: how far `ks` and `wasserstein` can be from the figures of the
+    single values, because they were computed from bins. `error_effect`: by how much the share of errors is higher
+    because values moved between bins (`core.ranking`).
     """
 
     psi: float | None
@@ -47,6 +49,29 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     out_of_range: float
     unseen: float
     error_effect: float | None = None
+    jensen_shannon: float | None = None
+    hellinger: float | None = None
+    total_variation: float | None = None
+    wasserstein: float | None = None
+    ks: float | None = None
+    cramers_v: float | None = None
+    chi_squared: float | None = None
+    p_value: float | None = None
+    error_bounds: dict[str, float] = {}
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """How the model was served and how its outcomes came, of the window's predictions.
+
+    Quantiles by name (`p50`), without interval, null beyond the last bin of their histograms. `latency_ms` is what
+    predictions told, known to within a quarter (`error_bound`; below 51 s). `label_delay_s` is from a prediction to its
+    outcome, of the labelled ones: known to within a third (below 648 days) and half a pane, because it is counted
+    from the pane's start and half a pane is taken off.
+    """
+
+    predictions_per_second: float
+    latency_ms: dict[str, MetricValue]
+    label_delay_s: dict[str, MetricValue]
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +87,8 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float
     metrics: dict[str, MetricValue]
     drift: dict[str, Drift]
+    confusion: dict[str, dict[str, int]] = {}
+    operation: Operation | None = None
     evicted: int = 0
     cut: str = ""
 

@@ -14,7 +14,7 @@ from driftline.core.step import Partition
 from driftline.core.validation import kept_slices
 from driftline.monitor.marks import Mark
 from driftline.platform.catalog import Catalog
-from driftline.spec.model import MonitorSpec
+from driftline.spec.model import MonitorSpec, millis
 
 DEFAULT_BINS = "default:"
 
@@ -88,9 +88,9 @@ class Versions:
     def _count_as(self, series: int, model: str, version: str) -> None:
         bins_id, cuts = self._state.bins[model][version], self._state.cuts[model][version]
         layout = self._layout(bins_id)
-        self._partition.kinds.add(series, bins_id, layout)
-        segments = self._catalog.specs[model, cuts.revision].segments
-        self._partition.segments.add(series, segments, len(layout.bins.features), cuts.names)
+        spec = self._catalog.specs[model, cuts.revision]
+        self._partition.kinds.add(series, bins_id, layout, millis(spec.pane))
+        self._partition.segments.add(series, spec.segments, len(layout.bins.features), cuts.names)
 
     def _is_of(self, name: str, model: str, version: str) -> bool:
         baseline = self._catalog.baselines[name]

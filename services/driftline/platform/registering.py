@@ -64,10 +64,10 @@ def register(
     rows = [dict(zip(names, values, strict=True)) for values in zip(*(reference[name] for name in names), strict=True)]
     answers = StoredModel(manifest, estimator, None).answers(rows)
     scores = np.array([np.nan if score is None else score for _, score in answers])
-    predictions = np.array([float(p) for p, _ in answers]) if spec.task == "regression" else None
+    predictions = [label for label, _ in answers]
     columns = {name: reference[name] for name in names}
     baseline = make_baseline(
-        spec, columns, scores if predictions is None else None, predictions, version, f"reference of {author}"
+        spec, columns, scores if spec.task == "binary" else None, predictions, version, f"reference of {author}"
     )
     artifact = store(settings, manifest, estimator, baseline)
     deployment = read_deployment(settings)

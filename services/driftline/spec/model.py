@@ -79,7 +79,7 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     * range:  `target` is a feature or output; fires on the first value outside its declared range.
     * metric: `target` is a metric over `window`, judged against `above`/`below`.
-    * drift:  `target` is a measure (`psi`) over `window` for `features` (resolved: names, never "all").
+    * drift:  `target` is a drift measure over `window` for `features` (resolved: names, never "all").
     * detector: `detector` with `params` watches `target` (`error`, `score`, `prediction`, or a numeric feature), slice
       by slice: the mean of each `min_samples` values; fires when it finds a change.
 
@@ -135,7 +135,8 @@ class PromotionSpec(msgspec.Struct, frozen=True, kw_only=True):
 class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """All that Driftline knows about one model. Durations are timedeltas; `pane` divides every span and `every`.
 
-    `max_kept`: beyond so many predictions and waiting outcomes, over all partitions, the oldest are forgotten early.
+    `costs`: what a prediction costs, by outcome, then prediction. `max_kept`: beyond so many predictions and waiting
+    outcomes, over all partitions, the oldest are forgotten early.
     """
 
     model: str
@@ -151,22 +152,13 @@ class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_kept: int = 50_000_000
     windows: dict[str, WindowSpec]
     metrics: tuple[str, ...]
+    costs: dict[str, dict[str, float]] = {}
     rules: tuple[RuleSpec, ...]
     retrain: RetrainSpec | None
     promotion: PromotionSpec
     retain_raw: timedelta
     segments: tuple[SegmentSpec, ...] = ()
     baseline: BaselineSpec = BaselineSpec()
-
-
-METRICS: dict[str, tuple[str, ...]] = {
-    "binary": ("accuracy", "auc", "log_loss", "f1"),
-    "regression": ("mae", "rmse"),
-}
-"""The metrics of each task. `core.metrics` computes exactly these."""
-
-HIGHER_IS_BETTER = {"accuracy": True, "auc": True, "f1": True, "log_loss": False, "mae": False, "rmse": False}
-DRIFT_MEASURES = ("psi",)
 
 
 def millis(duration: timedelta) -> int:

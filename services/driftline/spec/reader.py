@@ -9,8 +9,8 @@ from cronsim import CronSim, CronSimError
 
 from driftline.errors import SpecError
 from driftline.spec.durations import parse_duration
+from driftline.spec.metrics import METRICS, USUAL
 from driftline.spec.model import (
-    METRICS,
     BaselineSpec,
     FeatureSpec,
     MonitorSpec,
@@ -61,7 +61,7 @@ class _Reader:
             required=("model", "task", "features", "windows"),
             optional=(
                 *("labels", "positive", "outputs", "horizon", "lateness", "pane", "limits", "metrics", "rules"),
-                *("segments", "baseline", "retrain", "promotion", "retention"),
+                *("segments", "baseline", "retrain", "promotion", "retention", "costs"),
             ),
         )
         model = self._model_name(fields.get("model"))
@@ -78,11 +78,14 @@ class _Reader:
         windows = self._windows(fields.get("windows"), pane)
         baseline = self._baseline(fields.get("baseline"), windows)
         # where the task is unknown, words that some task has are not mistakes of their own
-        known = METRICS[task] if task else tuple(name for names in METRICS.values() for name in names)
+        known, usual = (
+            names[task] if task else tuple(name for each in names.values() for name in each)
+            for names in (METRICS, USUAL)
+        )
         limits = fields["limits"].fields(optional=("max_kept", "max_ahead")) if "limits" in fields else {}
         max_ahead = self._duration(limits.get("max_ahead"), timedelta(minutes=5))
         max_kept = limits["max_kept"].count() if "max_kept" in limits else MAX_KEPT
-        metrics = fields["metrics"].words(known, "metric") if "metrics" in fields else known
+        metrics = fields["metrics"].words(known, "metric") if "metrics" in fields else usual
         named = tuple(fields["features"].keys()) if "features" in fields else ()
         rules = read_rules(
             fields.get("rules"),
@@ -91,15 +94,19 @@ class _Reader:
                 features=named,
                 numbers=[name for name, feature in features.items() if feature.type == "number"],
                 outputs=tuple(outputs),
+                answers=("prediction",) if task == "regression" else ("score", "prediction"),
                 windows=tuple(windows),
                 segments=[segment.name for segment in segments],
             ),
         )
         retrain = self._retrain(fields.get("retrain"), horizon)
-        promotion = self._promotion(fields.get("promotion"), known)
+        promotion = self._promotion(fields.get("promotion"), usual)
         needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon
         retain = self._retention(fields.get("retention"), needed)
+        costs = self._costs(fields.get("costs"), task, labels)
         used = tuple(dict.fromkeys((*metrics, promotion.metric, *(r.target for r in rules if r.kind == "metric"))))
+        if "expected_cost" in used and "costs" not in fields:
+            root.mistake("metric `expected_cost` needs `costs`: outcome -> prediction -> cost")
         if self._mistakes.found or model is None or task is None:
             return None
         return MonitorSpec(
@@ -116,6 +123,7 @@ class _Reader:
             max_kept=max_kept or MAX_KEPT,
             windows=windows,
             metrics=used,
+            costs=costs,
             rules=rules,
             retrain=retrain,
             promotion=promotion,
@@ -185,6 +193,19 @@ class _Reader:
         if labels and positive is not None and positive not in labels:
             fields["positive"].mistake(f"`{positive}` is none of the labels {', '.join(labels)}")
         return labels, positive
+
+    def _costs(self, node: Node | None, task: str | None, labels: tuple[str, ...]) -> dict[str, dict[str, float]]:
+        """Outcome -> prediction -> cost."""
+        if node is None or task is None:
+            return {}
+        if task != "binary":
+            node.mistake("`costs` is for classification")
+            return {}
+        found: dict[str, dict[str, float]] = {}
+        for outcome, row in node.fields(optional=labels).items():
+            costs = {label: each.number() for label, each in row.fields(optional=labels).items()}
+            found[outcome] = {label: cost for label, cost in costs.items() if cost is not None}
+        return found
 
     def _windows(self, node: Node | None, pane: timedelta) -> dict[str, WindowSpec]:
         found = {}

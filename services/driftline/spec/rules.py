@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from driftline.events.alerts import Severity
 from driftline.spec.detectors import make_detector
-from driftline.spec.model import DRIFT_MEASURES, RuleSpec
+from driftline.spec.measures import DRIFT_MEASURES
+from driftline.spec.model import RuleSpec
 from driftline.spec.yaml_nodes import Node, nearest
 
 LATER = ("coverage", "no_predictions_for", "estimate")
@@ -22,12 +23,16 @@ DETECTOR_SAMPLES = 30
 
 
 class Known(NamedTuple):
-    """The names that rules may use. `numbers`: the numeric ones of `features`; `segments`: ways to cut."""
+    """The names that rules may use. `numbers`: the numeric ones of `features`; `segments`: ways to cut.
+
+    `answers`: what a drift rule may name beside features.
+    """
 
     metrics: Sequence[str]
     features: Sequence[str]
     numbers: Sequence[str]
     outputs: Sequence[str]
+    answers: Sequence[str]
     windows: Sequence[str]
     segments: Sequence[str]
 
@@ -149,7 +154,7 @@ def _judged(
             name=name,
             kind="metric" if kind == "metric" else "drift",
             target=target or "",
-            features=_features(fields.get("features"), kind, known.features),
+            features=_features(fields.get("features"), kind, known.features, known.answers),
             window=window,
             above=above,
             below=below,
@@ -166,14 +171,14 @@ def _judged(
     ]
 
 
-def _features(node: Node | None, kind: str, features: Sequence[str]) -> tuple[str, ...]:
+def _features(node: Node | None, kind: str, features: Sequence[str], answers: Sequence[str]) -> tuple[str, ...]:
     if kind != "drift":
         if node is not None:
             node.mistake("`features` belongs to a drift rule")
         return ()
     if node is None or node.is_text("all"):
         return tuple(features)
-    return node.words(features, "feature")
+    return node.words((*features, *answers), "feature")
 
 
 def _segments(node: Node | None, segments: Sequence[str]) -> tuple[str, ...]:

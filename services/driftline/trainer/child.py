@@ -86,9 +86,8 @@ def _stored(
         raise DriftlineError(f"the estimator knows the classes {classes}; the labels are {', '.join(spec.labels)}")
     answers = StoredModel(manifest, trained.estimator, None).answers_to(frame)
     scores = np.array([score for _, score in answers], dtype=np.float64) if spec.task == "binary" else None
-    numbers = np.array([value for value, _ in answers], dtype=np.float64) if scores is None else None
-    truths = [] if numbers is None else outcomes
-    baseline = make_baseline(spec, columns, scores, numbers, job.version, job.source, truths)
+    truths = [] if spec.task == "binary" else outcomes
+    baseline = make_baseline(spec, columns, scores, [value for value, _ in answers], job.version, job.source, truths)
     settings = replace(settings_module.load(), artifact_dir=Path(job.artifact_dir))
     artifact = store(settings, manifest, trained.estimator, baseline)
     if load(settings, artifact).answers_to(frame.head(CHECKED_ROWS)) != answers[:CHECKED_ROWS]:
