@@ -63,6 +63,12 @@ _RULE: dict[str, Said] = {
     "name": ("text", "required", "Names the rule; unique in the spec."),
     "range": ("a feature or output", "one kind", "Fires on values that the declaration of this one does not allow."),
     "metric": ("a metric", "one kind", "Judges this metric of a window."),
+    "estimate": (
+        "`accuracy`, `precision`, `recall`, `f1` or `auc`",
+        "one kind",
+        "Judges what this metric of a window is expected to be before outcomes are known, from what scores meant in "
+        "the baseline, whose outcomes must be known. Not judged while estimates turn out wrong.",
+    ),
     "drift": (
         "a [drift measure](measures.md#drift-measures)",
         "one kind",

@@ -34,7 +34,8 @@ class Book(msgspec.Struct, kw_only=True):
     champion's prediction. `evicted`: predictions forgotten early, by pane number of the slice in which they were.
     `skipping`: by trigger or rule, why it asked for nothing when it last came. `began`: the start of the first pane of
     each version. `runs`: windows that end after so many events. `watches`: detectors,
-    but for the values that they were fed.
+    but for the values that they were fed. `failures`: of the last windows of a name and version, whether what came true
+    lay apart from its estimate; `checked`: the end of the last such window.
     """
 
     model: str
@@ -59,6 +60,8 @@ class Book(msgspec.Struct, kw_only=True):
     began: dict[str, Millis] = {}
     runs: list[Run] = []
     watches: list[Watch] = []
+    failures: dict[str, list[bool]] = {}
+    checked: dict[str, Millis] = {}
 
     def counted(self) -> dict[str, int]:
         """The counters that reports tell: the monitor's, and how often a trigger asked for nothing, by the reason."""

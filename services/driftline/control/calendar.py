@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from driftline.control.attendance import Attendance
 from driftline.control.book import Book
 from driftline.control.panes import Panes, Series
+from driftline.core.estimation import failed, withdrawn
 from driftline.core.pane import Layout, Totals
 from driftline.core.references import (
     baseline_of,
@@ -23,6 +24,8 @@ from driftline.events.reports import Window, WindowReport
 from driftline.events.slices import PaneDelta
 from driftline.spec.model import MonitorSpec, WindowSpec, millis
 
+ENOUGH = 0.9
+"""Coverage from which on an estimate is held against what came true; rules ask for as much."""
 LayoutOf = Callable[[str], tuple[Layout, Baseline | None]]
 
 
@@ -204,10 +207,25 @@ class Calendar:
             self._attendance.completeness(due_at(spec, end)),
             sum(n for number, n in self._book.evicted.items() if (number + 1) * pane_ms > start),
             self._book.counted(),
+            withdrawn(self._book.failures.get(_name(window, version), ())),
         )
         compared = self._baselines(spec, window, layout, every, baseline)
         told = report(spec, version, role, window, at, bins_id, layout, panes, compared, circumstances)
-        return told if told.segments[0].n else None
+        if not told.segments[0].n:
+            return None
+        if role == "champion":
+            self._check_estimates(told)
+        return told
+
+    def _check_estimates(self, told: WindowReport) -> None:
+        """Hold what was estimated against what came true, once a window, when most of its outcomes are known."""
+        everybody, name = told.segments[0], _name(told.window, told.version)
+        if everybody.coverage < ENOUGH or self._book.checked.get(name, -1) >= told.window.end:
+            return
+        wrong = failed(everybody.estimates, everybody.metrics)
+        if wrong is not None:
+            self._book.failures[name] = [*self._book.failures.get(name, []), wrong][-3:]
+            self._book.checked[name] = told.window.end
 
     def _baselines(
         self, spec: MonitorSpec, window: Window, layout: Layout, every: Sequence[Series], known: Baseline | None
@@ -256,6 +274,10 @@ class Calendar:
             self.panes.prune(unit, before, kept)
         before = min(oldest.values(), default=at) // millis(spec.pane)
         self._book.evicted = {number: n for number, n in self._book.evicted.items() if number >= before}
+
+
+def _name(window: Window, version: str) -> str:
+    return f"{window.name} of {version}"
 
 
 def units_of(spec: MonitorSpec) -> set[Millis]:

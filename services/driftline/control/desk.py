@@ -32,7 +32,7 @@ from driftline.events.slices import Breach, Notice, PaneDelta
 from driftline.spec.metrics import HIGHER_IS_BETTER
 from driftline.spec.model import MonitorSpec, RuleSpec, millis
 
-OF_RULES = (AlertKind.METRIC, AlertKind.DRIFT, AlertKind.DETECTOR)
+OF_RULES = (AlertKind.METRIC, AlertKind.ESTIMATE, AlertKind.DRIFT, AlertKind.DETECTOR)
 """Alerts that end with the rule that they are about."""
 
 

@@ -76,8 +76,8 @@ class KindTables:
         self._table, self._labels, self._positive, self._confusion, self._score, self._negative, self._positives = (
             np.zeros(size, np.int64) for _ in range(7)
         )
-        self._prediction, self._sizes, self.not_negative, self.nonzero_truth = (
-            np.zeros(size, np.int64) for _ in range(4)
+        self._prediction, self._said, self._sizes, self.not_negative, self.nonzero_truth = (
+            np.zeros(size, np.int64) for _ in range(5)
         )
         self.centre = np.zeros(size)
         edges: list[EdgeTable] = []
@@ -98,7 +98,7 @@ class KindTables:
             edges.append(EdgeTable(bins.score, 0))
             self._labels[series], self._positive[series] = len(bins.labels), bins.labels.index(str(bins.positive))
             self._confusion[series], self._score[series] = cells["confusion"].start, cells["score"].start
-            self._prediction[series] = cells["prediction"].start
+            self._prediction[series], self._said[series] = cells["prediction"].start, cells["score|said"].start
             self._negative[series], self._positives[series] = cells["score|neg"].start, cells["score|pos"].start
         self._edges = EdgeTables(edges)
         self._errors = ErrorTables(size, kinds)
@@ -120,6 +120,12 @@ class KindTables:
         """Row and cell of each predicted label among all predictions."""
         rows = np.flatnonzero(~self.regression[new.series])
         return rows, self._prediction[new.series[rows]] + new.label[rows]
+
+    def said_cells(self, new: PredictionColumns, answers: I64) -> tuple[I64, I64]:
+        """Row and cell of each score of a positive prediction; `answers`: what `answer_cells` gave."""
+        rows = np.flatnonzero(~self.regression[new.series] & (new.label == self._positive[new.series]))
+        series = new.series[rows]
+        return rows, answers[rows] - self._score[series] + self._said[series]
 
     def latency_cells(self, new: PredictionColumns) -> tuple[I64, I64]:
         """Row and cell of each latency that was told."""
@@ -199,12 +205,12 @@ def count(
     cells = _Cells(groups.size, of.width)
     sums: Sums = {}
     answers = of.answer_cells(new.series, new.answer)
-    labels, latencies = of.label_cells(new), of.latency_cells(new)
+    labels, said, latencies = of.label_cells(new), of.said_cells(new, answers), of.latency_cells(new)
     numeric = of.regression[joined.series]
     judged, verdicts = of.errors_by_feature(joined)
     for number, (of_new, of_joined) in enumerate(groups.ways):
         here, there = (slice(None) if number == 0 else group >= 0 for group in (of_new, of_joined))
-        for rows, found in ((features.rows, features.cells), labels, latencies):
+        for rows, found in ((features.rows, features.cells), labels, said, latencies):
             pairs = of_new[rows]
             told = slice(None) if number == 0 else pairs >= 0
             cells.add(pairs[told], found[told])

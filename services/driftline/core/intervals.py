@@ -26,9 +26,16 @@ MIN_PANES = 3  # with two panes a jackknife knows one difference
 
 
 def metrics_of_window(
-    totals: Totals, panes: Sequence[Pane], formulas: Mapping[str, Formula], seed_parts: Sequence[object]
+    totals: Totals,
+    panes: Sequence[Pane],
+    formulas: Mapping[str, Formula],
+    seed_parts: Sequence[object],
+    *,
+    need_labels: bool = True,
 ) -> dict[str, MetricValue]:
     """Every metric of a window with its 95 % interval; `panes` in time order, `totals` their sum.
+
+    `need_labels`: whether only panes with labels say anything about these metrics.
 
     * From ten panes with labels on: block bootstrap (Kuensch, Annals of Statistics 17, 1989, here with adjoining
       blocks of whole panes), seeded by `seed_parts` so that a replay gives the same interval. See `_bootstrap`.
@@ -36,7 +43,7 @@ def metrics_of_window(
     * Else, from three panes on: the delete-one-pane jackknife with Student's t (Tukey, Annals of Mathematical
       Statistics 29, 1958; Miller, Biometrika 61, 1974).
     """
-    labelled = [pane for pane in panes if pane.has_labels]
+    labelled = [pane for pane in panes if pane.has_labels or not need_labels]
     points = {name: formula.point(totals) for name, formula in formulas.items()}
     if len(labelled) >= MIN_BLOCKS:
         draws = _drawn(totals.layout, labelled, _seed(seed_parts))

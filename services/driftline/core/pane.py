@@ -41,7 +41,8 @@ class Layout:
 
     * `n`, `labelled`: one cell each: predictions, and those with an outcome
     * `feature:NAME`: numbers: bins, below, above, missing; categories: values, unseen, missing
-    * binary: `score` (bins, missing), `score|neg`, `score|pos` (the same bins, labelled rows by outcome),
+    * binary: `score` (bins, missing), `score|said` (the same bins, rows whose prediction is the positive label),
+      `score|neg`, `score|pos` (labelled rows by outcome),
       `confusion` (row-major `[outcome, prediction]` over `bins.labels`), `prediction` (labels, as a category)
     * regression: `prediction` (as a numeric feature), `not_negative` and `nonzero_truth` (one cell each: labelled rows
       that have a squared log error, a relative error), `absolute_error` (bins between `error_edges`)
@@ -60,7 +61,7 @@ class Layout:
         sizes += [(f"feature:{name}", histogram_size(b)) for name, b in bins.features.items()]
         if bins.score is not None:
             size = len(bins.score) + 2
-            sizes += [("score", size), ("score|neg", size), ("score|pos", size)]
+            sizes += [(f"score{rows}", size) for rows in ("", "|said", "|neg", "|pos")]
             sizes += [("confusion", len(bins.labels) ** 2), ("prediction", len(bins.labels) + 2)]
         if bins.prediction is not None:
             sizes += [("prediction", histogram_size(bins.prediction)), ("not_negative", 1), ("nonzero_truth", 1)]

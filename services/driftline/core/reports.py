@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from driftline.core.drift import drift_of, held_together
+from driftline.core.estimation import calibration, estimates
 from driftline.core.intervals import metrics_of_window
 from driftline.core.metrics import Formula, formula_of
 from driftline.core.metrics.confusion import matrix_of
@@ -38,6 +39,7 @@ class Circumstances:
     completeness: float = 1.0
     evicted: int = 0
     counters: Mapping[str, int] = field(default_factory=dict)
+    estimates_withdrawn: bool = False
 
 
 def report(
@@ -57,14 +59,15 @@ def report(
     formulas = {name: formula_of(name, spec.costs) for name in spec.metrics}
 
     def told(cut: str, segment: str, found: Sequence[Pane], baseline: Baseline | None, evicted: int = 0) -> Segment:
-        totals = Totals.of(layout, found)
+        totals, known = Totals.of(layout, found), _known(layout, baseline)
         return Segment(
             cut=cut,
             segment=segment,
             n=totals.n,
             labelled=totals.labelled,
             coverage=totals.labelled / totals.n if totals.n else 0.0,
-            metrics=_compared(metrics_of_window(totals, found, formulas, seed), formulas, layout, baseline),
+            metrics=_compared(metrics_of_window(totals, found, formulas, seed), formulas, known),
+            estimates=_estimated(totals, found, known, seed),
             operation=operation_of(totals, window.end - window.start, millis(spec.pane)),
             confusion=matrix_of(totals) if spec.task == "binary" else {},
             drift=_drift(totals, baseline),
@@ -97,21 +100,37 @@ def report(
             for segment, drift in zip(segments, held_together([s.drift for s in segments]), strict=True)
         ),
         together=together,
+        estimates_withdrawn=circumstances.estimates_withdrawn,
         counters=dict(sorted(circumstances.counters.items())),
     )
 
 
-def _compared(
-    metrics: dict[str, MetricValue], formulas: Mapping[str, Formula], layout: Layout, baseline: Baseline | None
-) -> dict[str, MetricValue]:
-    """With the figures of the baseline, if its outcomes are known."""
+def _known(layout: Layout, baseline: Baseline | None) -> Totals | None:
+    """The baseline's counts, if its outcomes are known too."""
     if baseline is None or "labelled" not in baseline.counts:
+        return None
+    return Totals(layout, np.concatenate([baseline.counts[name] for name in layout.cells]), dict(baseline.sums))
+
+
+def _compared(
+    metrics: dict[str, MetricValue], formulas: Mapping[str, Formula], known: Totals | None
+) -> dict[str, MetricValue]:
+    """With the figures of the baseline."""
+    if known is None:
         return metrics
-    totals = Totals(layout, np.concatenate([baseline.counts[name] for name in layout.cells]), dict(baseline.sums))
     return {
-        name: msgspec.structs.replace(found, baseline=formulas[name].point(totals).value)
+        name: msgspec.structs.replace(found, baseline=formulas[name].point(known).value)
         for name, found in metrics.items()
     }
+
+
+def _estimated(
+    totals: Totals, panes: Sequence[Pane], known: Totals | None, seed: Sequence[object]
+) -> dict[str, MetricValue]:
+    meaning = None if known is None else calibration(known)
+    if meaning is None:
+        return {}
+    return metrics_of_window(totals, panes, estimates(meaning), seed, need_labels=False)
 
 
 def _drift(totals: Totals, baseline: Baseline | None) -> dict[str, Drift]:

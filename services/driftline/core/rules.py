@@ -40,11 +40,13 @@ class Reading:
 
 def read(rule: RuleSpec, segment: Segment) -> list[Reading]:
     """The figures of a segment that a rule is about: one metric, or one drift figure a feature."""
-    if rule.kind == "metric":
-        metric = segment.metrics.get(rule.target)
+    if rule.kind in ("metric", "estimate"):
+        estimated = rule.kind == "estimate"
+        metric = (segment.estimates if estimated else segment.metrics).get(rule.target)
         if metric is None:
             return []
-        return [Reading(rule.target, metric.value, metric.low, metric.high, metric.n, segment.coverage)]
+        name, coverage = (f"estimated {rule.target}", None) if estimated else (rule.target, segment.coverage)
+        return [Reading(name, metric.value, metric.low, metric.high, metric.n, coverage)]
     drifts = ((name, segment.drift[name]) for name in rule.features if name in segment.drift)
     return [
         Reading(f"{rule.target}({name})", getattr(drift, rule.target), None, None, drift.n, None)
@@ -53,7 +55,12 @@ def read(rule: RuleSpec, segment: Segment) -> list[Reading]:
 
 
 def judged_in(rule: RuleSpec, report: WindowReport) -> list[Segment]:
-    """The segments that a rule is judged in: everybody, and those of the ways to cut that it names."""
+    """The segments that a rule is judged in: everybody, and those of the ways to cut that it names.
+
+    None where it is about estimates that turned out not to be reliable.
+    """
+    if rule.kind == "estimate" and report.estimates_withdrawn:
+        return []
     return [segment for segment in report.segments if not segment.cut or segment.cut in rule.segments]
 
 

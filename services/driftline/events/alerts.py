@@ -17,6 +17,7 @@ class AlertKind(StrEnum):
     RANGE = "range"
     METRIC = "metric"
     DRIFT = "drift"
+    ESTIMATE = "estimate"
     DETECTOR = "detector"
     DATA = "data"  # what has been counted is not all that was sent, or not what it seems
     LAG = "lag"  # a part of the deployment does not keep up

@@ -79,6 +79,8 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
 
     `evicted`: predictions of the model, of all versions, that were forgotten early since the window began because more
     were kept than `max_kept`. Their outcomes find nothing, so `coverage` is lower by at most as many.
+    `estimates`: what metrics are expected to be of all predictions, with and without outcomes, from what scores meant
+    in the baseline (`core.estimation`); empty where the baseline has no outcomes.
     """
 
     segment: str
@@ -88,6 +90,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, MetricValue]
     drift: dict[str, Drift]
     confusion: dict[str, dict[str, int]] = {}
+    estimates: dict[str, MetricValue] = {}
     operation: Operation | None = None
     evicted: int = 0
     cut: str = ""
@@ -100,6 +103,8 @@ class WindowReport(Event, frozen=True, kw_only=True):
     while a partition is left out. `counters`: of the model since the first slice: what the monitor did not count as a
     prediction or an outcome, and the triggers that asked for nothing. `segments`: everybody comes first, then those of
     each way to cut, the largest by themselves. `together`: by way to cut, how many segments are told as `(other)`.
+    `estimates_withdrawn`: in two of the last three windows what came true lay apart from its estimate, so what is
+    estimated is not to be relied on; rules do not.
     """
 
     model: str
@@ -111,4 +116,5 @@ class WindowReport(Event, frozen=True, kw_only=True):
     baseline: str
     segments: tuple[Segment, ...]
     together: dict[str, int] = msgspec.field(default_factory=dict)
+    estimates_withdrawn: bool = False
     counters: dict[str, int] = msgspec.field(default_factory=dict)

@@ -15,6 +15,10 @@ REGRESSION: tuple[Task, ...] = ("regression",)
 CALIBRATION_BINS = 16  # a power of two: their edges are edges of the score histogram's grid too
 
 
+ESTIMATED = ("accuracy", "precision", "recall", "f1", "auc")
+"""The metrics of a binary model that can be estimated before outcomes are known."""
+
+
 class Metric(NamedTuple):
     """A figure of labelled predictions. `low` and `high` are its range, infinite where it has no end.
 

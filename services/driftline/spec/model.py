@@ -79,6 +79,7 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     * range:  `target` is a feature or output; fires on the first value outside its declared range.
     * metric: `target` is a metric over `window`, judged against `above`/`below`.
+    * estimate: likewise, what the metric is expected to be, with or without outcomes.
     * drift:  `target` is a drift measure over `window` for `features` (resolved: names, never "all").
     * detector: `detector` with `params` watches `target` (`error`, `score`, `prediction`, or a numeric feature), slice
       by slice: the mean of each `min_samples` values; fires when it finds a change.
@@ -89,7 +90,7 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    kind: Literal["range", "metric", "drift", "detector"]
+    kind: Literal["range", "metric", "drift", "estimate", "detector"]
     target: str
     features: tuple[str, ...] = ()
     window: str | None = None

@@ -9,7 +9,7 @@ from cronsim import CronSim, CronSimError
 
 from driftline.errors import SpecError
 from driftline.spec.durations import parse_duration
-from driftline.spec.metrics import METRICS, USUAL
+from driftline.spec.metrics import ESTIMATED, METRICS, USUAL
 from driftline.spec.model import (
     BaselineSpec,
     FeatureSpec,
@@ -91,6 +91,7 @@ class _Reader:
             fields.get("rules"),
             Known(
                 metrics=known,
+                estimated=ESTIMATED if task == "binary" else (),
                 features=named,
                 numbers=[name for name, feature in features.items() if feature.type == "number"],
                 outputs=tuple(outputs),
@@ -104,7 +105,8 @@ class _Reader:
         needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon
         retain = self._retention(fields.get("retention"), needed)
         costs = self._costs(fields.get("costs"), task, labels)
-        used = tuple(dict.fromkeys((*metrics, promotion.metric, *(r.target for r in rules if r.kind == "metric"))))
+        judged = (rule.target for rule in rules if rule.kind in ("metric", "estimate"))
+        used = tuple(dict.fromkeys((*metrics, promotion.metric, *judged)))
         if "expected_cost" in used and "costs" not in fields:
             root.mistake("metric `expected_cost` needs `costs`: outcome -> prediction -> cost")
         if self._mistakes.found or model is None or task is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from driftline.events.alerts import Severity
 from driftline.spec.detectors import make_detector
@@ -11,8 +11,9 @@ from driftline.spec.measures import DRIFT_MEASURES
 from driftline.spec.model import RuleSpec
 from driftline.spec.yaml_nodes import Node, nearest
 
-LATER = ("coverage", "no_predictions_for", "estimate")
-KINDS = ("range", "metric", "drift", "detector")
+LATER = ("coverage", "no_predictions_for")
+JUDGED_KINDS: tuple[Literal["metric", "estimate", "drift"], ...] = ("metric", "estimate", "drift")
+KINDS = ("range", *JUDGED_KINDS, "detector")
 COMMON = ("name", "severity")
 JUDGED = ("window", "above", "below", "clear_above", "clear_below", "for", "min_samples", "min_coverage", "retrain")
 OF_WINDOWS = ("features", "segments")
@@ -29,6 +30,7 @@ class Known(NamedTuple):
     """
 
     metrics: Sequence[str]
+    estimated: Sequence[str]
     features: Sequence[str]
     numbers: Sequence[str]
     outputs: Sequence[str]
@@ -61,8 +63,9 @@ def read_rules(node: Node | None, known: Known) -> tuple[RuleSpec, ...]:
             rules += _range(fields, name, level, (*known.features, *known.outputs))
         elif kinds[0] == "detector":
             rules += _detector(each, fields, name, level, known.numbers)
-        else:
-            rules += _judged(each, fields, name, level, kinds[0], known)
+        for kind in JUDGED_KINDS:
+            if kinds[0] == kind:
+                rules += _judged(each, fields, name, level, kind, known)
     return tuple(rules)
 
 
@@ -122,13 +125,14 @@ def _judged(
     fields: dict[str, Node],
     name: str,
     level: Severity,
-    kind: str,
+    kind: Literal["metric", "estimate", "drift"],
     known: Known,
 ) -> list[RuleSpec]:
-    figures, windows = known.metrics if kind == "metric" else DRIFT_MEASURES, known.windows
+    figures = {"metric": known.metrics, "estimate": known.estimated}.get(kind, DRIFT_MEASURES)
+    windows = known.windows
     target = fields[kind].text()
     if target is not None and target not in figures:
-        what = "metric" if kind == "metric" else "drift measure"
+        what = {"metric": "metric", "estimate": "metric that can be estimated"}.get(kind, "drift measure")
         fields[kind].mistake(f"unknown {what} `{target}`{nearest(target, figures)}")
     window = fields["window"].text() if "window" in fields else None
     if "window" not in fields:
@@ -152,7 +156,7 @@ def _judged(
     return [
         RuleSpec(
             name=name,
-            kind="metric" if kind == "metric" else "drift",
+            kind=kind,
             target=target or "",
             features=_features(fields.get("features"), kind, known.features, known.answers),
             window=window,

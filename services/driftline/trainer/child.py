@@ -86,8 +86,8 @@ def _stored(
         raise DriftlineError(f"the estimator knows the classes {classes}; the labels are {', '.join(spec.labels)}")
     answers = StoredModel(manifest, trained.estimator, None).answers_to(frame)
     scores = np.array([score for _, score in answers], dtype=np.float64) if spec.task == "binary" else None
-    truths = [] if spec.task == "binary" else outcomes
-    baseline = make_baseline(spec, columns, scores, [value for value, _ in answers], job.version, job.source, truths)
+    told = [value for value, _ in answers]
+    baseline = make_baseline(spec, columns, scores, told, job.version, job.source, outcomes, trained_on=True)
     settings = replace(settings_module.load(), artifact_dir=Path(job.artifact_dir))
     artifact = store(settings, manifest, trained.estimator, baseline)
     if load(settings, artifact).answers_to(frame.head(CHECKED_ROWS)) != answers[:CHECKED_ROWS]:
