@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from driftline.core.arrivals import Joined
 from driftline.core.binning import bins_from_reference, category_name, to_numbers
 from driftline.core.columns import PredictionColumns
-from driftline.core.counting import Kinds, count
+from driftline.core.counting import count
+from driftline.core.kinds import Kinds
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.core.plans import Plans
 from driftline.core.segments import SegmentCodes

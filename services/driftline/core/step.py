@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from driftline.core.arrivals import Fate, Joined, Observed, Predicted
 from driftline.core.breaches import breaches
 from driftline.core.columns import OutcomeColumns, PredictionColumns
-from driftline.core.counting import Kinds, count
+from driftline.core.counting import count
+from driftline.core.kinds import Kinds
 from driftline.core.ledger import Ledger
 from driftline.core.plans import Plans
 from driftline.core.segments import SegmentCodes
