@@ -8,13 +8,16 @@ from driftline.events.reports import Segment, WindowReport
 from driftline.spec.model import RuleSpec
 
 TOLD = 5
+FEWEST = 30
+"""Samples of a segment that is told, at least."""
 
 
 def worst_segments(rule: RuleSpec, reading: Reading, report: WindowReport) -> tuple[SegmentEffect, ...]:
     """The segments with the greatest effect on `reading`, a figure of everybody, worst first; `TOLD` at most.
 
     The effect is how much worse a segment's figure is, times its share of the samples: for a mean that is what it adds
-    to everybody's. Only segments with as many samples as the rule asks for, and none where nobody is worse.
+    to everybody's. Segments of fewer than `FEWEST` samples are left out, and there are none where nobody is
+    worse.
     """
     if reading.value is None or not reading.n:
         return ()
@@ -29,7 +32,7 @@ def worst_segments(rule: RuleSpec, reading: Reading, report: WindowReport) -> tu
 
 
 def _effect(rule: RuleSpec, own: Reading, everybody: Reading, segment: Segment) -> SegmentEffect | None:
-    if own.value is None or everybody.value is None or own.n < max(1, rule.min_samples):
+    if own.value is None or everybody.value is None or own.n < FEWEST:
         return None
     sign = 1.0 if rule.above is not None else -1.0
     share, all_of_them = sign * own.n / everybody.n, everybody.value
