@@ -50,7 +50,7 @@ class Kept(msgspec.Struct, kw_only=True):
 
 async def keep(job: Job) -> Kept:
     """Feed everything, storing each step where a Redis is named."""
-    catalog = MemoryCatalog(deployment(job.timing))
+    catalog = MemoryCatalog(deployment(job.timing), counts=False)  # as the monitor has it
     marks = catalog.take(*job.declared)
     client = redis.Redis.from_url(job.redis_url) if job.redis_url else None
     store = _Stored(client, job.prefix) if client else None

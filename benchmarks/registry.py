@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.figures import backtest, breach, engine, memory, models, profile, stream, windows, workers
+from benchmarks.figures import backtest, breach, detectors, engine, memory, models, profile, stream, windows, workers
 from benchmarks.measure import Progress
 from benchmarks.results import Began, Result
 from benchmarks.servers import only_redis, servers
@@ -47,6 +47,7 @@ ALL = (
     Benchmark("memory", memory.__doc__ or "", Needs.REDIS, memory.measure, memory.FULL, memory.QUICK),
     Benchmark("windows", windows.__doc__ or "", Needs.NOTHING, windows.measure, windows.FULL, windows.QUICK),
     Benchmark("backtest", backtest.__doc__ or "", Needs.NOTHING, backtest.measure, backtest.FULL, backtest.QUICK),
+    Benchmark("detectors", detectors.__doc__ or "", Needs.NOTHING, detectors.measure, detectors.FULL, detectors.QUICK),
     Benchmark("stream", stream.__doc__ or "", Needs.SERVERS, stream.measure, stream.FULL, stream.QUICK),
     Benchmark("workers", workers.__doc__ or "", Needs.SERVERS, workers.measure, workers.FULL, workers.QUICK),
     Benchmark("breach", breach.__doc__ or "", Needs.SERVERS, breach.measure, breach.FULL, breach.QUICK),

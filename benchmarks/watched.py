@@ -14,7 +14,7 @@ from driftline.core.baseline import make_baseline
 from driftline.events.admin import Deployment, SpecRevision
 from driftline.events.base import Millis, decode, digest_id, encode
 from driftline.events.baselines import Baseline
-from driftline.platform.catalog import Catalog
+from driftline.platform.catalog import Catalog, without_counts
 from driftline.spec.durations import show_duration
 from driftline.spec.model import MonitorSpec
 from driftline.spec.plain import from_plain, to_plain
@@ -104,7 +104,8 @@ def reference_baseline(spec: MonitorSpec, workload: Workload) -> Baseline:
 class MemoryCatalog(Catalog):
     """What the topics `specs` and `baselines` would hold, without topics."""
 
-    def __init__(self, deployment: Deployment) -> None:  # a catalog of topics would connect here
+    def __init__(self, deployment: Deployment, *, counts: bool = True) -> None:  # a catalog of topics would connect
+        self.counts = counts
         self.deployment = deployment
         self.specs: dict[tuple[str, int], MonitorSpec] = {}
         self.baselines: dict[str, Baseline] = {}
@@ -119,7 +120,7 @@ class MemoryCatalog(Catalog):
         spec = decode(revision, SpecRevision)
         bins = decode(baseline, Baseline)
         self.specs[spec.model, spec.revision] = from_plain(spec.spec)
-        self.baselines[bins.id] = bins
+        self.baselines[bins.id] = bins if self.counts else without_counts(bins)
         return [f"spec {spec.model}@{spec.revision}", f"baseline {bins.id}"]
 
 

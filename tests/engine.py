@@ -14,7 +14,7 @@ from driftline.events.inputs import Outcome, Prediction
 from driftline.events.topics import Topic
 from driftline.monitor.reading import Reader
 from driftline.platform.records import Record, Source
-from driftline.spec.model import MonitorSpec
+from driftline.spec.model import MonitorSpec, millis
 
 
 class Engine:
@@ -31,8 +31,10 @@ class Engine:
 
     def _register(self, spec: MonitorSpec, version: str, offset: int) -> tuple[int, int]:
         layout = self._layouts[version]
-        series = self.partition.table.predictions_of(spec.model, version, kept_slices(spec, self._slice_ms))
-        self.partition.kinds.add(series, "bins", layout)
+        width = len(layout.bins.features) + len(spec.segments)
+        series = self.partition.table.predictions_of(spec.model, version, kept_slices(spec, self._slice_ms), width)
+        self.partition.kinds.add(series, "bins", layout, millis(spec.pane))
+        self.partition.segments.add(series, spec.segments, len(layout.bins.features), {})
         return series, self.partition.plans.add(spec, layout)
 
     def feed(self, arrivals: Sequence[tuple[int, Prediction | Outcome]]) -> Changed:

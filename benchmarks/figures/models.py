@@ -90,7 +90,7 @@ def idle_bytes(models: int, timing: Timing) -> tuple[float, float]:
     gc.collect()
     tracemalloc.start()
     try:
-        catalog = MemoryCatalog(deployment(timing))
+        catalog = MemoryCatalog(deployment(timing), counts=False)  # as the monitor has it
         marks = [mark for revision, bins in declared for mark in catalog.take(revision, bins)]
         gc.collect()
         known = tracemalloc.get_traced_memory()[0]

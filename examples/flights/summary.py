@@ -33,8 +33,22 @@ def summarise(story: Story, compared: dict[str, dict[str, float]], events: int, 
         "timeline": [{"at": at, "what": what} for at, what in story.timeline()],
         "happened": happened,
         "why_not": {what: why_not(story, what) for what, n in happened.items() if not n and what != "failed trainings"},
+        "behind": behind(story),
         "comparison": compared,
     }
+
+
+def behind(story: Story) -> list[dict[str, Any]]:
+    """What each alert on a metric says of its causes: the worst segment, and whose drift goes with the errors."""
+    told = []
+    for alert in story.alerts:
+        if not _fires(alert) or alert.kind is not AlertKind.METRIC:
+            continue
+        evidence = alert.evidence
+        segments = [{"name": s.segment, "value": s.value, "n": s.n} for s in evidence.segments[:1]]
+        features = [{"name": f.feature, "psi": f.psi} for f in evidence.features[:1]]
+        told.append({"at": alert.at, "rule": alert.rule, "segments": segments, "features": features})
+    return told
 
 
 def why_not(story: Story, what: str) -> str:
@@ -60,14 +74,23 @@ def show(summary: dict[str, Any], picture: Path, console: Console) -> None:
     console.rule("what happened")
     for line in summary["timeline"]:
         _say(console, f"{datetime.fromtimestamp(line['at'] / 1000, UTC):%Y-%m-%d %H:%M}  {line['what']}")
+    console.rule("what stood behind the alerts on a metric")
+    for line in summary["behind"]:
+        causes = [f"worst segment {s['name']} ({s['value']:.4f}, n = {s['n']})" for s in line["segments"]]
+        causes += [f"first feature {f['name']} (psi {f['psi']:.3f})" for f in line["features"]]
+        when = datetime.fromtimestamp(line["at"] / 1000, UTC)
+        _say(console, f"{when:%Y-%m-%d %H:%M}  {line['rule']}: {'; '.join(causes) or 'nothing known'}")
     console.rule("the same flights, with Driftline's promotions and without")
-    for side, figures in summary["comparison"].items():
+    sides = {side: figures for side, figures in summary["comparison"].items() if side != "gain"}
+    for side, figures in sides.items():
         _say(
             console,
             f"{side:<18} AUC {figures['auc']:.4f}   log loss {figures['log_loss']:.4f}   "
             f"missed delays {figures['missed_delays']:,.0f}   false alarms {figures['false_alarms']:,.0f}   "
             f"of {figures['flights']:,.0f} flights",
         )
+    gain = summary["comparison"]["gain"]
+    _say(console, f"gain in log loss {gain['log_loss']:+.4f} (95 % by days {gain['low']:+.4f} to {gain['high']:+.4f})")
     console.rule("how often")
     for what, n in summary["happened"].items():
         why = summary["why_not"].get(what)

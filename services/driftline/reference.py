@@ -28,6 +28,7 @@ from driftline.events.topics import TOPICS, Kept, Spread
 from driftline.platform.telemetry import METRICS
 from driftline.platform.topics import BROKER_STAMPED, MAX_MESSAGE_BYTES
 from driftline.reference_fields import FIELDS
+from driftline.reference_measures import measures
 from driftline.reference_words import SETTINGS, SPEC_SECTIONS
 from driftline.spec import model as spec_module
 from driftline.spec.durations import show_duration
@@ -46,6 +47,7 @@ def files() -> dict[str, str]:
         "command-line.md": _command_line(),
         "settings.md": _settings(),
         "metrics.md": _metrics(),
+        "measures.md": measures(_table),
     }
     return {name: "\n".join([GENERATED, "", *lines]).rstrip() + "\n" for name, lines in pages.items()}
 
@@ -261,8 +263,6 @@ def _monitor_spec() -> list[str]:
     for title, (about, words) in SPEC_SECTIONS.items():
         rows = ((f"`{word}`", *said) for word, said in words.items())
         lines += [f"## {title}", "", about, "", *_table(("word", "type", "default", "meaning"), rows)]
-    metrics = ((task, ", ".join(f"`{name}`" for name in names)) for task, names in spec_module.METRICS.items())
-    lines += ["## Metrics of each task", "", *_table(("task", "metrics"), metrics)]
     lines += [
         "## The resolved spec",
         "",

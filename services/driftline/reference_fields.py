@@ -16,7 +16,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "features": "What the model was given; those that the spec declares are watched.",
         "attributes": "Archived with the event, otherwise unused.",
         "score": "Probability of the positive class.",
-        "latency_ms": "Archived with the event, otherwise unused.",
+        "latency_ms": "How long the answer took, for the quantiles in reports.",
     },
     "PredictionBatch": {
         "model": "Whose predictions they are.",
@@ -28,7 +28,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "features": "By name, of each row: what the model was given.",
         "attributes": "By name, of each row: archived, otherwise unused.",
         "score": "Of each row: probability of the positive class.",
-        "latency_ms": "Of each row: archived, otherwise unused.",
+        "latency_ms": "Of each row: how long the answer took.",
     },
     "Outcome": {
         "id": "The id of the prediction.",
@@ -48,6 +48,7 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "Drift": {
         "psi": "Population stability index against the baseline.",
+        "p_value": "Of the chi-squared test, held to the false discovery rate over the report: features and segments.",
         "n": "Values counted, missing ones too.",
         "missing": "Share that was missing.",
         "out_of_range": "Share outside the declared range.",
@@ -58,7 +59,14 @@ FIELDS: dict[str, dict[str, str]] = {
         "labelled": "Those with an outcome.",
         "coverage": "`labelled` / `n`.",
         "metrics": "By name.",
-        "drift": "By feature, and of `score` or `prediction`.",
+        "drift": "By feature, and of `score` and `prediction`.",
+        "operation": "How it was served, and how outcomes came.",
+        "confusion": "Labelled predictions by outcome, then prediction; empty in a regression.",
+    },
+    "Operation": {
+        "predictions_per_second": "Over the whole window.",
+        "latency_ms": "`p50`, `p95`, `p99`.",
+        "label_delay_s": "`p50`, `p95`.",
     },
     "WindowReport": {
         "role": "Of the version.",

@@ -30,8 +30,28 @@ _TOP: dict[str, Said] = {
     "limits": ("mapping", "see below", "What bounds memory, and how wrong a clock may be."),
     "metrics": (
         "list of metrics",
-        "all of the task",
-        "What to report. What rules or promotion need comes too.",
+        "the usual ones",
+        "What to report, of [these](measures.md#what-is-measured). What rules or promotion need comes too.",
+    ),
+    "costs": (
+        "outcome -> prediction -> number",
+        "none",
+        "Binary: what a prediction costs; what is not said costs 0. For `expected_cost`.",
+    ),
+    "segments": (
+        "list",
+        "none",
+        "How predictions are cut into segments, each a list entry: the name of a category or an attribute (a segment a "
+        "value), `amount: [0, 100]` (buckets of a number), or a pair, `[origin, carrier]`. A version is cut as "
+        "the spec says when it first predicts. In a window the 50 largest segments of each way to cut are told by "
+        "themselves, the rest as `(other)`.",
+    ),
+    "baseline": (
+        "`training` or mapping",
+        "`training`",
+        "What windows are compared with: the version's reference data, or panes of the same version: "
+        "`{first: 28d}`, its beginning; `{previous: week}`, the last closed window of that name; `{hour_of_week: 4}`, "
+        "the same time in each of the weeks before.",
     ),
     "rules": ("list", "none", "What raises an alert."),
     "retrain": ("mapping", "none", "How candidates are made. Without it none is asked for."),
@@ -43,8 +63,31 @@ _RULE: dict[str, Said] = {
     "name": ("text", "required", "Names the rule; unique in the spec."),
     "range": ("a feature or output", "one kind", "Fires on values that the declaration of this one does not allow."),
     "metric": ("a metric", "one kind", "Judges this metric of a window."),
-    "drift": ("`psi`", "one kind", "Judges how far features have moved from the baseline in a window."),
-    "window": ("a window", "required but for range", "Which window is judged."),
+    "estimate": (
+        "`accuracy`, `precision`, `recall`, `f1` or `auc`",
+        "one kind",
+        "Judges what this metric of a window is expected to be before outcomes are known, from what scores meant in "
+        "the baseline, whose outcomes must be known. Not judged while estimates turn out wrong.",
+    ),
+    "drift": (
+        "a [drift measure](measures.md#drift-measures)",
+        "one kind",
+        "Judges how far features have moved from the baseline in a window.",
+    ),
+    "detector": (
+        "`adwin`, `page_hinkley`, `kswin`, or a detector of River by its class",
+        "one kind",
+        "Watches a figure slice by slice and fires when it finds a change. The three are calibrated; others take "
+        "River's own settings.",
+    ),
+    "on": (
+        "`error`, `score`, `prediction` or a numeric feature",
+        "required for detectors",
+        "What is watched: the mean of each `min_samples` values or more (30 unless said). The error of a regression is "
+        "the share of large ones, and needs reference data with outcomes.",
+    ),
+    "params": ("mapping", "none", "Arguments of River's detector, in place of its own."),
+    "window": ("a window", "required but for range and detector", "Which window is judged."),
     "above": ("number", "one of the two", "Breached where the figure is greater."),
     "below": ("number", "one of the two", "Breached where the figure is smaller."),
     "clear_above": ("number", "`below`", "With `below`: what the figure must reach to resolve the alert."),
@@ -56,9 +99,19 @@ _RULE: dict[str, Said] = {
     "for": ("text like `2 of 3`", "`1 of 1`", "How many of the last windows must be in breach to fire."),
     "min_samples": ("integer", "`100`", "A figure of fewer samples is not judged."),
     "min_coverage": ("0 to 1", "`0.9`", "A metric of a window with a smaller share of outcomes is not judged."),
+    "segments": (
+        "`all`, or a list of `segments`' names",
+        "none",
+        "Ways to cut in whose segments the rule is judged too, each with an alert of its own. A pair is named "
+        "`origin, carrier`.",
+    ),
     "retrain": ("true or false", "`false`", "Whether the firing alert asks for a retrain while its breach lasts."),
     "severity": ("`warning` or `critical`", "`warning`", "Carried by the alert."),
-    "features": ("`all` or a list", "`all`", "For drift: which features are judged; the worst decides."),
+    "features": (
+        "`all` or a list",
+        "`all`",
+        "For drift: which features, `score` or `prediction` are judged; the worst decides.",
+    ),
 }
 
 SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
@@ -81,6 +134,12 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
         {
             "span": ("duration", "required", "How long it is."),
             "every": ("duration", "`span`", "How often one ends."),
+            "events": (
+                "count",
+                "none",
+                "Instead of `every`: it ends with the pane in which so many predictions have come since it began, at "
+                "the latest after `span`; the next one begins with the next prediction.",
+            ),
         },
     ),
     "limits": (

@@ -14,13 +14,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 from tests.engine import Engine
 
-from driftline.core.binning import bins_from_reference, cells_of_categories, to_numbers
-from driftline.core.drift import psi
+from driftline.core.baseline import make_baseline
+from driftline.core.binning import bins_from_reference, cells_of_categories, cells_of_numbers, to_numbers
+from driftline.core.distances import chi_squared, jensen_shannon, psi
+from driftline.core.drift import drift_of
 from driftline.core.metrics import compute
-from driftline.core.pane import Layout, Totals
+from driftline.core.pane import Layout, Pane, Totals
+from driftline.events.baselines import NumberBins
 from driftline.events.inputs import Outcome, Prediction
+from driftline.spec.metrics import CALIBRATION_BINS
 from driftline.spec.reader import parse_spec
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -155,18 +160,19 @@ def held_apart(stream):
 def check(found, expected, task, apart):
     """`apart`: see `held_apart`, the sum over these rows."""
     if task == "regression":
-        assert compute(found, "mae").value == pytest.approx(expected["mae"], abs=1e-9)
-        assert compute(found, "rmse").value == pytest.approx(expected["rmse"], abs=1e-9)
+        names = {"mae": "mae", "rmse": "rmse", "bias": "mean_error_pred_minus_true", "r2": "r2"}
+        for ours, theirs in names.items():
+            assert compute(found, ours).value == pytest.approx(expected[theirs], abs=1e-9)
         return
     (tn, fp), (fn, tp) = found.histogram("confusion").reshape(2, 2).tolist()
     assert (tp, fp, tn, fn) == tuple(expected[name] for name in ("tp", "fp", "tn", "fn"))
-    for name in ("accuracy", "f1"):
+    for name in ("accuracy", "precision", "recall", "f1", "brier"):
         assert compute(found, name).value == pytest.approx(expected[name], abs=1e-9)
     assert compute(found, "log_loss").value == pytest.approx(expected["log_loss"] + apart / expected["n"], abs=1e-9)
     auc = compute(found, "auc")
     error = abs(auc.value - expected["roc_auc"])
     assert error <= auc.error_bound + 1e-12
-    assert error < 0.001
+    assert error < 0.0005
 
 
 def test_every_event_is_counted_once(replayed):
@@ -198,6 +204,25 @@ def test_metrics_by_chunk_are_those_of_scikit_learn(replayed):
             check(found, chunk[side], replayed.spec.task, sum(apart[chunk["start"] : chunk["end"] + 1]))
 
 
+def test_average_precision_and_calibration_are_near_those_of_the_rows(replayed):
+    """Which the reference numbers do not have: against scikit-learn, and the sums over the same bins, here."""
+    if replayed.spec.task == "regression":
+        return
+    truth = {row["id"]: int(float(row["label"])) for row in rows(replayed.stream, "outcomes")}
+    known = [row for row in rows(replayed.stream, "predictions") if row["id"] in truth]
+    labels = np.array([truth[row["id"]] for row in known])
+    for side in replayed.golden["overall"]:
+        scores = np.array([float(row[f"proba_{side}"]) for row in known])
+        found = compute(whole(replayed, side), "average_precision")
+        error = abs(found.value - average_precision_score(labels, scores))
+        assert error <= found.error_bound + 1e-12
+        assert error < 0.002
+        which = np.minimum((scores * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+        expected = np.abs(np.bincount(which, scores - labels)).sum() / labels.size
+        found = compute(whole(replayed, side), "ece")
+        assert abs(found.value - expected) <= found.error_bound < 0.001
+
+
 def floored_psi(counts, known):
     """The index as the reference numbers have it: shares are held to at least 1e-4."""
     p, q = (np.maximum(side / side.sum(), 1e-4) for side in (counts, known))
@@ -220,7 +245,49 @@ def test_the_drift_of_categories_is_that_of_the_reference_numbers(replayed):
             some = (counts > 0) | (known > 0)
             expected = row[told["columns"].index("psi_eps1e-4")]
             assert floored_psi(counts[some], known[some]) == pytest.approx(expected, abs=1e-9)
+            told_of = dict(zip(told["columns"], row, strict=True))
+            assert jensen_shannon(counts, known) == pytest.approx(told_of["js_distance_base2"], abs=1e-9)
+            statistic, _, p_value = chi_squared(counts, known)
+            if some.sum() > 2:  # of two values theirs has Yates' correction
+                assert statistic == pytest.approx(told_of["chi2"], rel=1e-9, abs=1e-9)
+                assert p_value == pytest.approx(told_of["chi2_p"], rel=1e-6, abs=1e-300)
             if ((counts == 0) == (known == 0)).all():
                 assert psi(counts, known) == pytest.approx(expected, rel=0.02, abs=counts.size / counts.sum())
             checked += 1
     assert checked > 10
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_the_drift_of_numbers_is_that_of_the_reference_numbers_within_its_bounds(stream):
+    golden = json.loads((DATA / stream / "golden.json").read_text())
+    names = [name for name, told in golden["feature_drift"].items() if told["type"] == "numeric"]
+    features = ", ".join(f"{name}: {{type: number, missing: allowed}}" for name in names)
+    spec = parse_spec(SPEC.format(name=stream, task="regression", labels="", features=features), "spec")
+    reference, served = rows(stream, "reference"), rows(stream, "predictions")
+    known = {name: to_numbers([number(row[name]) for row in reference]) for name in names}
+    baseline = make_baseline(spec, known, None, None, "1", stream)
+    layout = Layout(baseline.bins)
+    worst = 0.0
+    for name in names:
+        told = golden["feature_drift"][name]
+        every = to_numbers([number(row[name]) for row in served])
+        for row in told["rows"]:
+            expected = dict(zip(told["columns"], row, strict=True))
+            seen = every[expected["start"] : expected["start"] + golden["chunk_size"]]
+            cells = layout.cells[f"feature:{name}"].start + cells_of_numbers(layout.bins.features[name], seen)
+            found = drift_of(Totals.of(layout, [Pane.of(cells, np.ones(cells.size, np.int64), {})]), baseline)[name]
+            assert found.ks - 1e-9 <= expected["ks"] <= found.ks + found.error_bounds["ks"] + 1e-9
+            worst = max(worst, expected["ks"] - found.ks)
+            bins = layout.bins.features[name]
+            if seen.min() >= bins.least and seen.max() <= bins.most:  # else ours holds values to the reference's
+                off = abs(found.wasserstein - expected["wasserstein"])
+                assert off <= found.error_bounds["wasserstein"] + 1e-9
+            deciles = NumberBins(edges=tuple(np.unique(np.quantile(known[name], np.arange(1, 10) / 10))))
+            sides = [np.bincount(cells_of_numbers(deciles, side), minlength=13)[:-3] for side in (seen, known[name])]
+            if len(deciles.edges) == 9:
+                assert floored_psi(*sides) == pytest.approx(expected["psi_10_ref_deciles_eps1e-4"], abs=0.01)
+    assert worst < 0.05
+
+
+def number(text):
+    return float(text) if text else None

@@ -149,7 +149,9 @@ def test_every_link_of_the_pages_leads_somewhere():
     for name, text in pages.items():
         for target in (part.split(")")[0] for part in text.split("](")[1:]):
             page, anchor = target.split("#")
-            headings = {line.lstrip("# ").lower() for line in pages[page].splitlines() if line.startswith("#")}
+            headings = {
+                line.lstrip("# ").lower().replace(" ", "-") for line in pages[page].splitlines() if line.startswith("#")
+            }
             assert anchor in headings, f"{name}: {target}"
 
 

@@ -17,6 +17,7 @@ from examples.flights.comparison import compare
 from examples.flights.serving import FIRST, MODEL
 from examples.flights.story import Follower
 from examples.flights.summary import summarise
+from scipy.stats import norm as normal
 from scipy.stats import t as student
 from sklearn.metrics import log_loss, roc_auc_score
 from tests.flights_loop import DAY_MS, END, RULES_FROM
@@ -28,6 +29,8 @@ from driftline.platform.kafka import read_all
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
+UNIT_MS = 90 * 60_000
+"""Parts of a week: the longest multiple of its panes that divides a day and leaves a hundred of them."""
 NUMBER = r"([-+]?\d+(?:\.\d+)?(?:e-?\d+)?)"
 VERDICT = re.compile(
     rf"verdict on (\S+): (\w+) \(([\w-]+)\); log_loss {NUMBER} -> {NUMBER}, "
@@ -166,7 +169,7 @@ def student_interval(late, days, of_champion, of_candidate):
         return log_loss(late[kept], of_champion[kept]) - log_loss(late[kept], of_candidate[kept])
 
     numbers = np.unique(days)
-    assert 3 <= numbers.size < 10
+    assert numbers.size >= 3
     without = np.array([gain(days != day) for day in numbers])
     error = np.sqrt((numbers.size - 1) / numbers.size * ((without - without.mean()) ** 2).sum())
     half = student.ppf(0.975, numbers.size - 1) * error
@@ -187,12 +190,17 @@ def test_the_figures_of_each_alert_on_a_metric_are_those_of_its_week(summary, pu
         scores = np.array([event["score"] for event, _ in pairs])
         assert int(n) == len(pairs)
         assert float(auc) == pytest.approx(roc_auc_score(late, scores), abs=0.001)  # from histograms, four digits
-        # forty blocks of neighbouring quarters of an hour that have outcomes, drawn with replacement
-        quarter = np.unique(np.array([event["time"] // 900_000 for event, _ in pairs]), return_inverse=True)[1]
-        block = np.concatenate([np.full(len(p), k) for k, p in enumerate(np.array_split(np.unique(quarter), 40))])
-        draws = rng.multinomial(40, np.full(40, 1 / 40), size=400)
-        values = [roc_auc_score(late, scores, sample_weight=draw[block][quarter]) for draw in draws]
-        assert [float(low), float(high)] == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.015)
+        # of the hours and a half that have outcomes, about the root as many blocks of neighbours are drawn
+        unit = np.unique(np.array([event["time"] // UNIT_MS for event, _ in pairs]), return_inverse=True)[1]
+        blocks = round((unit.max() + 1) ** 0.5)
+        block = np.concatenate([np.full(len(p), k) for k, p in enumerate(np.array_split(np.unique(unit), blocks))])
+        draws = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=1000)
+        values = [roc_auc_score(late, scores, sample_weight=draw[block][unit]) for draw in draws]
+        # so few blocks do not show all of the spread: Student's t
+        stretch = student.ppf(0.975, blocks - 1) / normal.ppf(0.975) * np.sqrt(blocks / (blocks - 1))
+        middle = roc_auc_score(late, scores)
+        interval = middle + stretch * (np.quantile(values, [0.025, 0.975]) - middle)
+        assert [float(low), float(high)] == pytest.approx(interval, abs=0.02)
         assert (
             rest
             == {
@@ -262,3 +270,33 @@ def test_the_closing_comparison_is_what_the_raw_topics_say(summary, raw):
         assert told["log_loss"] == pytest.approx(log_loss(late, score), abs=1e-9)
         assert told["missed_delays"] == (late & ~called).sum()
         assert told["false_alarms"] == (called & ~late).sum()
+    late = np.array([max(outcomes[MODEL, name])[3] == "late" for name in served])
+    ours, theirs = ([answers[name]["score"] for name in served] for answers in (served, alone))
+    days = np.array([event["time"] // DAY_MS for event in served.values()])
+    gain = summary["comparison"]["gain"]
+    low, high = student_interval(late, days, np.array(theirs), np.array(ours))
+    assert gain["log_loss"] == pytest.approx(log_loss(late, theirs) - log_loss(late, ours), abs=1e-9)
+    assert [gain["low"], gain["high"]] == pytest.approx([low, high], abs=1e-9)
+
+
+def test_what_stood_behind_each_alert_is_what_the_raw_topics_say(summary, published, raw):
+    fired = [a for a in published[Topic.ALERTS] if (a["state"], a["kind"]) == ("firing", "metric")]
+    assert len(summary["behind"]) == len(fired)
+    for line, alert in zip(summary["behind"], fired, strict=True):
+        start, end = alert["window"]["start"], alert["window"]["end"]
+        week = predicted(raw, alert["version"], start, end, alert["at"])
+        pairs = [(e, truth) for e in week if (truth := truth_of(raw, e["id"], alert["at"])) is not None]
+        effects = {}
+        for origin in ("EWR", "JFK", "LGA"):
+            own = [(e["score"], truth == "late") for e, truth in pairs if e["features"]["origin"] == origin]
+            auc = roc_auc_score([late for _, late in own], [score for score, _ in own])
+            effects[f"origin={origin}"] = ((alert["value"] - auc) * len(own) / len(pairs), auc, len(own))
+        worst = max(effects, key=lambda name: effects[name][0])
+        (segment,), (feature,) = line["segments"], line["features"]
+        assert segment["name"] == worst
+        assert segment["value"] == pytest.approx(effects[worst][1], abs=0.001)
+        assert segment["n"] == effects[worst][2]
+        told = [each["feature"] for each in alert["evidence"]["features"]]
+        assert feature["name"] == told[0]
+        harm = {f["feature"]: f["error_effect"] or 0 for f in alert["evidence"]["features"]}
+        assert max(harm.values()) == pytest.approx(harm[told[0]]) or max(harm.values()) <= 0

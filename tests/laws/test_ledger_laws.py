@@ -11,10 +11,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests import plain_ledger as plain
 
-from driftline.core.ledger import Ledger, Observed, Predicted
+from driftline.core.arrivals import Observed, Predicted
+from driftline.core.ledger import Ledger
 from driftline.core.series import SeriesTable
 
 KEPT = 12
+WIDEST = 2
 MODELS = ("m", "n")
 
 arrivals = st.lists(
@@ -52,19 +54,26 @@ def key_of(name):
     return np.frombuffer(xxhash.xxh3_128_digest(str(name).encode()), np.uint64)
 
 
+def width_of(version):
+    """Versions carry tails of different widths, one of them none."""
+    return int(version) % (WIDEST + 1)
+
+
 def columns_of(table, events):
     """The batch as the ledger takes it, and where each arrival stands in it."""
     predicted, observed, place = [], [], []
     for now, (kind, model, name, _, detail, value) in events:
         low, high = key_of(name)
         if kind == "p":
-            series = table.predictions_of(model, str(detail), KEPT)
+            series = table.predictions_of(model, str(detail), KEPT, width_of(detail))
+            tail = np.full(WIDEST, value + 1, np.uint8)
             place.append((0, len(predicted)))
-            predicted.append((low, high, series, now, now + KEPT, now, False, 0.5, value, value))
+            predicted.append((low, high, series, now, now + KEPT, now, False, 0.5, value, value, tail))
         else:
             place.append((1, len(observed)))
             observed.append((low, high, table.outcomes_of(model, KEPT), now, now + KEPT, detail, value))
     kinds_p = (np.uint64, np.uint64, np.uint32, np.int64, np.int64, np.int64, np.bool_, float, np.uint8, np.uint64)
+    kinds_p += (np.uint8,)
     kinds_o = (np.uint64, np.uint64, np.uint32, np.int64, np.int64, np.int64, np.uint8)
     columns = [
         kind(*(np.array([row[i] for row in rows], t) for i, t in enumerate(types)))
@@ -89,9 +98,10 @@ def run(events, cuts=frozenset(), restarts=frozenset()):
         applied = ledger.apply(predicted, observed)
         fates += [int((applied.predicted, applied.observed)[kind][at]) for kind, at in place]
         j = applied.joined
-        for at, series, pane, truth, sign in zip(j.slice, j.series, j.pane, j.truth, j.sign, strict=True):
+        for at, series, pane, truth, sign, tail in zip(j.slice, j.series, j.pane, j.truth, j.sign, j.tail, strict=True):
             entry = table[int(series)]
-            joins[int(at), entry.model, entry.version, int(pane), int(truth)] += int(sign)
+            told = tuple(tail[: entry.width].tolist())
+            joins[int(at), entry.model, entry.version, int(pane), int(truth), told] += int(sign)
         for at, series in ledger.forget(now):
             orphans[at] += series.size
         batch, end = [], now
@@ -127,7 +137,9 @@ def expected(events):
             fate, joined = book.outcome(key, truth)
         fates.append(FATES.index(fate))
         for j in joined:
-            joins[now, model, j.prediction.version, j.prediction.pane, int(j.truth.value)] += j.sign
+            version = j.prediction.version
+            told = (int(j.prediction.digest) + 1,) * width_of(version)
+            joins[now, model, version, j.prediction.pane, int(j.truth.value), told] += j.sign
     return fates, {k: n for k, n in joins.items() if n}
 
 

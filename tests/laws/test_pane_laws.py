@@ -7,12 +7,14 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.panes import binary_layout, panes_of
+from tests.panes import binary_layout, panes_of, regression_layout
 
-from driftline.core.counting import fixed_point
+from driftline.core.metrics import compute
 from driftline.core.pane import SCALE, Pane, Totals
+from driftline.core.sums import fixed_point
+from driftline.spec.metrics import METRICS
 
-LAYOUT = binary_layout()
+LAYOUT, NUMBERS = binary_layout(), regression_layout()
 
 panes = st.builds(
     lambda cells, sums: Pane.of(
@@ -57,6 +59,25 @@ def test_windows_do_not_depend_on_how_rows_fall_into_panes(found, few, many):
     one, other = (Totals.of(LAYOUT, panes_of(LAYOUT, *columns, panes=n)) for n in (few, many))
     assert np.array_equal(one.vector, other.vector)
     assert one.sums == other.sums
+
+
+@given(rows, st.integers(1, 6))
+def test_a_metric_of_a_sum_of_panes_is_that_of_the_whole(found, many):
+    columns = [list(column) for column in zip(*found, strict=True)]
+    whole, parts = (Totals.of(LAYOUT, panes_of(LAYOUT, *columns, panes=n)) for n in (1, many))
+    for name in METRICS["binary"]:
+        assert compute(parts, name) == compute(whole, name)
+
+
+numbers = st.floats(-1e6, 1e6)
+
+
+@given(st.lists(st.tuples(numbers, numbers | st.none()), min_size=1, max_size=30), st.integers(1, 6))
+def test_so_it_is_of_a_regression(found, many):
+    columns = [list(column) for column in zip(*found, strict=True)]
+    whole, parts = (Totals.of(NUMBERS, panes_of(NUMBERS, *columns, panes=n)) for n in (1, many))
+    for name in METRICS["regression"]:
+        assert compute(parts, name) == compute(whole, name)
 
 
 halves = st.integers(-(2**50), 2**50).map(lambda k: (k + 0.5) / SCALE)

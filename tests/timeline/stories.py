@@ -66,7 +66,7 @@ def alert_life(of: RuleSpec, windows: str) -> tuple[str, list[Alert]]:
     standing, line, events = Standing(), [], []
     for day, text in enumerate(windows.split()):
         seen = reading(text)
-        alert = alerts.observe(standing, of, seen, judge(of, seen), report(day), (day + 1) * DAY)
+        alert = alerts.observe(standing, of, seen, judge(of, seen), report(day), EMPTY, (day + 1) * DAY)
         line.append(alert.state.value if alert else ".")
         events += [alert] if alert else []
     return " ".join(line), events

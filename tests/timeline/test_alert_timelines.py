@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.timeline.stories import DAY, HOUR, alert_life, reading, report, rule
+from tests.timeline.stories import DAY, EMPTY, HOUR, alert_life, reading, report, rule
 
 from driftline.core import alerts
 from driftline.core.alerts import Change, Standing
@@ -80,7 +80,7 @@ def test_a_pending_alert_says_that_it_waits_for_more_windows():
 def firing(of=None):
     of = of or rule("auc below 0.64")
     standing, seen = Standing(), reading(".60")
-    alert = alerts.observe(standing, of, seen, judge(of, seen), report(0), DAY)
+    alert = alerts.observe(standing, of, seen, judge(of, seen), report(0), EMPTY, DAY)
     return standing, alert
 
 

@@ -77,7 +77,7 @@ def test_a_spec_is_shown_with_every_default_and_needs_no_server(tmp_path):
     path.write_text(SPEC)
     assert CliRunner().invoke(cli, ["spec", "check", str(path)]).output == f"{path}: m is fine\n"
     shown = json.loads(CliRunner().invoke(cli, ["spec", "show", str(path)]).output)
-    assert (shown["horizon"], shown["metrics"]) == ("P2D", ["accuracy", "auc", "log_loss", "f1"])
+    assert (shown["horizon"], shown["metrics"]) == ("P2D", ["accuracy", "f1", "auc", "log_loss"])
 
 
 @pytest.mark.parametrize(

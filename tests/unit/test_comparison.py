@@ -20,7 +20,8 @@ from driftline.core.comparison import (
     in_range,
     judge,
 )
-from driftline.spec.model import HIGHER_IS_BETTER, METRICS, MonitorSpec, OutputSpec, PromotionSpec
+from driftline.spec.metrics import HIGHER_IS_BETTER, USUAL
+from driftline.spec.model import MonitorSpec, OutputSpec, PromotionSpec
 
 
 def spec(task="binary", metric="log_loss", min_effect=0.0, **outputs) -> MonitorSpec:
@@ -76,8 +77,8 @@ def by_name(found):
 @pytest.mark.parametrize("days", [7, 12])
 def test_metrics_of_both_sides_equal_scikit_learns(days):
     held_out, champion, candidate = a_week(days, 40)
-    found = compare(METRICS["binary"], held_out, champion, candidate, 0.95, "c")
-    assert [metric.name for metric in found] == list(METRICS["binary"])
+    found = compare(USUAL["binary"], held_out, champion, candidate, 0.95, "c")
+    assert [metric.name for metric in found] == list(USUAL["binary"])
     for metric in found:
         a, b = (SKLEARN[metric.name](held_out.truth, side) for side in (champion, candidate))
         assert (metric.champion, metric.candidate) == pytest.approx((a, b), abs=1e-12)
@@ -89,7 +90,7 @@ def test_regression_metrics_equal_scikit_learns():
     truth = chance.normal(size=300)
     held_out = HeldOut(truth, np.repeat(np.arange(6), 50))
     champion, candidate = Side(truth + chance.normal(size=300), None), Side(truth + 0.5 * chance.normal(size=300), None)
-    for metric in compare(METRICS["regression"], held_out, champion, candidate, 0.95, "c"):
+    for metric in compare(USUAL["regression"], held_out, champion, candidate, 0.95, "c"):
         assert metric.champion == pytest.approx(SKLEARN[metric.name](truth, champion), abs=1e-12)
         assert metric.difference == pytest.approx(metric.champion - SKLEARN[metric.name](truth, candidate), abs=1e-12)
         assert metric.low is not None

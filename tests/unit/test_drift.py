@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.spatial import distance
 from tests.panes import COMMON
 
 from driftline.core.baseline import make_baseline
 from driftline.core.binning import cells_of_categories, cells_of_numbers, cells_of_scores, to_numbers
-from driftline.core.drift import PRIOR, drift_of, psi
+from driftline.core.distances import (
+    PRIOR,
+    chi_squared,
+    discoveries,
+    hellinger,
+    jensen_shannon,
+    psi,
+    total_variation,
+)
+from driftline.core.drift import drift_of, held_together
 from driftline.core.pane import Layout, Pane, Totals
+from driftline.events.baselines import CategoryBins
+from driftline.events.reports import Drift
+from driftline.spec.measures import DRIFT_MEASURES, MEASURE_TABLE
+from driftline.spec.model import FeatureSpec
 from driftline.spec.reader import parse_spec
 
 SPEC = parse_spec(
@@ -27,20 +42,25 @@ features:
 {COMMON}""",
     "spec",
 )
+UNBOUNDED = msgspec.structs.replace(
+    SPEC, features={"temp": FeatureSpec(type="number"), "carrier": SPEC.features["carrier"]}
+)
 REFERENCE = {
     "temp": [*np.linspace(0, 100, 990).tolist(), *[None] * 10],
     "carrier": [*["UA"] * 500, *["AA"] * 300, *["DL"] * 200],
 }
-BASELINE = make_baseline(SPEC, REFERENCE, np.linspace(0.01, 0.99, 1000), None, "1", "test")
+ANSWERS = ["no"] * 700 + ["yes"] * 300
+BASELINE = make_baseline(SPEC, REFERENCE, np.linspace(0.01, 0.99, 1000), ANSWERS, "1", "test")
 LAYOUT = Layout(BASELINE.bins)
 
 
-def window(temps=(), carriers=(), scores=(), layout=LAYOUT):
+def window(temps=(), carriers=(), scores=(), layout=LAYOUT, answers=()):
     """Totals of a window that saw these values."""
     cells = {
         "feature:temp": cells_of_numbers(layout.bins.features["temp"], to_numbers(temps)),
         "feature:carrier": cells_of_categories(layout.bins.features["carrier"], carriers),
         "score": cells_of_scores(layout.bins.score, np.asarray(scores, dtype=float)),
+        "prediction": cells_of_categories(CategoryBins(values=("no", "yes")), answers),
     }
     found = np.concatenate([layout.cells[name].start + each for name, each in cells.items()])
     return Totals.of(layout, [Pane.of(found, np.ones(found.size, np.int64), {})])
@@ -76,8 +96,15 @@ def test_psi_of_a_table_worked_out_by_hand():
 
 
 def test_a_window_like_the_reference_has_not_drifted():
-    found = drift_of(window(REFERENCE["temp"], REFERENCE["carrier"], np.linspace(0.01, 0.99, 1000)), BASELINE)
-    assert {name: drift.psi for name, drift in found.items()} == {"temp": 0, "carrier": 0, "score": 0}
+    same = window(REFERENCE["temp"], REFERENCE["carrier"], np.linspace(0.01, 0.99, 1000), answers=ANSWERS)
+    found = drift_of(same, BASELINE)
+    assert list(found) == ["temp", "carrier", "score", "prediction"]
+    for name, drift in found.items():
+        expected = dict.fromkeys(DRIFT_MEASURES, 0)
+        if name in ("carrier", "prediction"):
+            expected.update(wasserstein=None, ks=None)
+        assert {measure: getattr(drift, measure) for measure in DRIFT_MEASURES} == expected
+        assert (drift.chi_squared, drift.p_value) == (0, 1)
     assert found["temp"].missing == 0.01
     assert {drift.n for drift in found.values()} == {1000}
 
@@ -114,8 +141,109 @@ def test_leaving_a_constant_is_drift_in_either_direction():
 
 def test_without_a_baseline_and_without_values_there_is_no_index():
     assert {drift.psi for drift in drift_of(window(REFERENCE["temp"], ["UA"], [0.5]), None).values()} == {None}
+    missing = drift_of(window([None] * 50), BASELINE)["temp"]
+    assert (missing.ks, missing.wasserstein, missing.missing) == (None, None, 1)
+    assert missing.total_variation == pytest.approx(0.99)
     for drift in drift_of(window(), BASELINE).values():
+        assert {getattr(drift, measure) for measure in MEASURE_TABLE} == {None}
         assert (drift.psi, drift.n, drift.missing, drift.out_of_range, drift.unseen) == (None, 0, 0, 0, 0)
+
+
+@given(histograms)
+def test_distances_of_shares_are_those_of_scipy(pair):
+    counts, reference = (np.array(side, dtype=np.int64) for side in pair)
+    found = [of(counts, reference) for of in (jensen_shannon, hellinger, total_variation)]
+    if not counts.any() or not reference.any():
+        assert found == [None] * 3
+        assert chi_squared(counts, reference) is None
+        return
+    p, q = counts / counts.sum(), reference / reference.sum()
+    affinity = min(1.0, (np.sqrt(p) * np.sqrt(q)).sum())
+    expected = [distance.jensenshannon(p, q, base=2), (1 - affinity) ** 0.5, stats.wasserstein_distance(*swaps(p, q))]
+    assert found == pytest.approx(expected, abs=1e-7)
+    assert all(0 <= each <= 1 for each in found)
+    table = np.array([counts, reference])[:, (counts + reference) > 0]
+    statistic, effect, p_value = chi_squared(counts, reference)
+    if table.shape[1] == 1:
+        assert (statistic, effect, p_value) == (pytest.approx(0, abs=1e-9), pytest.approx(0, abs=1e-9), 1)
+        return
+    by_scipy = stats.chi2_contingency(table, correction=False)
+    assert (statistic, p_value) == (pytest.approx(by_scipy.statistic, rel=1e-9), pytest.approx(by_scipy.pvalue))
+    assert effect == pytest.approx(stats.contingency.association(table, "cramer"), abs=1e-9)
+
+
+def swaps(p, q):
+    """Of what total variation is the transport distance: all that has to move goes from 0 to 1."""
+    return [0, 1], [0, 1], [1, 0], [1 - np.abs(p - q).sum() / 2, np.abs(p - q).sum() / 2]
+
+
+values = st.one_of(st.floats(-1e6, 1e6), st.floats(-200, 200), st.integers(-3, 3).map(float))
+
+
+@given(st.lists(values, min_size=1, max_size=80), st.lists(values, min_size=1, max_size=80), st.booleans())
+def test_distances_of_numbers_are_never_further_off_than_they_say(reference, seen, declared):
+    spec = SPEC if declared else UNBOUNDED
+    baseline = make_baseline(
+        spec, {"temp": reference, "carrier": ["UA"] * len(reference)}, np.full(len(reference), 0.5), None, "1", "t"
+    )
+    found = drift_of(window(seen, layout=Layout(baseline.bins)), baseline)["temp"]
+    points = np.unique([*reference, *seen])
+    f, g = (np.searchsorted(np.sort(side), points, side="right") / len(side) for side in (reference, seen))
+    most = np.abs(f - g).max()
+    assert found.ks - 1e-12 <= most <= found.ks + found.error_bounds["ks"] + 1e-12
+    bins = baseline.bins.features["temp"]
+    held = [np.clip(side, bins.least, bins.most) for side in (reference, seen)]
+    expected = stats.wasserstein_distance(*held)
+    assert abs(found.wasserstein - expected) <= found.error_bounds["wasserstein"] + 1e-9 * (1 + expected)
+
+
+def test_distances_of_numbers_are_near_those_of_scipy_where_there_are_many():
+    chance = np.random.default_rng(3)
+    reference, seen = chance.normal(20, 10, 20_000), chance.normal(23, 12, 5000)
+    baseline = make_baseline(
+        SPEC, {"temp": reference, "carrier": ["UA"] * 20_000}, np.full(20_000, 0.5), None, "1", "t"
+    )
+    found = drift_of(window(seen, layout=Layout(baseline.bins)), baseline)["temp"]
+    assert found.ks == pytest.approx(stats.ks_2samp(reference, seen).statistic, abs=0.01)
+    assert found.error_bounds["ks"] < 0.12
+    assert found.wasserstein == pytest.approx(stats.wasserstein_distance(reference, seen), rel=0.15)
+
+
+def test_numbers_at_the_ends_of_doubles_have_distances_or_none():
+    for reference, seen in (([-1.7e308, 1.7e308], [0.0]), ([1e308] * 3, [-1e308]), ([5e-324], [0.0, -1e308])):
+        baseline = make_baseline(
+            UNBOUNDED, {"temp": reference, "carrier": ["UA"] * len(reference)}, np.array([0.5]), None, "1", "t"
+        )
+        found = drift_of(window(seen, layout=Layout(baseline.bins)), baseline)["temp"]
+        told = [getattr(found, measure) for measure in MEASURE_TABLE] + list(found.error_bounds.values())
+        assert all(value is None or np.isfinite(value) for value in told)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_p_values_hold_the_false_discovery_rate_as_in_scipy(p_values):
+    assert discoveries(p_values) == pytest.approx(stats.false_discovery_control(p_values), abs=1e-12)
+
+
+def test_p_values_of_a_report_are_held_together():
+    seen = window(np.linspace(3, 100, 500), ["UA"] * 270 + ["AA"] * 140 + ["DL"] * 90, np.linspace(0.02, 0.98, 400))
+    raw = drift_of(seen, BASELINE)
+    (found, other) = held_together([raw, raw])
+    assert found == other
+    assert held_together([]) == []
+    alone = []
+    for name in ("temp", "carrier"):
+        counts = seen.histogram(f"feature:{name}")
+        alone.append(chi_squared(counts, np.array(BASELINE.counts[f"feature:{name}"]))[2])
+    assert found["prediction"].p_value is None  # none was made
+    together = [found[name].p_value for name in ("temp", "carrier", "score")]
+    assert found["temp"].p_value > alone[0]
+    assert together == pytest.approx(discoveries([*alone, raw["score"].p_value] * 2)[:3])
+
+
+def test_every_measure_of_the_table_is_told_and_none_beside():
+    told = {field.name for field in msgspec.structs.fields(Drift)}
+    assert told - MEASURE_TABLE.keys() == {"n", "missing", "out_of_range", "unseen", "error_bounds", "error_effect"}
+    assert told >= MEASURE_TABLE.keys()
 
 
 def test_the_index_of_a_score_is_taken_over_twentieths_of_the_reference():

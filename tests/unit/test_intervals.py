@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from tests.panes import binary_layout, panes_of, regression_layout
 
-from driftline.core.intervals import MIN_BLOCKS, hanley_mcneil, metrics_of_window, wilson
+from driftline.core.intervals import MIN_BLOCKS, metrics_of_window
+from driftline.core.metrics import FORMULAS
+from driftline.core.metrics.closed_forms import hanley_mcneil, row_jackknife, wilson
 from driftline.core.pane import Pane, Totals
-from driftline.spec.model import METRICS
+from driftline.spec.metrics import METRICS
 
 NAMES = METRICS["binary"]
+STRETCH = stats.t.ppf(0.975, 9) / stats.norm.ppf(0.975) * (10 / 9) ** 0.5
+"""How much wider than by percentiles an interval of ten blocks is."""
 
 
 @given(st.integers(1, 10**9).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -42,7 +46,7 @@ def test_an_auc_of_one_pair_is_held_within_zero_and_one(auc):
 
 
 def metrics_of(layout, panes, names, seed_parts):
-    return metrics_of_window(Totals.of(layout, panes), panes, names, seed_parts)
+    return metrics_of_window(Totals.of(layout, panes), panes, {name: FORMULAS[name] for name in names}, seed_parts)
 
 
 def week(days=20, a_day=50, seed=4, skill=0.3):
@@ -60,9 +64,9 @@ def test_whole_panes_are_drawn_again_as_scipy_draws_them():
     predicted, actual, scores = week()
     layout = binary_layout(scores)
     found = metrics_of(layout, panes_of(layout, predicted, actual, scores, panes=20), ["accuracy"], ["seed"])
-    right = (np.array(predicted) == np.array(actual)).reshape(20, -1)
+    right = (np.array(predicted) == np.array(actual)).reshape(10, -1)  # two neighbours a block
     expected = stats.bootstrap(
-        (right.sum(axis=1), np.full(20, right.shape[1])),
+        (right.sum(axis=1), np.full(10, right.shape[1])),
         lambda hits, n, axis: hits.sum(axis=axis) / n.sum(axis=axis),
         paired=True,
         vectorized=True,
@@ -73,8 +77,12 @@ def test_whole_panes_are_drawn_again_as_scipy_draws_them():
     width = expected.high - expected.low
     accuracy = found["accuracy"]
     assert accuracy.method == "block-bootstrap"
-    assert accuracy.low == pytest.approx(expected.low, abs=0.15 * width)
-    assert accuracy.high == pytest.approx(expected.high, abs=0.15 * width)
+    assert accuracy.value - accuracy.low == pytest.approx(STRETCH * (accuracy.value - expected.low), abs=0.15 * width)
+    assert accuracy.high - accuracy.value == pytest.approx(STRETCH * (expected.high - accuracy.value), abs=0.15 * width)
+    # of a mean of equal blocks it is Student's interval
+    blocks = right.mean(axis=1)
+    half = stats.t.ppf(0.975, 9) * stats.sem(blocks)
+    assert accuracy.high - accuracy.low == pytest.approx(2 * half, rel=0.15)
     # rows taken for independent would promise more than there is
     low, high = wilson(accuracy.value, right.size)
     assert width > 1.2 * (high - low)
@@ -97,16 +105,20 @@ def test_a_value_always_lies_within_its_interval():
         found = metrics_of(layout, panes_of(layout, predicted, actual, scores, panes=panes), NAMES, [panes])
         for value in found.values():
             assert value.low is None or value.low <= value.value <= value.high
-        assert (found["log_loss"].low is None) is (panes < MIN_BLOCKS)
+        assert {value.method == "block-bootstrap" for value in found.values()} == {panes >= MIN_BLOCKS}
 
 
 def test_few_panes_get_a_closed_form_or_none():
     predicted, actual, scores = week()
     layout = binary_layout(scores)
     found = metrics_of(layout, panes_of(layout, predicted, actual, scores, panes=9), NAMES, [])
+    shares = ("accuracy", "precision", "recall", "specificity", "predicted_positive_rate", "actual_positive_rate")
     assert {name: value.method for name, value in found.items()} == {
-        "accuracy": "wilson", "auc": "hanley-mcneil", "log_loss": "", "f1": "",
+        **dict.fromkeys(NAMES, "jackknife"), **dict.fromkeys(shares, "wilson"), "auc": "hanley-mcneil",
+        "average_precision": "logit", "log_loss": "t", "brier": "t", "ece": "jackknife-t",
     }  # fmt: skip
+    two = metrics_of(layout, panes_of(layout, predicted, actual, scores, panes=2), ["ece"], [])["ece"]
+    assert (two.low, two.method) == (None, "")
     accuracy, auc = found["accuracy"], found["auc"]
     positive = actual.count("yes")
     assert (accuracy.low, accuracy.high) == wilson(accuracy.value, len(actual))
@@ -125,7 +137,8 @@ def test_no_panes_no_labels_and_one_class_have_no_interval_to_show():
     layout = binary_layout()
     unlabelled = panes_of(layout, ["no"] * 20, [None] * 20, [0.1] * 20, panes=20)
     for panes in ([], [Pane()], unlabelled):
-        for value in metrics_of(layout, panes, NAMES, []).values():
+        names = [name for name in NAMES if name != "predicted_positive_rate"]  # which needs no labels
+        for value in metrics_of(layout, panes, names, []).values():
             assert (value.value, value.low, value.high, value.method) == (None, None, None, "")
     one_class = panes_of(layout, ["no"] * 20, ["no"] * 20, [0.1] * 20, panes=20)
     found = metrics_of(layout, one_class, NAMES, [])
@@ -139,10 +152,45 @@ def test_regression_is_resampled_too():
     predicted = actual + chance.normal(size=600) * np.repeat(chance.uniform(0.5, 2, 20), 30)
     layout = regression_layout()
     found = metrics_of(layout, panes_of(layout, predicted.tolist(), actual.tolist(), panes=20), ["mae"], [])
-    errors = np.abs(predicted - actual).reshape(20, -1).mean(axis=1)
+    errors = np.abs(predicted - actual).reshape(10, -1).mean(axis=1)
     expected = stats.bootstrap(
         (errors,), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(0)
     )
     width = expected.confidence_interval.high - expected.confidence_interval.low
-    assert found["mae"].low == pytest.approx(expected.confidence_interval.low, abs=0.15 * width)
-    assert found["mae"].high == pytest.approx(expected.confidence_interval.high, abs=0.15 * width)
+    assert found["mae"].high - found["mae"].low == pytest.approx(STRETCH * width, rel=0.15)
+
+
+def test_few_panes_of_a_regression_have_the_intervals_of_scipy():
+    chance = np.random.default_rng(12)
+    actual = chance.normal(size=300)
+    errors = chance.normal(0.5, 1, size=300)
+    layout = regression_layout()
+    panes = panes_of(layout, (actual + errors).tolist(), actual.tolist(), panes=3)
+    found = metrics_of(layout, panes, METRICS["regression"], [])
+    for name, values in (("mae", np.abs(errors)), ("bias", errors)):
+        low, high = stats.t.interval(0.95, 299, values.mean(), stats.sem(values))
+        assert (found[name].low, found[name].high) == (pytest.approx(low), pytest.approx(high))
+    assert found["rmse"].method == found["r2"].method == "jackknife-t"
+    median = found["absolute_error_p50"]
+    ranks = np.sort(np.abs(errors))[[132, 166]]
+    assert (median.low, median.high) == (pytest.approx(ranks[0], rel=0.2), pytest.approx(ranks[1], rel=0.2))
+    assert all(value.low <= value.value <= value.high for value in found.values())
+
+
+def test_leaving_out_each_row_is_what_the_jackknife_of_a_table_does():
+    matrix = np.array([[[30.0, 5.0], [4.0, 20.0]]])
+
+    def f1(m):
+        return 2 * m[:, 1, 1] / (2 * m[:, 1, 1] + m[:, 0, 1] + m[:, 1, 0])
+
+    rows = [cell for cell in np.ndindex(2, 2) for _ in range(int(matrix[0][cell]))]
+    without = []
+    for cell in rows:
+        less = matrix.copy()
+        less[0][cell] -= 1
+        without.append(f1(less)[0])
+    error = np.sqrt((59 - 1) * np.var(without))
+    half = stats.t.ppf(0.975, 58) * error
+    low, high, method = row_jackknife(f1, matrix)
+    assert (low, high) == (pytest.approx(f1(matrix)[0] - half), pytest.approx(f1(matrix)[0] + half))
+    assert method == "jackknife"

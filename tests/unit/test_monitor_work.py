@@ -85,7 +85,7 @@ class Log:
     def mark(self, source, time, text):
         self.add(source, time, b"", b"", ((MARK_HEADER, text.encode()),))
 
-    def predict(self, time, name, score=0.7, version="1", **features):
+    def predict(self, time, name, score=0.7, version="1", latency_ms=None, **features):
         event = {
             "id": name,
             "model": "m",
@@ -93,6 +93,7 @@ class Log:
             "time": time,
             "prediction": "yes" if score > 0.5 else "no",
             "score": score,
+            "latency_ms": latency_ms,
             "features": {"x": 1.0, "c": "a"} | features,
         }
         self.add(P, time, orjson.dumps(event))
@@ -354,10 +355,10 @@ def test_a_partition_into_which_only_bad_records_come_stops_and_goes_on_when_tol
 
 
 def test_columns_count_as_single_messages_do_and_their_bad_rows_are_dead_letters(catalog):
-    names, xs = ["a", "b", "c", "d"], [1.0, "no number", 3.0, None]
+    names, xs, latencies = ["a", "b", "c", "d"], [1.0, "no number", 3.0, None], [2.0, 3.0, None, 40.0]
     single, columns = Log(), Log()
-    for name, x in zip(names, xs, strict=True):
-        single.predict(2000, name, x=x)
+    for name, x, latency in zip(names, xs, latencies, strict=True):
+        single.predict(2000, name, x=x, latency_ms=latency)
     message = {
         "model": "m",
         "version": "1",
@@ -365,6 +366,7 @@ def test_columns_count_as_single_messages_do_and_their_bad_rows_are_dead_letters
         "time": [2000] * 4,
         "prediction": ["yes"] * 4,
         "score": [0.7] * 4,
+        "latency_ms": latencies,
         "features": {"x": xs, "c": ["a"] * 4},
     }
     columns.add(P, 2000, orjson.dumps(message), b"", (("content-type", COLUMNS.encode()),))

@@ -88,7 +88,10 @@ def window_report():
         labelled=150,
         coverage=0.75,
         metrics={"auc": MetricValue(value=0.6, low=0.5, high=0.7, n=150)},
-        drift={name: Drift(psi=0.1, n=n, missing=0, out_of_range=0, unseen=0) for name, n in (("a", 200), ("b", 190))},
+        drift={
+            name: Drift(psi=0.1, n=n, missing=0, out_of_range=0, unseen=0, hellinger=0.3)
+            for name, n in (("a", 200), ("b", 190))
+        },
     )
     return WindowReport(
         id="r",
@@ -104,13 +107,18 @@ def window_report():
 
 
 def test_a_metric_is_read_with_its_interval_n_and_coverage():
-    assert read(rule("auc below 0.64"), window_report()) == [Reading("auc", 0.6, 0.5, 0.7, 150, 0.75)]
+    assert read(rule("auc below 0.64"), window_report().segments[0]) == [Reading("auc", 0.6, 0.5, 0.7, 150, 0.75)]
 
 
 def test_a_metric_that_the_report_does_not_hold_is_no_reading():
-    assert read(rule("mae above 1"), window_report()) == []
+    assert read(rule("mae above 1"), window_report().segments[0]) == []
 
 
 def test_drift_is_read_for_the_features_of_the_rule_only():
     of = rule("psi above 0.2", kind="drift", features=("b", "unknown"))
-    assert read(of, window_report()) == [Reading("psi(b)", 0.1, None, None, 190, None)]
+    (everybody,) = window_report().segments
+    assert read(of, everybody) == [Reading("psi(b)", 0.1, None, None, 190, None)]
+    of = rule("hellinger above 0.2", kind="drift", features=("b",))
+    assert read(of, everybody) == [Reading("hellinger(b)", 0.3, None, None, 190, None)]
+    of = rule("ks above 0.2", kind="drift", features=("b",))
+    assert [reading.value for reading in read(of, everybody)] == [None]

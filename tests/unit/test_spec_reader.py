@@ -9,6 +9,7 @@ import pytest
 
 from driftline.errors import SpecError
 from driftline.events.alerts import Severity
+from driftline.spec.measures import DRIFT_MEASURES
 from driftline.spec.model import MonitorSpec
 from driftline.spec.plain import from_plain, to_plain
 from driftline.spec.reader import parse_spec, read_spec
@@ -44,7 +45,7 @@ def test_defaults_are_those_of_the_contract():
         timedelta(minutes=1),
     )
     assert spec.max_ahead == timedelta(minutes=5)
-    assert spec.metrics == ("accuracy", "auc", "log_loss", "f1")
+    assert spec.metrics == ("accuracy", "f1", "auc", "log_loss")
     assert spec.outputs["score"].range == (0.0, 1.0)
     assert (spec.promotion.metric, spec.promotion.confidence) == ("log_loss", 0.95)
     assert spec.retain_raw == timedelta(days=2)
@@ -101,6 +102,18 @@ rules:
     ]
 
 
+def test_a_cost_is_asked_for_only_where_the_spec_says_it():
+    assert mistakes(HEAD + "metrics: [expected_cost]\n") == [
+        "m.yaml:1: metric `expected_cost` needs `costs`: outcome -> prediction -> cost"
+    ]
+    spec = parse_spec(HEAD + "metrics: [expected_cost, f0.5]\ncosts: {late: {on-time: 5}}\n", "m.yaml")
+    assert spec.costs == {"late": {"on-time": 5.0}}
+    assert spec.metrics == ("expected_cost", "f0.5", "log_loss")
+    assert from_plain(to_plain(spec)) == spec
+    regression = HEAD.replace("task: binary\nlabels: [on-time, late]\npositive: late", "task: regression")
+    assert mistakes(regression + "costs: {late: {on-time: 5}}\n") == ["m.yaml:8: `costs` is for classification"]
+
+
 def test_one_mistake_does_not_become_others_elsewhere():
     rules = "metrics: [auc]\nrules: [{name: a, metric: auc, window: day, below: 0.5}, {name: b, range: distance}]\n"
     assert mistakes(HEAD.replace("binary", "binry") + "outputs: {score: {range: [0, 1]}}\n" + rules) == [
@@ -120,13 +133,29 @@ def test_one_mistake_does_not_become_others_elsewhere():
         ("horizon: 40000d", "'40000d' is longer than 36500d, the longest duration"),
         ("horizon: 999999999999999999999d", "is longer than 36500d"),
         ("horizon:", "expected a value"),
-        ("segments: [carrier]", "`segments` is not supported yet"),
+        ("segments: [distance]", "`distance` is a number: say at which values to cut, as in `distance: [0, 100]`"),
+        ("segments: [{distance: [5, 5]}]", "buckets are cut at increasing numbers, as in `[0, 100, 1000]`"),
+        ("segments: [{carrier: [1]}]", "`carrier` is a category: each of its values is a segment"),
+        ("segments: [[origin, origin]]", "`origin, origin` cuts by the same thing twice"),
+        ("segments: [origin, carrier, origin]", "`origin` cuts by the same thing twice"),
+        ("baseline: {first: 28d, first: 1d}", "`first` appears twice"),
+        ("baseline: yesterday", "a baseline is `training`, `{first: 28d}`, `{previous: week}` or `{hour_of_week: 4}`"),
+        ("baseline: {first: 28d, previous: day}", "a baseline is one of `training`, `{first: 28d}`"),
+        ("baseline: {previous: dya}", "unknown word `dya`; did you mean `day`?"),
+        ("baseline: {hour_of_week: 0}", "the same hour of the last 1 to 12 weeks"),
+        ("baseline: {first: 0d}", "this duration must be longer than zero"),
+        ("segments: [[a, b, c]]", "a segment is cut by one thing or by a pair of them"),
+        ("segments: [{distance: [1], carrier: [2]}]", "one thing and where to cut it, as in `amount: [0, 100]`"),
         ("outputs: {scor: {range: [0, 1]}}", "unknown output `scor` of a binary model; it has `score`"),
         ("outputs: {score: {range: [1, 0]}}", "the range is empty: 1 is not below 0"),
         ("outputs: {score: {range: [0, 1, 2]}}", "a range is `[low, high]`"),
         ("outputs: {score: {range: [0, .inf]}}", "`.inf` is no number"),
         ("outputs: {score: {range: [0, inf]}}", "`inf` is not finite"),
-        ("promotion: {metric: mae}", "unknown word `mae`; known: accuracy, auc, log_loss, f1"),
+        ("costs: {late: {on-tim: 5}}", "unknown word `on-tim`; did you mean `on-time`?"),
+        ("costs: {lat: {on-time: 5}}", "unknown word `lat`; did you mean `late`?"),
+        ("costs: {late: {on-time: much}}", "`much` is no number"),
+        ("metrics: [acuracy]", "unknown metric `acuracy`; did you mean `accuracy`?"),
+        ("promotion: {metric: mae}", "unknown word `mae`; known: accuracy, f1, auc, log_loss"),
         ("promotion: {min_effect: -1}", "a minimum effect is not negative"),
         ("promotion: {confidence: 95}", "a confidence lies between 0.5 and 1"),
         ("retention: {raw: 1d}", "raw data must be kept for data.span + data.holdout + horizon at least"),
@@ -166,7 +195,7 @@ def test_a_mistake_stands_at_the_line_that_has_to_be_changed():
         ("below: 0.5, severity: critcal", "unknown word `critcal`; did you mean `critical`?"),
         ("below: 0.5, retrain: maybe", "unknown word `maybe`; known: true, false"),
         ("below: 0.5, features: all", "`features` belongs to a drift rule"),
-        ("below: 0.5, drift: psi", "rule `low` needs exactly one of range, metric, drift"),
+        ("below: 0.5, drift: psi", "rule `low` needs exactly one of range, metric, estimate, drift, detector"),
     ],
 )
 def test_a_wrong_rule_is_told(rest, said):
@@ -182,6 +211,16 @@ def test_a_rule_on_an_unknown_feature_names_the_nearest_one():
     ]
     drift = "rules: [{name: d, drift: psi, features: [carier], window: day, above: 0.2}]\n"
     assert mistakes(HEAD + drift) == ["m.yaml:10: unknown feature `carier`; did you mean `carrier`?"]
+
+
+def test_a_drift_rule_judges_an_effect_of_a_feature_the_score_or_the_prediction():
+    rule = "rules: [{{name: d, drift: {measure}, features: [score, prediction, carrier], window: day, above: 0.2}}]\n"
+    for measure in DRIFT_MEASURES:
+        (found,) = parse_spec(HEAD + rule.format(measure=measure), "m.yaml").rules
+        assert (found.target, found.features) == (measure, ("score", "prediction", "carrier"))
+    assert "p_value" not in DRIFT_MEASURES
+    (found,) = mistakes(HEAD + rule.format(measure="p_value"))
+    assert found.startswith("m.yaml:10: unknown drift measure `p_value`")
 
 
 def test_a_second_rule_of_the_same_name_is_refused():

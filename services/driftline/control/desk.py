@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from driftline.control.attendance import Attendance
-from driftline.control.book import Book, Foretold, Panes
-from driftline.control.calendar import Calendar, LayoutOf
+from driftline.control.book import Book, Foretold
+from driftline.control.calendar import Calendar, LayoutOf, units_of
+from driftline.control.detecting import Detecting
 from driftline.control.out import Out
+from driftline.control.panes import Panes
+from driftline.control.retraining import Retraining, result_of
 from driftline.control.schedule import Schedule
 from driftline.core import alerts, cases, counters
 from driftline.core.alerts import Change, Standing
-from driftline.core.cases import Skipped
-from driftline.core.rules import BREACHES, Reason, judge_worst, read
-from driftline.events.admin import Command, CommandResult
+from driftline.core.rules import BREACHES, Reason, judge_worst, judged_in, read
+from driftline.events.admin import Command
 from driftline.events.alerts import AlertKind, AlertState
 from driftline.events.base import Millis, digest_id
-from driftline.events.reports import WindowReport
+from driftline.events.reports import ALL, Segment, WindowReport
 from driftline.events.retraining import (
     Candidate,
-    Case,
     CaseState,
     Champion,
     ModelState,
@@ -27,7 +28,10 @@ from driftline.events.retraining import (
     Verdict,
 )
 from driftline.events.slices import Breach, Notice, PaneDelta
-from driftline.spec.model import HIGHER_IS_BETTER, MonitorSpec, RuleSpec, millis
+from driftline.spec.model import MonitorSpec, RuleSpec, millis
+
+OF_RULES = (AlertKind.METRIC, AlertKind.ESTIMATE, AlertKind.DRIFT, AlertKind.DETECTOR)
+"""Alerts that end with the rule that they are about."""
 
 
 class Desk:
@@ -39,6 +43,9 @@ class Desk:
         self.spec: MonitorSpec | None = None
         self._calendar = Calendar(book, panes, layout_of, attendance)
         self._schedule = Schedule()
+        self._retraining = Retraining(book)
+        self._layout_of = layout_of
+        self.detecting = Detecting(book.watches)
 
     # --- what a slice brings ---
 
@@ -46,6 +53,9 @@ class Desk:
         """Add what a slice changed to its pane. See `Calendar.take_pane`."""
         if self.spec is not None:
             self._calendar.take_pane(self.spec, delta, begun, late)
+            in_its_bins = self.book.bins[delta.version] == delta.bins
+            if in_its_bins and not delta.cut and delta.role == "champion" and self._serves(delta.version):
+                self.detecting.take(self.spec, delta, lambda bins_id: self._layout_of(bins_id)[0])
 
     def take_breach(self, breach: Breach, cause: str, at: Millis, out: Out) -> None:
         """A value left its range: the rule about it, or the default warning, fires at once."""
@@ -58,7 +68,7 @@ class Desk:
             self.book.foretold.pop(alert.fingerprint, None)
             out.event(alert, at)
         if rule.retrain and standing.last is not None:
-            self._trigger(Trigger.RULE, rule, (standing.last.id,), None, at, out)
+            self._retraining.trigger(self.spec, Trigger.RULE, rule, (standing.last.id,), None, at, out)
 
     def take_counters(self, counted: Mapping[str, int], begun: Millis, cause: str, at: Millis, out: Out) -> None:
         """What the monitor counted beside predictions and outcomes; `begun`: the beginning of its slice."""
@@ -110,7 +120,7 @@ class Desk:
         """Do what was asked, or say why not."""
         accepted, reason = self._obey(command, at, out)
         name = digest_id("result", command.id)
-        out.event(_result(name, (command.id,), command.id, command.model, accepted, reason, at), at)
+        out.event(result_of(name, (command.id,), command.id, command.model, accepted, reason, at), at)
 
     def _obey(self, command: Command, at: Millis, out: Out) -> tuple[bool, str]:
         if command.action == "register":
@@ -122,7 +132,7 @@ class Desk:
             self._crown(serving, "registered", (command.id,), at, out)
             return True, "registered"
         if command.action == "retrain":
-            asked = self._trigger(Trigger.COMMAND, None, (command.id,), None, at, out)
+            asked = self._retraining.trigger(self.spec, Trigger.COMMAND, None, (command.id,), None, at, out)
             return (True, "requested") if asked is None else (False, asked.value)
         return self._close(command, at, out)
 
@@ -172,6 +182,8 @@ class Desk:
         )
         out.champion(self.book.champion)
         self.book.latest = None
+        if self.spec is not None:
+            self.detecting.keep(self.spec, [champion.version])
         for name, standing in list(self.book.standings.items()):
             last = standing.last
             if last is not None and (last.kind is AlertKind.MANUAL_INTERVENTION or not last.version):
@@ -202,6 +214,7 @@ class Desk:
             quiet = _quiet_at(self.spec, standing)
             if quiet is not None and quiet <= at:
                 self._is_quiet(standing, at, out)
+        self._detect(self.spec, at, out)
         for told in self._calendar.reports(self.spec, at):
             out.event(told, at)
             if told.role == "champion" and self._serves(told.version):
@@ -213,7 +226,19 @@ class Desk:
         cron = self._schedule.next(self.spec, self.book.scheduled)
         if cron is not None and cron <= at:
             self.book.scheduled = at
-            self._trigger(Trigger.SCHEDULE, None, (), None, at, out)
+            self._retraining.trigger(self.spec, Trigger.SCHEDULE, None, (), None, at, out)
+
+    def _detect(self, spec: MonitorSpec, at: Millis, out: Out) -> None:
+        """Feed the detectors what the slice has brought."""
+        for rule, watch, values, _ in self.detecting.feed(spec, self.book.bins.__getitem__):
+            standing = self._standing(watch.version, rule.name)
+            model, version = self.book.model, watch.version
+            alert = alerts.observe_change(standing, rule, model, version, values, watch.quiet, at)
+            out.alert(alert, at)
+            if alert is not None and alert.state is AlertState.FIRING and rule.retrain:
+                self._retraining.trigger(self.spec, Trigger.RULE, rule, (alert.id,), alert.value, at, out)
+            if watch.quiet == alerts.SETTLED_AFTER:
+                self._retraining.metric_is_back(rule.name, values[-1], watch.since, at, out)
 
     def _is_quiet(self, standing: Standing, at: Millis, out: Out) -> None:
         of_range = standing.last is not None and standing.last.kind is AlertKind.RANGE
@@ -221,21 +246,25 @@ class Desk:
         if alert is not None:
             out.event(alert, at)
             if of_range:
-                self._metric_is_back(alert.rule, None, alert.id, at, out)
+                self._retraining.metric_is_back(alert.rule, None, alert.id, at, out)
 
     def _judge(self, spec: MonitorSpec, told: WindowReport, at: Millis, out: Out) -> None:
         for rule in spec.rules:
             if rule.window != told.window.name or rule.kind == "range":
                 continue
-            standing = self._standing(told.version, rule.name)
-            judged = judge_worst(rule, read(rule, told))
-            if judged is None or standing.judged >= told.window.end:
-                continue  # left to a later revision with more labels, or this window or a later one is judged already
-            reading, reason = judged
-            out.alert(alerts.observe(standing, rule, reading, reason, told, at), at)
-            if rule.retrain:
-                self._pursue(rule, reason, standing, reading.value, told, at, out)
-        self._follow_promotion_metric(spec, told, at, out)
+            for segment in judged_in(rule, told):
+                self._judge_segment(rule, told, segment, at, out)
+        self._retraining.follow_promotion_metric(spec, told, at, out)
+
+    def _judge_segment(self, rule: RuleSpec, told: WindowReport, segment: Segment, at: Millis, out: Out) -> None:
+        standing = self._standing(told.version, rule.name, segment.segment)
+        judged = judge_worst(rule, read(rule, segment))
+        if judged is None or standing.judged >= told.window.end:
+            return  # left to a later revision with more labels, or this window or a later one is judged already
+        reading, reason = judged
+        out.alert(alerts.observe(standing, rule, reading, reason, told, segment, at), at)
+        if rule.retrain and not segment.cut:
+            self._pursue(rule, reason, standing, reading.value, told, at, out)
 
     def _pursue(
         self,
@@ -250,77 +279,9 @@ class Desk:
         """A rule that asks for retrains: while it fires and breaches it triggers; when it is clear its case ends."""
         if reason in BREACHES and standing.state is AlertState.FIRING:
             cause = standing.last.id if standing.last else told.id
-            self._trigger(Trigger.RULE, rule, (cause,), value, at, out)
+            self._retraining.trigger(self.spec, Trigger.RULE, rule, (cause,), value, at, out)
         if reason is Reason.CLEARED:
-            self._metric_is_back(rule.name, value, told.id, at, out)
-
-    def _metric_is_back(self, rule: str, value: float | None, cause: str, at: Millis, out: Out) -> None:
-        self.book.skipping.pop(f"rule {rule}", None)
-        case = self.book.cases.open
-        if case is not None and case.rule == rule:
-            self._tell(cases.metric_is_back(self.book.cases, at, value, (cause,)), at, out)
-
-    def _follow_promotion_metric(self, spec: MonitorSpec, told: WindowReport, at: Millis, out: Out) -> None:
-        """What a case that no rule opened is measured by: the promotion metric over the longest window.
-
-        A figure counts with as many labels as a rule would ask for that says nothing about it.
-        """
-        champion = self.book.champion
-        wanted = RuleSpec(name="promotion", kind="metric", target=spec.promotion.metric, above=0.0)
-        judged = judge_worst(wanted, read(wanted, told))
-        if champion is None or judged is None or told.window.name != _longest(spec):
-            return
-        value, end = judged[0].value, told.window.end
-        assert value is not None, "what is judged has a value"
-        if self.book.latest is None or self.book.latest[0] <= end:
-            self.book.latest = (end, value)
-        cases.note_before(self.book.cases, value)
-        if told.window.start >= champion.champion.since:
-            better = HIGHER_IS_BETTER[spec.promotion.metric]
-            self._tell(cases.compare_after(self.book.cases, at, value, better, (told.id,)), at, out)
-
-    def _trigger(
-        self, why: Trigger, rule: RuleSpec | None, caused_by: tuple[str, ...], value: float | None, at: Millis, out: Out
-    ) -> Skipped | None:
-        """Ask for an attempt; returns why not, and tells it: of a rule, once for a row of the same reasons."""
-        skipped = self._ask(why, rule, caused_by, value, at, out)
-        asker = f"rule {rule.name}" if rule is not None else why.value
-        told = self.book.skipping.pop(asker, None)
-        if skipped is not None and why is not Trigger.COMMAND:
-            if rule is not None:
-                self.book.skipping[asker] = skipped.value
-            if told != skipped.value:
-                name = digest_id("skipped", self.book.model, asker, at)
-                out.event(_result(name, caused_by, asker, self.book.model, False, skipped.value, at), at)
-        return skipped
-
-    def _ask(
-        self, why: Trigger, rule: RuleSpec | None, caused_by: tuple[str, ...], value: float | None, at: Millis, out: Out
-    ) -> Skipped | None:
-        spec, champion = self.spec, self.book.champion
-        if spec is None or spec.retrain is None or champion is None:
-            return cases.skip(self.book.cases, Skipped.NO_CHAMPION if spec and spec.retrain else Skipped.NO_RETRAIN)
-        metric = rule.target if rule is not None else spec.promotion.metric
-        before = value if rule is not None or self.book.latest is None else self.book.latest[1]
-        came = cases.trigger(
-            self.book.cases,
-            spec,
-            f"{spec.model}@{self.book.revision}",
-            champion.champion.version,
-            why,
-            rule.name if rule else None,
-            at,
-            caused_by,
-            metric,
-            before,
-        )
-        if isinstance(came, Skipped):
-            return came
-        case, request = came
-        self.book.candidate = None
-        out.event(request, at)
-        out.event(case, at)
-        return None
+            self._retraining.metric_is_back(rule.name, value, told.id, at, out)
 
     def _call_a_human(self, case: str, opened_by: str, tried: tuple[str, ...], at: Millis, out: Out) -> None:
         version = self.book.champion.champion.version if self.book.champion else ""
@@ -341,22 +302,24 @@ class Desk:
         """Whether rules speak about this version: the champion, or any while none is registered."""
         return self.book.champion is None or self.book.champion.champion.version == version
 
-    def _tell(self, case: Case | None, at: Millis, out: Out) -> None:
-        if case is not None:
-            out.event(case, at)
-
-    def _standing(self, version: str, rule: str) -> Standing:
-        name = alerts.fingerprint(self.book.model, version, "all", rule)
+    def _standing(self, version: str, rule: str, segment: str = ALL) -> Standing:
+        name = alerts.fingerprint(self.book.model, version, segment, rule)
         return self.book.standings.setdefault(name, Standing())
+
+    def follow(self, spec: MonitorSpec) -> None:
+        """Go by a spec, which came into force now or earlier."""
+        self.spec = spec
+        self.panes.use(units_of(spec))
 
     def use_spec(self, spec: MonitorSpec, revision: int, at: Millis, out: Out) -> None:
         """A spec revision comes into force: alerts of rules that are gone end, the schedule counts from now."""
-        self.spec, self.book.revision = spec, revision
-        self.book.scheduled = at
+        self.follow(spec)
+        self.book.revision, self.book.scheduled = revision, at
         names = {rule.name for rule in spec.rules}
+        self.detecting.keep(spec, [watch.version for watch in self.book.watches])
         for standing in self.book.standings.values():
             last = standing.last
-            if last is not None and last.kind in (AlertKind.METRIC, AlertKind.DRIFT) and last.rule not in names:
+            if last is not None and last.kind in OF_RULES and last.rule not in names:
                 out.alert(alerts.resolve(standing, Change.RULE_REMOVED, at), at)
 
 
@@ -367,15 +330,3 @@ def _quiet_at(spec: MonitorSpec, standing: Standing) -> Millis | None:
     if standing.last.kind is AlertKind.RANGE:
         return standing.quiet_since + alerts.QUIET_MS
     return standing.quiet_since + millis(spec.horizon) if standing.last.rule == counters.MAX_KEPT else None
-
-
-def _result(
-    name: str, caused_by: tuple[str, ...], command: str, model: str, accepted: bool, reason: str, at: Millis
-) -> CommandResult:
-    return CommandResult(
-        id=name, caused_by=caused_by, command=command, model=model, accepted=accepted, reason=reason, at=at
-    )
-
-
-def _longest(spec: MonitorSpec) -> str | None:
-    return max(spec.windows, key=lambda name: spec.windows[name].span, default=None)

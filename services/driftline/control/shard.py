@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from driftline.control.attendance import Attendance
-from driftline.control.book import Book, Panes
+from driftline.control.book import Book
 from driftline.control.desk import Desk
 from driftline.control.feeds import Feed
 from driftline.control.out import Out
+from driftline.control.panes import Panes
 from driftline.control.turns import Turn
 from driftline.core import partitions
 from driftline.core.alerts import Change, Standing, resolve
@@ -88,6 +89,8 @@ class Shard:
             self._stored[book.model] = data
             desk = self._desk(book)
             desk.panes.restore(stored.get(f"panes:{book.model}", {}).items())
+            if desk.spec is not None:
+                desk.detecting.restore(desk.spec, stored.get(f"detectors:{book.model}", {}).items())
 
     def changes(self) -> Changes:
         """What has changed since the last call."""
@@ -97,11 +100,12 @@ class Shard:
             data = encode(desk.book)
             if self._stored.get(model) != data:
                 self._stored[model] = books[model.encode()] = data
-            put, drop = desk.panes.take_changes()
-            if put:
-                changes.put[f"panes:{model}"] = put
-            if drop:
-                changes.drop[f"panes:{model}"] = drop
+            for name, kept in (("panes", desk.panes), ("detectors", desk.detecting)):
+                put, drop = kept.take_changes()
+                if put:
+                    changes.put[f"{name}:{model}"] = put
+                if drop:
+                    changes.drop[f"{name}:{model}"] = drop
         if books:
             changes.put["books"] = books
         return changes
@@ -255,7 +259,7 @@ class Shard:
     def _desk(self, book: Book) -> Desk:
         desk = Desk(book, Panes(), self._layout_of, self._attendance)
         if book.revision:
-            desk.spec = self._spec(book.model, book.revision)
+            desk.follow(self._spec(book.model, book.revision))
         assert partition_of(book.model, self._catalog.deployment.shards) == self.number, "a model has one shard"
         self.desks[book.model] = desk
         return desk

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
 
+from driftline.core.ranking import ranked
 from driftline.core.rules import BREACHES, Reading, Reason, threshold
-from driftline.events.alerts import Alert, AlertKind, AlertState, Evidence, FeatureEffect, Severity
+from driftline.core.worst import worst_segments
+from driftline.events.alerts import Alert, AlertKind, AlertState, Evidence, Severity
 from driftline.events.base import Millis, digest_id, iso
-from driftline.events.reports import Window, WindowReport
+from driftline.events.reports import ALL, Segment, WindowReport
 from driftline.events.slices import Breach, BreachReason
 from driftline.spec.model import RuleSpec
 
 QUIET_MS = 3_600_000
 """A range alert resolves after an hour of decision time without another value outside the range."""
+
+
+SETTLED_AFTER = 100
+"""Values without a change after which a detector's alert is over: many changes in a row are one alert."""
+LATELY = 10
+"""The last values, which an alert tells beside those before."""
 
 
 class Change(StrEnum):
@@ -34,6 +44,8 @@ class Change(StrEnum):
     HISTORY_PASSED = "two-horizons-passed"
     NOTHING_EVICTED = "nothing-evicted-for-a-horizon"
     PARTITIONERS_AGREE = "partitioners-agree"
+    FOUND = "change-found"
+    SETTLED = "no-further-change"
 
 
 class Standing(msgspec.Struct, kw_only=True):
@@ -56,7 +68,13 @@ def fingerprint(model: str, version: str, segment: str, rule: str) -> str:
 
 
 def observe(
-    standing: Standing, rule: RuleSpec, reading: Reading, reason: Reason, report: WindowReport, at: Millis
+    standing: Standing,
+    rule: RuleSpec,
+    reading: Reading,
+    reason: Reason,
+    report: WindowReport,
+    segment: Segment,
+    at: Millis,
 ) -> Alert | None:
     """Take in the judgement of one more window; returns the event if the alert's state changes.
 
@@ -82,8 +100,41 @@ def observe(
         case _:
             return None
     standing.state = target
-    standing.last = _metric_alert(standing, rule, reading, why, report, started, at)
+    standing.last = _metric_alert(standing, rule, reading, why, report, segment, started, at)
     return standing.last
+
+
+def observe_change(
+    standing: Standing, rule: RuleSpec, model: str, version: str, values: Sequence[float], quiet: int, at: Millis
+) -> Alert | None:
+    """What a detector says to its last value: a change that it finds (`quiet` 0) opens an episode, and further ones
+    belong to it; it is over after `SETTLED_AFTER` values without one.
+    """
+    if quiet:
+        return resolve(standing, Change.SETTLED, at) if quiet >= SETTLED_AFTER else None
+    lately, before = values[-LATELY:], values[:-LATELY] or values
+    now, then = (math.fsum(part) / len(part) for part in (lately, before))
+    name = fingerprint(model, version, ALL, rule.name)
+    told = Alert(
+        id="",
+        fingerprint=name,
+        episode=0,
+        model=model,
+        version=version,
+        segment=ALL,
+        rule=rule.name,
+        kind=AlertKind.DETECTOR,
+        severity=rule.severity,
+        state=AlertState.FIRING,
+        reason=Change.FOUND,
+        since=at,
+        at=at,
+        value=now,
+        n=len(values),
+        summary=f"{rule.detector} finds a change in {rule.target} of {model} version {version}: {now:.4g} in the last "
+        f"{len(lately)} of {len(values)} values, {then:.4g} before; each is the mean of {rule.min_samples} or more.",
+    )
+    return fire(standing, told)
 
 
 def fire(standing: Standing, told: Alert) -> Alert | None:
@@ -222,7 +273,8 @@ def manual_intervention(
 def _whom(alert: Alert) -> str:
     if not alert.model:
         return alert.segment
-    return f"{alert.model} version {alert.version}" if alert.version else alert.model
+    whose = "" if alert.segment == ALL else f" where {alert.segment}"
+    return f"{alert.model} version {alert.version}{whose}" if alert.version else alert.model
 
 
 def _since(standing: Standing, at: Millis) -> Millis:
@@ -230,11 +282,16 @@ def _since(standing: Standing, at: Millis) -> Millis:
 
 
 def _metric_alert(
-    standing: Standing, rule: RuleSpec, reading: Reading, reason: str, report: WindowReport, since: Millis, at: Millis
+    standing: Standing,
+    rule: RuleSpec,
+    reading: Reading,
+    reason: str,
+    report: WindowReport,
+    segment: Segment,
+    since: Millis,
+    at: Millis,
 ) -> Alert:
-    name = fingerprint(report.model, report.version, "all", rule.name)
-    drift = report.segments[0].drift
-    ranked = sorted((d.psi, f) for f, d in drift.items() if d.psi is not None)[::-1]
+    name = fingerprint(report.model, report.version, segment.segment, rule.name)
     return Alert(
         id=digest_id(name, standing.episode, standing.state),
         caused_by=(report.id,),
@@ -242,7 +299,7 @@ def _metric_alert(
         episode=standing.episode,
         model=report.model,
         version=report.version,
-        segment="all",
+        segment=segment.segment,
         rule=rule.name,
         kind=AlertKind(rule.kind),
         severity=rule.severity,
@@ -260,19 +317,21 @@ def _metric_alert(
         evidence=Evidence(
             baseline=report.baseline,
             report=report.id,
-            features=tuple(FeatureEffect(feature=f, psi=p) for p, f in ranked[:5]),
+            features=ranked(segment.drift),
+            segments=() if segment.cut else worst_segments(rule, reading, report),
         ),
-        summary=_sentence(standing.state, rule, reading, report.window, report),
+        summary=_sentence(standing.state, rule, reading, report, segment),
     )
 
 
-def _sentence(state: AlertState, rule: RuleSpec, reading: Reading, window: Window, report: WindowReport) -> str:
+def _sentence(state: AlertState, rule: RuleSpec, reading: Reading, report: WindowReport, segment: Segment) -> str:
     limit = threshold(rule)
     side = "above" if rule.above is not None else "below"
     value = "undefined" if reading.value is None else f"{reading.value:.4g}"
     interval = "" if reading.low is None or reading.high is None else f" (95 % {reading.low:.4g} to {reading.high:.4g})"
-    where = f"in the {window.name} up to {iso(window.end)}, n = {reading.n}"
-    who = f"{reading.name} of {report.model} version {report.version}"
+    where = f"in the {report.window.name} up to {iso(report.window.end)}, n = {reading.n}"
+    whose = f" where {segment.segment}" if segment.cut else ""
+    who = f"{reading.name} of {report.model} version {report.version}{whose}"
     if state is AlertState.RESOLVED:
         return f"{who} is {value}{interval} {where}: no longer {side} {limit:g}."
     often = f", {rule.k} of {rule.of} windows needed" if rule.of > 1 else ""

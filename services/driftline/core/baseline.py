@@ -1,4 +1,4 @@
-"""Reference rows of a model version, counted in its own bins."""
+"""Reference rows of a model version, counted in its own bins, as live predictions are."""
 
 from __future__ import annotations
 
@@ -8,59 +8,152 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.core.binning import (
-    bins_from_reference,
-    cells_of_categories,
-    cells_of_numbers,
-    cells_of_scores,
-    to_numbers,
-)
-from driftline.core.pane import histogram_size
+from driftline.core.arrivals import Joined
+from driftline.core.binning import bins_from_reference, category_name, to_numbers
+from driftline.core.columns import PredictionColumns
+from driftline.core.counting import count
+from driftline.core.kinds import Kinds
+from driftline.core.pane import Layout, Pane, Totals
+from driftline.core.plans import Plans
+from driftline.core.segments import SegmentCodes
+from driftline.core.series import SeriesTable
+from driftline.errors import DriftlineError
 from driftline.events.base import digest_id, encode
-from driftline.events.baselines import Baseline, NumberBins
-from driftline.events.inputs import Value
+from driftline.events.baselines import Baseline, Bins
+from driftline.events.inputs import Label, Value, label_name
 from driftline.spec.model import MonitorSpec
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 
 def make_baseline(
     spec: MonitorSpec,
     columns: Mapping[str, Sequence[Value]],
     scores: FloatArray | None,
-    predictions: FloatArray | None,
+    predictions: FloatArray | Sequence[Label] | None,
     version: str,
     source: str,
+    outcomes: Sequence[Label | None] = (),
+    *,
+    trained_on: bool = False,
 ) -> Baseline:
     """The bins of `version` and how its reference rows fall into them.
 
-    `columns` has one sequence a feature, all of one length; `scores` (binary) or `predictions` (regression) are the
-    model's own on these rows. The id follows from the content, so the same reference gives the same baseline.
+    `columns` has one sequence a feature, all of one length; `scores` (binary) and `predictions` (labels, or numbers of
+    a regression) are the model's own on these rows. The id follows from the content, so the same reference gives the
+    same baseline. `outcomes`: what came true in these rows, None where that is not known. `trained_on`: the model was
+    made from these rows, so its errors in them say nothing, but for which of a regression's are large: half of them.
+    Raises `DriftlineError` where a prediction is none of the labels.
     """
-    bins = bins_from_reference(spec, columns, scores, predictions)
-    counts: dict[str, IntArray] = {}
-    for name, feature in bins.features.items():
-        values = columns[name]
-        cells = (
-            cells_of_numbers(feature, to_numbers(values))
-            if isinstance(feature, NumberBins)
-            else cells_of_categories(feature, values)
-        )
-        counts[f"feature:{name}"] = np.bincount(cells, minlength=histogram_size(feature))
-    if bins.score is not None and scores is not None:
-        counts["score"] = np.bincount(cells_of_scores(bins.score, scores), minlength=len(bins.score) + 2)
-    if bins.prediction is not None and predictions is not None:
-        cells = cells_of_numbers(bins.prediction, predictions)
-        counts["prediction"] = np.bincount(cells, minlength=histogram_size(bins.prediction))
-    rows = len(next(iter(columns.values()), ()))
+    numeric = spec.task == "regression"
+    numbers = np.asarray(predictions, np.float64) if numeric and predictions is not None else None
+    bins = bins_from_reference(spec, columns, scores, numbers)
+    if numbers is not None and len(outcomes):
+        errors = np.abs(numbers - to_numbers(outcomes))
+        large = float(np.median(errors[np.isfinite(errors)])) if np.isfinite(errors).any() else None
+        bins = msgspec.structs.replace(bins, large_error=large)
+    rows = _Rows(spec, bins, columns, scores, predictions, () if trained_on else outcomes)
+    totals = rows.counted()
     baseline = Baseline(
         id="",
         model=spec.model,
         version=version,
         bins=bins,
-        n=rows,
-        counts={name: tuple(int(n) for n in found) for name, found in counts.items()},
+        n=rows.size,
+        counts={name: tuple(totals.histogram(name).tolist()) for name in rows.known(totals.layout)},
         source=source,
+        sums=totals.sums,
     )
     return msgspec.structs.replace(baseline, id=digest_id("baseline", encode(baseline)))
+
+
+class _Rows:
+    """Reference rows as predictions of one instant, and their outcomes."""
+
+    def __init__(
+        self,
+        spec: MonitorSpec,
+        bins: Bins,
+        columns: Mapping[str, Sequence[Value]],
+        scores: FloatArray | None,
+        predictions: FloatArray | Sequence[Label] | None,
+        outcomes: Sequence[Label | None],
+    ) -> None:
+        self._spec, self._bins, self._columns = spec, bins, columns
+        self.size = len(next(iter(columns.values()), ()))
+        self._numeric = spec.task == "regression"
+        answers = predictions if self._numeric else scores
+        self._answers = np.full(self.size, np.nan) if answers is None else np.asarray(answers, np.float64)
+        self._scored, self._told = answers is not None, predictions is not None
+        self._said = np.zeros(self.size) if predictions is None or self._numeric else self._numbered(predictions)
+        if np.isnan(self._said).any():
+            raise DriftlineError(
+                f"the model answers with other labels than {', '.join(bins.labels)} on its reference rows"
+            )
+        self._truth = self._numbered(outcomes) if self._told and len(outcomes) else np.full(self.size, np.nan)
+
+    def known(self, layout: Layout) -> list[str]:
+        """The histograms that these rows tell: all of them if their outcomes are known."""
+        if not np.isnan(self._truth).all():
+            return list(layout.cells)
+        names = [f"feature:{name}" for name in self._columns if f"feature:{name}" in layout.cells]
+        names += ["score"] if self._scored and not self._numeric else []
+        names += ["prediction"] if self._told else []
+        return names + (["score|said"] if self._told and self._scored and not self._numeric else [])
+
+    def counted(self) -> Totals:
+        """The rows as one pane."""
+        layout, table, plans, kinds = Layout(self._bins), SeriesTable(), Plans(), Kinds()
+        series = table.predictions_of(self._spec.model, "reference", 1, len(self._bins.features))
+        kinds.add(series, "", layout, 1)
+        plan = plans.add(self._spec, layout)
+        new = self._predictions(series, plan, plans)
+        features = plans.tables.features(new.plan, new.numbers, new.categories, table.widest)
+        deltas = count(table, kinds, SegmentCodes(plans), new, features, self._joined(new, features.tails))
+        panes = [Pane.of(np.array(d.cells), np.array(d.counts), d.sums) for d in deltas.get(0, [])]
+        return Totals.of(layout, panes)
+
+    def _predictions(self, series: int, plan: int, plans: Plans) -> PredictionColumns:
+        of, nothing = plans[plan], np.zeros(self.size, np.int64)
+        numbers = [to_numbers(self._columns[name]) for name in of.numbers]
+        categories = [[category_name(value) for value in self._columns[name]] for name in of.categories]
+        return PredictionColumns(
+            ids=[""] * self.size,
+            low=nothing.astype(np.uint64),
+            high=nothing.astype(np.uint64),
+            series=np.full(self.size, series, np.uint32),
+            plan=np.full(self.size, plan, np.int64),
+            slice=nothing,
+            pane=nothing,
+            shadow=nothing.astype(np.bool_),
+            answer=self._answers,
+            label=self._said.astype(np.uint8),
+            latency=np.full(self.size, np.nan),
+            digest=nothing.astype(np.uint64),
+            numbers=np.stack(numbers, axis=1).ravel() if numbers else np.empty(0),
+            categories=[value for row in zip(*categories, strict=True) for value in row],
+            last=-1,
+        )
+
+    def _joined(self, new: PredictionColumns, tails: NDArray[np.uint8]) -> Joined:
+        rows = np.flatnonzero(~np.isnan(self._truth))
+        zeros = np.zeros(rows.size, np.int64)
+        return Joined(
+            slice=zeros,
+            series=new.series[rows],
+            pane=zeros,
+            shadow=new.shadow[rows],
+            answer=new.answer[rows],
+            label=new.label[rows],
+            time=zeros,
+            truth=self._truth[rows],
+            sign=np.ones(rows.size, np.int64),
+            tail=tails[rows],
+        )
+
+    def _numbered(self, values: FloatArray | Sequence[Label | None]) -> FloatArray:
+        """Labels by their numbers, NaN for what is none; numbers as they are."""
+        if self._numeric:
+            return np.array([np.nan if value is None else float(value) for value in values], np.float64)
+        known = {label: float(i) for i, label in enumerate(self._bins.labels)}
+        return np.array([np.nan if v is None else known.get(label_name(v), np.nan) for v in values], np.float64)

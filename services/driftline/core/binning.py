@@ -18,6 +18,7 @@ FEATURE_BINS = 20
 SCORE_QUANTILES = 768
 SCORE_GRID = 256
 MAX_CATEGORIES = 50
+ERROR_GROWTH, ERROR_EDGES = 1.2, 125  # ten decades, each bin up to a fifth wider than what lies below it
 
 
 def quantile_edges(values: FloatArray, bins: int) -> tuple[float, ...]:
@@ -47,6 +48,29 @@ def signed_log_edges() -> tuple[float, ...]:
     """The fixed grid for numbers of which nothing is known: +-1e-6 .. +-1e12, one bin a decade, and 0."""
     decades = [10.0**k for k in range(-6, 13)]
     return tuple([-d for d in reversed(decades)] + [0.0] + decades)
+
+
+def growing_edges(first: float, growth: float, count: int) -> FloatArray:
+    """Inner edges of bins of relative width `growth - 1`; products of doubles, so the same on every machine."""
+    return first * np.cumprod(np.append(1.0, np.full(count - 1, growth)))
+
+
+def magnitude(bins: NumberBins) -> float:
+    """How large the numbers in `bins` are: the median of their edges that are not 0, without sign; 1 without edges."""
+    sizes = np.abs(np.array(bins.edges, np.float64))
+    sizes = np.sort(sizes[(sizes >= 1e-100) & (sizes <= 1e100)])
+    return float(sizes[sizes.size // 2]) if sizes.size else 1.0
+
+
+def error_edges(bins: NumberBins) -> FloatArray:
+    """Inner edges for absolute errors of predictions in `bins`: from a millionth of their magnitude to 6,600 times."""
+    return growing_edges(magnitude(bins) * 1e-6, ERROR_GROWTH, ERROR_EDGES)
+
+
+LATENCY_EDGES = growing_edges(0.05, 1.25, 63)
+"""Inner edges for serving latencies in ms: up to 51 s, each bin a quarter wider than what lies below it."""
+DELAY_EDGES = growing_edges(1000.0, 4 / 3, 63)
+"""Inner edges for delays of labels in ms: from a second to 648 days, each bin a third wider than what lies below it."""
 
 
 def score_edges(scores: FloatArray | None) -> tuple[float, ...]:
@@ -123,12 +147,11 @@ def _number_bins(declared: tuple[float, float] | None, values: FloatArray) -> Nu
     if low is not None and high is not None:
         inside = inside[(inside >= low) & (inside <= high)]
     if inside.size:
-        edges = quantile_edges(inside, FEATURE_BINS)
-    elif low is not None and high is not None:
-        edges = grid_edges(low, high, FEATURE_BINS)
-    else:
-        edges = signed_log_edges()
-    return NumberBins(edges=edges, low=low, high=high)
+        least, most = float(inside.min()), float(inside.max())
+        return NumberBins(edges=quantile_edges(inside, FEATURE_BINS), low=low, high=high, least=least, most=most)
+    if low is not None and high is not None:
+        return NumberBins(edges=grid_edges(low, high, FEATURE_BINS), low=low, high=high, least=low, most=high)
+    return NumberBins(edges=signed_log_edges(), low=low, high=high)
 
 
 def _categories(feature: FeatureSpec, values: Sequence[Value]) -> CategoryBins:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+
+from driftline.events.inputs import Value
 
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
@@ -28,8 +30,8 @@ class PredictionColumns:
 
     `numbers` holds the numeric features of all rows, one row after the other, in the order of its spec, NaN where
     missing; `categories` likewise, None where missing. `answer` is the score (NaN: none), or the predicted number of a
-    regression; `label` the predicted label's number (0 in a regression). `last`: the offset of the last row's record,
-    -1 where there is none.
+    regression; `label` the predicted label's number (0 in a regression). `latency` in ms, NaN where it was not told.
+    `last`: the offset of the last row's record, -1 where there is none. `attributes`: of each row, or none at all.
     """
 
     ids: Sequence[str]
@@ -42,10 +44,12 @@ class PredictionColumns:
     shadow: Bools
     answer: F64
     label: NDArray[np.uint8]
+    latency: F64
     digest: U64
     numbers: F64
     categories: Sequence[str | None]
     last: int
+    attributes: Sequence[Mapping[str, Value]] = ()
 
     @property
     def size(self) -> int:
@@ -64,11 +68,12 @@ class PredictionColumns:
             numbers=self.numbers[np.repeat(kept, numbers_per_plan[self.plan])],
             categories=list(compress(self.categories, categories.tolist())),
             last=self.last,
+            attributes=[self.attributes[row] for row in rows.tolist()] if self.attributes else (),
             **{name: getattr(self, name)[rows] for name in _BY_ROW},
         )
 
 
-_BY_ROW = ("low", "high", "series", "plan", "slice", "pane", "shadow", "answer", "label", "digest")
+_BY_ROW = ("low", "high", "series", "plan", "slice", "pane", "shadow", "answer", "label", "latency", "digest")
 
 
 @dataclass(frozen=True)

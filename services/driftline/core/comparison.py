@@ -21,7 +21,8 @@ from scipy import stats
 
 from driftline.core.counting import log_losses
 from driftline.events.retraining import Comparison
-from driftline.spec.model import HIGHER_IS_BETTER, METRICS, MonitorSpec, PromotionSpec
+from driftline.spec.metrics import HIGHER_IS_BETTER, USUAL
+from driftline.spec.model import MonitorSpec, PromotionSpec
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -92,7 +93,7 @@ def judge(spec: MonitorSpec, held_out: HeldOut, champion: Side, candidate: Side,
         return Judgement(short, (), blocks, method)
     if not in_range(spec, candidate):
         return Judgement(Reason.CANDIDATE_OUT_OF_RANGE, (), blocks, method)
-    names = sorted(METRICS[spec.task], key=lambda metric: metric != spec.promotion.metric)  # what decides comes first
+    names = sorted(USUAL[spec.task], key=lambda metric: metric != spec.promotion.metric)  # what decides comes first
     metrics = compare(names, held_out, champion, candidate, spec.promotion.confidence, name)
     return Judgement(decide(spec.promotion, metrics), metrics, blocks, method)
 

@@ -6,135 +6,95 @@ counted. So the work follows the number of events, not the number of models, pan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.arrivals import Joined
 from driftline.core.columns import PredictionColumns
-from driftline.core.edges import EdgeTable, EdgeTables
-from driftline.core.ledger import Joined
-from driftline.core.pane import SCALE, Layout
-from driftline.core.plans import Plans
+from driftline.core.kinds import Kinds, KindTables
+from driftline.core.plans import FeatureCells
+from driftline.core.segments import SegmentCodes
 from driftline.core.series import SeriesTable
+from driftline.core.sums import Sums, add_sums
+from driftline.events.reports import ALL
 from driftline.events.slices import PaneDelta
 
 I64 = NDArray[np.int64]
 IntArray = NDArray[np.integer[Any]]
 F64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+U8 = NDArray[np.uint8]
 
-LARGE = float(1 << 22)
-"""Terms below it, in fixed point, fit into 64 bits with room for a sign."""
-
-
-class Kinds:
-    """How each series of predictions is counted: the id of its bins, and the layout that follows from them."""
-
-    def __init__(self) -> None:
-        self._kinds: dict[int, tuple[str, Layout]] = {}
-        self._tables: KindTables | None = None
-
-    def __contains__(self, series: int) -> bool:
-        return series in self._kinds
-
-    def __getitem__(self, series: int) -> tuple[str, Layout]:
-        return self._kinds[series]
-
-    def add(self, series: int, bins_id: str, layout: Layout) -> None:
-        """Say how a series is counted, once and for good."""
-        self._kinds[series] = bins_id, layout
-        self._tables = None
-
-    @property
-    def tables(self) -> KindTables:
-        """Arrays over all series."""
-        if self._tables is None:
-            self._tables = KindTables(self._kinds)
-        return self._tables
-
-
-class KindTables:
-    """What the cells of answers and outcomes follow from, by series."""
-
-    def __init__(self, kinds: Mapping[int, tuple[str, Layout]]) -> None:
-        size = max(kinds, default=0) + 1
-        self.width = max((layout.size for _, layout in kinds.values()), default=1)
-        self.regression = np.zeros(size, np.bool_)
-        self._table, self._labels, self._positive, self._confusion, self._score, self._negative, self._positives = (
-            np.zeros(size, np.int64) for _ in range(7)
-        )
-        edges: list[EdgeTable] = []
-        for series, (_, layout) in kinds.items():
-            bins, cells = layout.bins, layout.cells
-            self._table[series] = len(edges)
-            if bins.score is None:
-                assert bins.prediction is not None, "bins have a score or a prediction"
-                self.regression[series] = True
-                edges.append(EdgeTable.of_numbers(bins.prediction, cells["prediction"].start))
-                continue
-            edges.append(EdgeTable(bins.score, 0))
-            self._labels[series], self._positive[series] = len(bins.labels), bins.labels.index(str(bins.positive))
-            self._confusion[series], self._score[series] = cells["confusion"].start, cells["score"].start
-            self._negative[series], self._positives[series] = cells["score|neg"].start, cells["score|pos"].start
-        self._edges = EdgeTables(edges)
-
-    def answer_cells(self, series: IntArray, answers: F64) -> I64:
-        """The cell of each score, or predicted number, among all predictions."""
-        return self._binned(series, answers) + self._score[series]
-
-    def positive(self, series: IntArray, truth: I64) -> Bools:
-        """Whether each outcome is its model's positive label."""
-        found: Bools = truth == self._positive[series]
-        return found
-
-    def confusion_cells(self, series: IntArray, truth: I64, label: I64) -> I64:
-        """The cell of each pair of outcome and prediction."""
-        cells: I64 = truth * self._labels[series] + label + self._confusion[series]
-        return cells
-
-    def labelled_score_cells(self, series: IntArray, answers: F64, positive: Bools) -> I64:
-        """The cell of each score among those of its outcome."""
-        return self._binned(series, answers) + np.where(positive, self._positives[series], self._negative[series])
-
-    def _binned(self, series: IntArray, answers: F64) -> I64:
-        table = self._table[series]
-        one = table.size and bool((table == table[0]).all())
-        return self._edges.cells(int(table[0]) if one else table, answers)
+_ROOM = 256
+"""Codes of one way to cut."""
+LARGEST_RATIO = 1e9
+"""A truth near 0 makes an error relative to it as large as can be: it is held to this."""
 
 
 def count(
-    table: SeriesTable, plans: Plans, kinds: Kinds, new: PredictionColumns, joined: Joined
+    table: SeriesTable,
+    kinds: Kinds,
+    segments: SegmentCodes,
+    new: PredictionColumns,
+    features: FeatureCells,
+    joined: Joined,
 ) -> dict[int, list[PaneDelta]]:
-    """By slice, what changed in each pane, in the order of model, version, role, pane."""
-    groups = _Groups(table, new, joined)
+    """By slice, what changed in each pane, in the order of model, version, role, pane, segment.
+
+    `features`: those of `new`. Everybody is counted first, then once more each way to cut into segments.
+    """
+    groups = _Groups(table, segments, new, features.tails, joined)
     of = kinds.tables
     cells = _Cells(groups.size, of.width)
-    cells.add(groups.of_new, np.zeros(new.size, np.int64))
-    features = plans.tables
-    for rows, found in (
-        features.number_cells(new.plan, new.numbers),
-        features.category_cells(new.plan, new.categories),
-    ):
-        cells.add(groups.of_new[rows], found)
-    cells.add(groups.of_new, of.answer_cells(new.series, new.answer))
     sums: Sums = {}
+    answers = of.answer_cells(new.series, new.answer)
+    labels, said, latencies = of.label_cells(new), of.said_cells(new, answers), of.latency_cells(new)
     numeric = of.regression[joined.series]
-    cells.add(groups.of_joined, np.ones(joined.sign.size, np.int64), joined.sign)
-    if numeric.any():
-        _count_errors(joined.chosen(numeric), groups.of_joined[numeric], sums)
-    if not numeric.all():
-        _count_labels(of, joined.chosen(~numeric), groups.of_joined[~numeric], cells, sums)
-    return _deltas(table, kinds, groups, cells, sums)
+    judged, verdicts = of.errors_by_feature(joined)
+    for number, (of_new, of_joined) in enumerate(groups.ways):
+        here, there = (slice(None) if number == 0 else group >= 0 for group in (of_new, of_joined))
+        for rows, found in ((features.rows, features.cells), labels, said, latencies):
+            pairs = of_new[rows]
+            told = slice(None) if number == 0 else pairs >= 0
+            cells.add(pairs[told], found[told])
+        cells.add(of_new[here], np.zeros(of_new[here].size, np.int64))
+        cells.add(of_new[here], answers[here])
+        of_way, group, errors = joined.chosen(there), of_joined[there], numeric[there]
+        cells.add(group, np.ones(group.size, np.int64), of_way.sign)
+        cells.add(group, of.delay_cells(of_way), of_way.sign)
+        judged_in = of_joined[judged]
+        some = slice(None) if number == 0 else judged_in >= 0
+        cells.add(judged_in[some], verdicts[some], joined.sign[judged][some])
+        if errors.any():
+            _count_errors(of, of_way.chosen(errors), group[errors], cells, sums)
+        if not errors.all():
+            _count_labels(of, of_way.chosen(~errors), group[~errors], cells, sums)
+    return _deltas(table, kinds, segments, groups, cells, sums)
 
 
 class _Groups:
-    """What a pane delta belongs to: (slice, series, role, pane), numbered in the order in which deltas are told."""
+    """What a pane delta belongs to: (slice, series, role, pane, segment), numbered.
 
-    def __init__(self, table: SeriesTable, new: PredictionColumns, joined: Joined) -> None:
+    `ways`: for everybody and then each way to cut, the group of each prediction and of each join, -1 for none. The last
+    column is 0 for everybody, else `place * _ROOM + code + 1` of the segment (see `core.segments`).
+    """
+
+    def __init__(
+        self, table: SeriesTable, segments: SegmentCodes, new: PredictionColumns, tails: U8, joined: Joined
+    ) -> None:
+        codes = [np.zeros(new.size + joined.series.size, np.int64)]
+        for place in range(segments.most):
+            both = segments.of(new.series, tails, place), segments.of(joined.series, joined.tail, place)
+            code = np.concatenate(both)
+            codes.append(np.where(code < 0, -1, place * _ROOM + code + 1))
+        cut = np.concatenate(codes)
+        kept = np.flatnonzero(cut >= 0)
         columns = [
-            np.concatenate([ours.astype(np.int64), theirs.astype(np.int64)])
+            np.tile(np.concatenate([ours.astype(np.int64), theirs.astype(np.int64)]), len(codes))[kept]
             for ours, theirs in (
                 (new.slice, joined.slice),
                 (new.series, joined.series),
@@ -143,17 +103,18 @@ class _Groups:
             )
         ]
         columns[1] = table.ranks[columns[1]]  # so that order does not depend on who was seen first
-        self._unique, which = _numbered(columns)
-        self.of_new, self.of_joined = which[: new.size], which[new.size :]
+        self._unique, which = _numbered([*columns, cut[kept]])
+        group = np.full(cut.size, -1, np.int64)
+        group[kept] = which
+        self.ways = [(way[: new.size], way[new.size :]) for way in np.split(group, len(codes))]
         self.size = self._unique[0].size
         self._by_rank = table.by_rank
 
-    def each(self) -> list[tuple[int, int, bool, int]]:
-        """(slice, series, shadow, pane) by number."""
-        slices, series, shadow, pane = self._unique
-        return list(
-            zip(slices.tolist(), self._by_rank[series].tolist(), (shadow > 0).tolist(), pane.tolist(), strict=True)
-        )
+    def each(self) -> list[tuple[int, int, bool, int, int]]:
+        """(slice, series, shadow, pane, segment) by number."""
+        slices, ranks, shadow, pane, cut = self._unique
+        series = self._by_rank[ranks].tolist()
+        return list(zip(slices.tolist(), series, (shadow > 0).tolist(), pane.tolist(), cut.tolist(), strict=True))
 
 
 def _numbered(columns: Sequence[I64]) -> tuple[list[I64], I64]:
@@ -210,15 +171,29 @@ def _counted(parts: Sequence[I64]) -> tuple[I64, I64]:
     return codes[starts], np.diff(np.append(starts, codes.size))
 
 
-Sums = dict[int, dict[str, int]]
-"""Fixed-point sums by name, by group."""
-
-
-def _count_errors(joined: Joined, groups: I64, sums: Sums) -> None:
-    """What numbers that came true add, or take back."""
-    errors = joined.answer - joined.truth
-    _add_sums(sums, "absolute_error", groups, joined.sign, np.abs(errors))
-    _add_sums(sums, "squared_error", groups, joined.sign, errors * errors)
+def _count_errors(of: KindTables, joined: Joined, groups: I64, cells: _Cells, sums: Sums) -> None:
+    """What numbers that came true add, or take back. A row that has no such term adds 0 to its sum."""
+    answer, truth, sign = joined.answer, joined.truth, joined.sign
+    errors, from_centre = answer - truth, truth - of.centre[joined.series]
+    sizes, both = np.abs(errors), np.abs(answer) + np.abs(truth)
+    logged, divided = (answer >= 0) & (truth >= 0), truth != 0
+    logs = np.log1p(np.where(logged, answer, 0)) - np.log1p(np.where(logged, truth, 0))
+    with np.errstate(over="ignore"):
+        shares = np.divide(sizes, np.abs(truth), out=np.zeros(sizes.size), where=divided)
+    terms = {
+        "absolute_error": sizes,
+        "error": errors,
+        "squared_error": errors * errors,
+        "truth": from_centre,
+        "squared_truth": from_centre * from_centre,
+        "squared_log_error": logs * logs,
+        "relative_error": np.minimum(shares, LARGEST_RATIO),
+        "symmetric_error": np.divide(2 * sizes, both, out=np.zeros(sizes.size), where=both > 0),
+    }
+    add_sums(sums, groups, sign, terms)
+    cells.add(groups, of.error_cells(joined.series, sizes), sign)
+    cells.add(groups[logged], of.not_negative[joined.series[logged]], sign[logged])
+    cells.add(groups[divided], of.nonzero_truth[joined.series[divided]], sign[divided])
 
 
 def _count_labels(of: KindTables, joined: Joined, groups: I64, cells: _Cells, sums: Sums) -> None:
@@ -228,8 +203,9 @@ def _count_labels(of: KindTables, joined: Joined, groups: I64, cells: _Cells, su
     positive = of.positive(joined.series, truth)
     cells.add(groups, of.labelled_score_cells(joined.series, joined.answer, positive), joined.sign)
     scored = ~np.isnan(joined.answer)
-    losses = log_losses(joined.answer[scored], positive[scored])
-    _add_sums(sums, "log_loss", groups[scored], joined.sign[scored], losses)
+    scores, came = joined.answer[scored], positive[scored]
+    losses = {"log_loss": log_losses(scores, came), "brier": (np.clip(scores, 0, 1) - came) ** 2}
+    add_sums(sums, groups[scored], joined.sign[scored], losses)
 
 
 def log_losses(scores: F64, positive: Bools) -> F64:
@@ -239,40 +215,19 @@ def log_losses(scores: F64, positive: Bools) -> F64:
     return np.where(positive, -np.log(p), -np.log1p(-p))
 
 
-def _add_sums(sums: Sums, name: str, groups: I64, sign: I64, terms: F64) -> None:
-    """Add terms to the sums of their groups. Each is rounded once, then all is integer."""
-    if not terms.size:
-        return
-    if float(terms.max()) * terms.size < LARGE:
-        total = np.zeros(int(groups.max()) + 1, np.int64)
-        np.add.at(total, groups, np.rint(terms * SCALE).astype(np.int64) * sign)
-        for group in np.unique(groups).tolist():
-            of_group = sums.setdefault(group, {})
-            of_group[name] = of_group.get(name, 0) + int(total[group])
-        return
-    for group, direction, term in zip(groups.tolist(), sign.tolist(), terms.tolist(), strict=True):
-        of_group = sums.setdefault(group, {})
-        of_group[name] = of_group.get(name, 0) + direction * fixed_point(term)
-
-
-def fixed_point(term: float) -> int:
-    """A finite term as an integer of 1/SCALE, rounded half to even; the product by a power of two is exact."""
-    numerator, denominator = term.as_integer_ratio()
-    quotient, rest = divmod(numerator * SCALE, denominator)
-    doubled = 2 * rest
-    return quotient + (doubled > denominator or (doubled == denominator and quotient % 2 == 1))
-
-
-def _deltas(table: SeriesTable, kinds: Kinds, groups: _Groups, cells: _Cells, sums: Sums) -> dict[int, list[PaneDelta]]:
+def _deltas(
+    table: SeriesTable, kinds: Kinds, segments: SegmentCodes, groups: _Groups, cells: _Cells, sums: Sums
+) -> dict[int, list[PaneDelta]]:
     where, counts, starts = cells.totals()
     cell_list, count_list, start_list = where.tolist(), counts.tolist(), starts.tolist()
     deltas: dict[int, list[PaneDelta]] = {}
-    for group, (number, series, shadow, pane) in enumerate(groups.each()):
+    for group, (number, series, shadow, pane, cut) in enumerate(groups.each()):
         begin, end = start_list[group], start_list[group + 1]
         totals = {name: value for name, value in sorted(sums.get(group, {}).items()) if value}
         if begin == end and not totals:
             continue
         entry = table[series]
+        told = segments.told(series, *divmod(cut - 1, _ROOM)) if cut else ("", ALL)
         delta = PaneDelta(
             model=entry.model,
             version=entry.version or "",
@@ -282,6 +237,11 @@ def _deltas(table: SeriesTable, kinds: Kinds, groups: _Groups, cells: _Cells, su
             cells=tuple(cell_list[begin:end]),
             counts=tuple(count_list[begin:end]),
             sums=totals,
+            cut=told[0],
+            segment=told[1],
         )
         deltas.setdefault(number, []).append(delta)
+    if segments.most:  # codes follow from who was seen first, which must not decide the order
+        for each in deltas.values():
+            each.sort(key=attrgetter("model", "version", "role", "pane", "cut", "segment"))
     return deltas

@@ -1,70 +1,125 @@
-"""How far a window's values are from the baseline's, per feature and for the score."""
+"""How far a window's values are from the baseline's, per feature, for the score and the prediction."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.distances import (
+    chi_squared,
+    discoveries,
+    hellinger,
+    jensen_shannon,
+    kolmogorov_smirnov,
+    psi,
+    total_variation,
+    wasserstein,
+)
 from driftline.core.pane import Totals
 from driftline.events.baselines import Baseline, CategoryBins, NumberBins
 from driftline.events.reports import Drift
 
 IntArray = NDArray[np.int64]
-
-PRIOR = 0.5
-"""Added to every cell of both sides (Jeffreys' prior), so that an empty cell does not make the index infinite."""
-
-
-def psi(counts: IntArray, reference: IntArray) -> float | None:
-    """Population stability index: sum of (p - q) ln(p / q) over the cells, in nats; None where either side is empty.
-
-    It is the symmetric Kullback-Leibler divergence (Jeffreys, Proc. R. Soc. A 186, 1946) of the two smoothed shares.
-    """
-    n, m = int(counts.sum()), int(reference.sum())
-    if not n or not m:
-        return None
-    p = (counts + PRIOR) / (n + PRIOR * counts.size)
-    q = (reference + PRIOR) / (m + PRIOR * counts.size)
-    return float(((p - q) * np.log(p / q)).sum())
+FloatArray = NDArray[np.float64]
 
 
 def drift_of(totals: Totals, baseline: Baseline | None) -> dict[str, Drift]:
-    """The drift of every feature, and of the score or the prediction, against `baseline` (None: only the shares)."""
-    found = {
-        name: _drift(totals, f"feature:{name}", bins, baseline) for name, bins in totals.layout.bins.features.items()
-    }
-    if "score" in totals.layout.cells:
+    """The drift of every feature, of the score and of the prediction, against `baseline` (None: only the shares).
+
+    P-values are those of each test by itself: see `held_together`.
+    """
+    bins = totals.layout.bins
+    found = {name: _drift(totals, f"feature:{name}", of, baseline) for name, of in bins.features.items()}
+    if bins.score is not None:
         found["score"] = _drift(totals, "score", None, baseline)
-    elif totals.layout.bins.prediction is not None:
-        found["prediction"] = _drift(totals, "prediction", totals.layout.bins.prediction, baseline)
+    found["prediction"] = _drift(totals, "prediction", bins.prediction or CategoryBins(values=bins.labels), baseline)
     return found
+
+
+def held_together(several: Sequence[Mapping[str, Drift]]) -> list[dict[str, Drift]]:
+    """The drifts of all segments of a report, their p-values held to one false discovery rate."""
+    p_values = [drift.p_value for found in several for drift in found.values() if drift.p_value is not None]
+    held = iter(discoveries(p_values))
+    return [
+        {
+            name: drift if drift.p_value is None else msgspec.structs.replace(drift, p_value=next(held))
+            for name, drift in found.items()
+        }
+        for found in several
+    ]
 
 
 def _drift(totals: Totals, histogram: str, bins: NumberBins | CategoryBins | None, baseline: Baseline | None) -> Drift:
     counts = totals.histogram(histogram)
     n = int(counts.sum())
-    reference = None if baseline is None else baseline.counts.get(histogram)
-    value = None if reference is None else _score_or_feature_psi(counts, np.array(reference), bins)
     outside = int(counts[-3] + counts[-2]) if isinstance(bins, NumberBins) else 0
     unseen = int(counts[-2]) if isinstance(bins, CategoryBins) else 0
-    return Drift(
-        psi=value,
+    shares = Drift(
+        psi=None,
         n=n,
         missing=int(counts[-1]) / n if n else 0.0,
         out_of_range=outside / n if n else 0.0,
         unseen=unseen / n if n else 0.0,
     )
-
-
-def _score_or_feature_psi(
-    counts: IntArray, reference: IntArray, bins: NumberBins | CategoryBins | None
-) -> float | None:
-    """A score has a thousand bins, on which the index would be mostly noise: adjoining ones are put together first."""
+    told = None if baseline is None else baseline.counts.get(histogram)
+    if told is None:
+        return shares
+    reference = np.array(told, np.int64)
+    if isinstance(bins, CategoryBins):
+        return _of_shares(shares, counts, reference)
     if bins is not None:
-        return psi(counts, reference)
+        return _of_order(_of_shares(shares, counts, reference), counts, reference, bins)
+    fine = NumberBins(edges=totals.layout.bins.score or (), least=0.0, most=1.0)
+    a, b = (np.insert(side, -1, [0, 0]) for side in (counts, reference))  # a score has no cells below and above
+    return _of_order(_of_shares(shares, *_coarse(counts, reference)), a, b, fine)
+
+
+def _of_shares(drift: Drift, counts: IntArray, reference: IntArray) -> Drift:
+    """With what needs no order of the cells."""
+    test = chi_squared(counts, reference)
+    statistic, effect, p_value = (None, None, None) if test is None else test
+    return msgspec.structs.replace(
+        drift,
+        psi=psi(counts, reference),
+        jensen_shannon=jensen_shannon(counts, reference),
+        hellinger=hellinger(counts, reference),
+        total_variation=total_variation(counts, reference),
+        cramers_v=effect,
+        chi_squared=statistic,
+        p_value=p_value,
+    )
+
+
+def _of_order(drift: Drift, counts: IntArray, reference: IntArray, bins: NumberBins) -> Drift:
+    """With what needs an order: of the cells bins, below, above; what is missing has no place in it."""
+    a, b = (np.concatenate([side[-3:-2], side[:-3], side[-2:-1]]) for side in (counts, reference))
+    edges = np.array(bins.edges, np.float64)
+    single = np.zeros(a.size, np.bool_)
+    single[2:-2] = np.nextafter(edges[:-1], np.inf) >= edges[1:]
+    bounds = {}
+    if (smirnov := kolmogorov_smirnov(a, b, single)) is not None:
+        bounds["ks"] = smirnov[1]
+    way = None
+    if bins.least is not None and bins.most is not None:
+        way = wasserstein(a, b, np.clip(np.concatenate([[bins.least], edges, [bins.most]]), bins.least, bins.most))
+    if way is not None:
+        bounds["wasserstein"] = way[1]
+    return msgspec.structs.replace(
+        drift,
+        ks=None if smirnov is None else smirnov[0],
+        wasserstein=None if way is None else way[0],
+        error_bounds=bounds,
+    )
+
+
+def _coarse(counts: IntArray, reference: IntArray) -> tuple[IntArray, IntArray]:
+    """A score has a thousand bins, on which shares would be mostly noise: adjoining ones are put together first."""
     edges = _twentieths(reference[:-1])
-    grouped = [np.append(np.add.reduceat(side[:-1], edges), side[-1]) for side in (counts, reference)]
-    return psi(grouped[0], grouped[1])
+    a, b = (np.append(np.add.reduceat(side[:-1], edges), side[-1]) for side in (counts, reference))
+    return a, b
 
 
 def _twentieths(reference: IntArray) -> IntArray:

@@ -3,87 +3,126 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
 
-from driftline.core.metrics import Draws, compute, resampled
+from driftline.core.metrics import Draws, Formula
+from driftline.core.metrics.closed_forms import Z95
+from driftline.core.metrics.formula import Interval
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.events.reports import MetricValue
+from driftline.spec.metrics import METRIC_TABLE
+
+FloatArray = NDArray[np.float64]
 
 MIN_BLOCKS = 10
-MAX_BLOCKS = 40
-RESAMPLES = 400
-Z95 = 1.959963984540054
+MAX_BLOCKS = 40  # more would narrow an interval by less than 3 %
+RESAMPLES = 1000  # fewer would move the ends of an interval by chance: 400 lose 0.3 % of what it covers
+MIN_PANES = 3  # with two panes a jackknife knows one difference
 
 
 def metrics_of_window(
-    totals: Totals, panes: Sequence[Pane], names: Sequence[str], seed_parts: Sequence[object]
+    totals: Totals,
+    panes: Sequence[Pane],
+    formulas: Mapping[str, Formula],
+    seed_parts: Sequence[object],
+    *,
+    need_labels: bool = True,
 ) -> dict[str, MetricValue]:
     """Every metric of a window with its 95 % interval; `panes` in time order, `totals` their sum.
 
-    From ten panes with labels on: block bootstrap (Kuensch, Annals of Statistics 17, 1989, here with adjoining blocks
-    of whole panes), percentile interval, seeded by `seed_parts` so that a replay gives the same interval. Below: a
-    closed form for accuracy (Wilson) and AUC (Hanley and McNeil), none for the others.
+    `need_labels`: whether only panes with labels say anything about these metrics.
+
+    * From ten panes with labels on: block bootstrap (Kuensch, Annals of Statistics 17, 1989, here with adjoining
+      blocks of whole panes), seeded by `seed_parts` so that a replay gives the same interval. See `_bootstrap`.
+    * Below: a closed form, as if rows were independent, where the metric has one.
+    * Else, from three panes on: the delete-one-pane jackknife with Student's t (Tukey, Annals of Mathematical
+      Statistics 29, 1958; Miller, Biometrika 61, 1974).
     """
-    points = {name: compute(totals, name) for name in names}
-    labelled = [pane for pane in panes if pane.has_labels]
-    if len(labelled) < MIN_BLOCKS:
-        return {name: _closed_form(name, point, totals) for name, point in points.items()}
-    draws = _drawn(totals.layout, labelled, _seed(seed_parts))
+    labelled = [pane for pane in panes if pane.has_labels or not need_labels]
+    points = {name: formula.point(totals) for name, formula in formulas.items()}
+    if len(labelled) >= MIN_BLOCKS:
+        draws = _drawn(totals.layout, labelled, _seed(seed_parts))
+        return {name: _with(name, point, _bootstrap(formulas[name], point, draws)) for name, point in points.items()}
+    left_out: Draws | None = None
     found = {}
     for name, point in points.items():
-        values = resampled(name, draws)
-        values = values[~np.isnan(values)]
-        if point.value is None or values.size < RESAMPLES // 2:
-            found[name] = point
-            continue
-        low, high = np.quantile(values, [0.025, 0.975])
-        found[name] = msgspec.structs.replace(
-            point, low=min(float(low), point.value), high=max(float(high), point.value), method="block-bootstrap"
-        )
+        formula = formulas[name]
+        interval = None
+        if point.value is not None and formula.closed is not None:
+            interval = formula.closed(totals, point)
+        elif point.value is not None and len(labelled) >= MIN_PANES:
+            left_out = left_out or _left_out(totals.layout, labelled)
+            interval = _jackknife(formula, point.value, left_out)
+        found[name] = _with(name, point, interval)
     return found
 
 
-def _drawn(layout: Layout, panes: Sequence[Pane], seed: int) -> Draws:
-    """`RESAMPLES` draws of blocks with replacement."""
-    size = min(MAX_BLOCKS, len(panes))
-    block_of = [number for number, part in enumerate(np.array_split(np.arange(len(panes)), size)) for _ in part]
-    weights = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=RESAMPLES)
-    return Draws(Totals.of_parts(layout, panes, block_of, size), weights.astype(np.float64))
-
-
-def _closed_form(name: str, point: MetricValue, totals: Totals) -> MetricValue:
-    if point.value is None or not point.n:
+def _with(name: str, point: MetricValue, interval: Interval | None) -> MetricValue:
+    """A value with its interval, which contains it and does not leave the metric's range."""
+    if interval is None or point.value is None:
         return point
-    if name == "accuracy":
-        low, high = wilson(point.value, point.n)
-        return msgspec.structs.replace(point, low=low, high=high, method="wilson")
-    if name == "auc":
-        negative = int(totals.histogram("score|neg")[:-1].sum())
-        low, high = hanley_mcneil(point.value, point.n - negative, negative)
-        return msgspec.structs.replace(point, low=low, high=high, method="hanley-mcneil")
-    return point
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """95 % score interval of a share of `n` (Wilson, JASA 22, 1927)."""
-    z2 = Z95 * Z95
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 * (share * (1 - share) / n + z2 / (4 * n * n)) ** 0.5 / (1 + z2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def hanley_mcneil(auc: float, positive: int, negative: int) -> tuple[float, float]:
-    """95 % interval of an AUC, normal approximation (Hanley and McNeil, Radiology 143, 1982)."""
-    q1, q2 = auc / (2 - auc), 2 * auc * auc / (1 + auc)
-    square = auc * auc
-    variance = (auc * (1 - auc) + (positive - 1) * (q1 - square) + (negative - 1) * (q2 - square)) / (
-        positive * negative
+    metric = METRIC_TABLE[name]
+    low, high = max(interval.low, metric.low), min(interval.high, metric.high)
+    return msgspec.structs.replace(
+        point, low=min(low, point.value), high=max(high, point.value), method=interval.method
     )
-    half = Z95 * max(variance, 0.0) ** 0.5
-    return max(0.0, auc - half), min(1.0, auc + half)
+
+
+def _drawn(layout: Layout, panes: Sequence[Pane], seed: int) -> Draws:
+    """`RESAMPLES` draws with replacement of as many blocks as the root of the panes, so of as many panes each.
+
+    A block must outlast what neighbours share, and there must be enough of them to know their spread. In a stream
+    whose panes are correlated as 0.7^distance, blocks of ten panes show 86 % of the true standard error of a mean,
+    those of twenty 93 %; Student's t makes up for it (`_bootstrap`).
+    """
+    size = min(MAX_BLOCKS, max(MIN_BLOCKS, round(len(panes) ** 0.5)))
+    weights = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=RESAMPLES)
+    return Draws(_blocks(layout, panes, size), weights.astype(np.float64))
+
+
+def _left_out(layout: Layout, panes: Sequence[Pane]) -> Draws:
+    """All panes but one, in turn."""
+    return Draws(_blocks(layout, panes, len(panes)), 1.0 - np.eye(len(panes)))
+
+
+def _blocks(layout: Layout, panes: Sequence[Pane], size: int) -> list[Totals]:
+    block_of = [number for number, part in enumerate(np.array_split(np.arange(len(panes)), size)) for _ in part]
+    return Totals.of_parts(layout, panes, block_of, size)
+
+
+def _bootstrap(formula: Formula, point: MetricValue, draws: Draws) -> Interval | None:
+    """The percentile interval, stretched around the value as far as few blocks need.
+
+    Resamples of b blocks vary by (b - 1) / b of what samples do, and their spread is known from b - 1 differences only:
+    so its ends are moved away by t(b - 1) / z * sqrt(b / (b - 1)), which for a mean of equal blocks gives Student's
+    interval over the blocks' means.
+    """
+    values = formula.resampled(draws)
+    values = values[~np.isnan(values)]
+    if point.value is None or values.size < RESAMPLES // 2:
+        return None
+    blocks = draws.weights.shape[1]
+    stretch = float(stdtrit(blocks - 1, 0.975)) / Z95 * (blocks / (blocks - 1)) ** 0.5
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Interval(
+        point.value + stretch * (float(low) - point.value),
+        point.value + stretch * (float(high) - point.value),
+        "block-bootstrap",
+    )
+
+
+def _jackknife(formula: Formula, value: float, left_out: Draws) -> Interval | None:
+    values, panes = formula.resampled(left_out), left_out.weights.shape[1]
+    if np.isnan(values).any():
+        return None
+    error = float(np.sqrt((panes - 1) / panes * ((values - values.mean()) ** 2).sum()))
+    half = float(stdtrit(panes - 1, 0.975)) * error
+    return Interval(value - half, value + half, "jackknife-t")
 
 
 def _seed(parts: Sequence[object]) -> int:

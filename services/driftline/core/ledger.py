@@ -13,14 +13,13 @@ A joined outcome stands in the row of its prediction, and is remembered there fo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.arrivals import Applied, Fate, Joined, Observed, Predicted, rounds
 from driftline.core.rows import KNOWN, LogChanges, Rows
 from driftline.core.series import SeriesTable
 
@@ -38,76 +37,6 @@ TO_KEEP = 15 / 16
 
 MET, SUPERSEDED = 1, 2
 """Marks of a waiting outcome: it has met a prediction before; a later outcome of its id is known."""
-
-
-class Fate(IntEnum):
-    """What became of an arrival."""
-
-    COUNTED = 0
-    DUPLICATE = 1
-    CONFLICT = 2
-    CORRECTION = 3
-    SUPERSEDED = 4  # an outcome older than the one already known
-
-
-class Predicted(NamedTuple):
-    """Predictions in the order of the log, a column a field.
-
-    `low`, `high`: 128 bits of the id (uint64). `series`: the version's code (uint32). `slice` of the arrival;
-    `expires`, the slice from which on it is not known (int64). `digest` of the content (uint64). `answer`: the score,
-    or the predicted number (float64); `label`: the predicted label, 0 where answers are numbers (uint8).
-    """
-
-    low: Column
-    high: Column
-    series: Column
-    slice: Column
-    expires: Column
-    pane: Column
-    shadow: Column
-    answer: Column
-    label: Column
-    digest: Column
-
-
-class Observed(NamedTuple):
-    """Outcomes in the order of the log, as `Predicted`. `series` is the code of the model's outcomes, `truth` a label
-    (uint8) or a number (float64).
-    """
-
-    low: Column
-    high: Column
-    series: Column
-    slice: Column
-    expires: Column
-    time: Column
-    truth: Column
-
-
-class Joined(NamedTuple):
-    """Predictions and their outcomes, to be added to their panes in `slice` (`sign` 1) or taken back (-1)."""
-
-    slice: Column
-    series: Column
-    pane: Column
-    shadow: Column
-    answer: Column
-    label: Column
-    truth: Column
-    sign: Column
-
-    def chosen(self, which: Bools) -> Joined:
-        """Some of them."""
-        return Joined(*(column[which] for column in self))
-
-
-@dataclass
-class Applied:
-    """What became of each arrival (`Fate`), and the joins that follow."""
-
-    predicted: U8
-    observed: U8
-    joined: Joined
 
 
 class Ledger:
@@ -135,16 +64,14 @@ class Ledger:
         Arrivals of different ids have nothing to do with each other, so all first arrivals of their ids are taken at
         once, then all second ones, and so on.
         """
-        applied = Applied(np.zeros(predicted.low.size, np.uint8), np.zeros(observed.low.size, np.uint8), _no_joins())
+        fates = np.zeros(predicted.low.size, np.uint8), np.zeros(observed.low.size, np.uint8)
         self._joins = []
-        for p, o in _rounds(predicted, observed):
+        for p, o in rounds(predicted, observed):
             if p.size:
-                applied.predicted[p] = self._predict(Predicted(*(column[p] for column in predicted)))
+                fates[0][p] = self._predict(Predicted(*(column[p] for column in predicted)))
             if o.size:
-                applied.observed[o] = self._observe(Observed(*(column[o] for column in observed)))
-        if self._joins:
-            applied.joined = Joined(*(np.concatenate(columns) for columns in zip(*self._joins, strict=True)))
-        return applied
+                fates[1][o] = self._observe(Observed(*(column[o] for column in observed)))
+        return Applied(*fates, Joined.together(self._joins, self._table.widest))
 
     def forget(self, until: int) -> list[tuple[int, U32]]:
         """Drop what is not known any more from slice `until` on.
@@ -209,6 +136,7 @@ class Ledger:
         best = self._remembered(low, high, series, now)
         label = {} if rows.label is None else {"label": new.label[fresh]}
         numbers = rows.add(
+            new.tail[fresh],
             low=low,
             high=high,
             series=series,
@@ -309,6 +237,7 @@ class Ledger:
         before, _ = rows.index.find(new.low, new.high, new.series)
         self._several |= {self._key(row) for row in before[before >= 0].tolist()}
         numbers = rows.add(
+            None,
             low=new.low,
             high=new.high,
             series=new.series,
@@ -343,7 +272,9 @@ class Ledger:
                 rows.answer[numbers],
                 label,
                 rows.truth[numbers],
+                rows.time[numbers],
                 np.full(numbers.size, sign, np.int64),
+                rows.tails(numbers),
             )
         )
 
@@ -389,26 +320,3 @@ class _Best:
         r = found[better]
         self.time[better], self.truth[better], self.until[better] = rows.time[r], rows.truth[r], rows.remembered[r]
         self.row[better] = r if waits else -1
-
-
-def _rounds(predicted: Predicted, observed: Observed) -> Iterator[tuple[I64, I64]]:
-    """Positions in both, each id at most once a round, in the order in which its arrivals came."""
-    size = predicted.low.size
-    low = np.concatenate([predicted.low, observed.low])
-    ordered = np.sort(low)
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    rank = np.zeros(low.size, np.int64)
-    if repeated.size:
-        several = np.flatnonzero(np.isin(low, repeated))
-        slices = np.concatenate([predicted.slice, observed.slice])[several]
-        several = several[np.lexsort((several, several >= size, slices, low[several]))]
-        first = np.append(True, low[several][1:] != low[several][:-1])
-        count = np.arange(several.size)
-        rank[several] = count - np.maximum.accumulate(np.where(first, count, 0))
-    by_rank = np.argsort(rank, kind="stable")
-    for which in np.split(by_rank, np.flatnonzero(np.diff(rank[by_rank])) + 1):
-        yield which[which < size], which[which >= size] - size
-
-
-def _no_joins() -> Joined:
-    return Joined(*[np.empty(0, np.int64)] * len(Joined._fields))

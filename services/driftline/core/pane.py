@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.binning import DELAY_EDGES, LATENCY_EDGES, error_edges
 from driftline.events.baselines import Bins, CategoryBins, NumberBins
 
 IntArray = NDArray[np.int64]
@@ -40,21 +41,37 @@ class Layout:
 
     * `n`, `labelled`: one cell each: predictions, and those with an outcome
     * `feature:NAME`: numbers: bins, below, above, missing; categories: values, unseen, missing
-    * binary: `score` (bins, missing), `score|neg`, `score|pos` (the same bins, labelled rows by outcome),
-      `confusion` (row-major `[outcome, prediction]` over `bins.labels`)
-    * regression: `prediction` (as a numeric feature)
+    * binary: `score` (bins, missing), `score|said` (the same bins, rows whose prediction is the positive label),
+      `score|neg`, `score|pos` (labelled rows by outcome),
+      `confusion` (row-major `[outcome, prediction]` over `bins.labels`), `prediction` (labels, as a category)
+    * regression: `prediction` (as a numeric feature), `not_negative` and `nonzero_truth` (one cell each: labelled rows
+      that have a squared log error, a relative error), `absolute_error` (bins between `error_edges`)
+    * `latency` (of predictions that tell it, ms), `label_delay` (from the pane's start to the outcome's time, ms): bins
+      between `binning.LATENCY_EDGES` and `binning.DELAY_EDGES`
+    * `right:NAME`, `wrong:NAME`: as `feature:NAME`, labelled rows by whether the prediction was right. In a regression
+      it was if its error is not large (`Bins.large_error`), and without that there are none
     """
 
     def __init__(self, bins: Bins) -> None:
         self.bins = bins
+        self.error_edges: NDArray[np.float64] = np.empty(0)
+        self.centre = 0.0
+        """What truths are counted from, so that the digits of their spread are kept: the median prediction."""
         sizes: list[tuple[str, int]] = [("n", 1), ("labelled", 1)]
         sizes += [(f"feature:{name}", histogram_size(b)) for name, b in bins.features.items()]
         if bins.score is not None:
             size = len(bins.score) + 2
-            sizes += [("score", size), ("score|neg", size), ("score|pos", size)]
-            sizes += [("confusion", len(bins.labels) ** 2)]
+            sizes += [(f"score{rows}", size) for rows in ("", "|said", "|neg", "|pos")]
+            sizes += [("confusion", len(bins.labels) ** 2), ("prediction", len(bins.labels) + 2)]
         if bins.prediction is not None:
-            sizes += [("prediction", histogram_size(bins.prediction))]
+            sizes += [("prediction", histogram_size(bins.prediction)), ("not_negative", 1), ("nonzero_truth", 1)]
+            self.error_edges = error_edges(bins.prediction)
+            self.centre = bins.prediction.edges[len(bins.prediction.edges) // 2] if bins.prediction.edges else 0.0
+            sizes += [("absolute_error", self.error_edges.size + 1)]
+        sizes += [("latency", LATENCY_EDGES.size + 1), ("label_delay", DELAY_EDGES.size + 1)]
+        if bins.score is not None or bins.large_error is not None:
+            each = [(name, histogram_size(b)) for name, b in bins.features.items()]
+            sizes += [(f"{side}:{name}", size) for name, size in each for side in ("right", "wrong")]
         self.cells: dict[str, Cells] = {}
         start = 0
         for name, size in sizes:
@@ -72,7 +89,8 @@ def histogram_size(bins: NumberBins | CategoryBins) -> int:
 class Pane:
     """A sparse integer vector and named fixed-point sums. `cells` are sorted and unique, `counts` never 0.
 
-    Sums: binary `log_loss`; regression `absolute_error`, `squared_error`.
+    Sums: binary `log_loss`, `brier`; regression `absolute_error`, `squared_error`, `error` (prediction - truth),
+    `truth` and `squared_truth` (from the layout's `centre`), `squared_log_error`, `relative_error`, `symmetric_error`.
     """
 
     cells: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
@@ -87,6 +105,11 @@ class Pane:
         np.add.at(total, where, counts)
         kept = total != 0
         return cls(unique[kept], total[kept], {name: value for name, value in sorted(sums.items()) if value})
+
+    @property
+    def n(self) -> int:
+        """Predictions: they are counted in cell 0 of every layout."""
+        return int(self.counts[0]) if self.cells.size and self.cells[0] == 0 else 0
 
     @property
     def has_labels(self) -> bool:

@@ -6,10 +6,10 @@ plans share flat tables, so that one search serves the rows of any number of mod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,28 @@ I64 = NDArray[np.int64]
 
 NOWHERE = -1
 """A feature without bins: it was declared, or its type was changed, after the version's bins were made."""
+UNTOLD = 255
+"""Stands in a tail for a feature that has bins and is not declared any more; no histogram has so many cells."""
+
+
+class FeatureCells(NamedTuple):
+    """Values of features in their cells: row and cell of each; and for each row a byte a feature of its bins.
+
+    `tails` is (rows, the widest): the number of the cell in its own histogram, in the order of the bins, or `UNTOLD`.
+    """
+
+    rows: I64
+    cells: I64
+    tails: NDArray[np.uint8]
+
+    def of_rows(self, chosen: I64) -> FeatureCells:
+        """Those of some rows, which are numbered anew."""
+        if chosen.size == len(self.tails):
+            return self
+        number = np.full(len(self.tails), NOWHERE, np.int64)
+        number[chosen] = np.arange(chosen.size)
+        rows = number[self.rows]
+        return FeatureCells(rows[rows >= 0], self.cells[rows >= 0], self.tails[chosen])
 
 
 @dataclass(frozen=True)
@@ -98,8 +120,11 @@ class PlanTables:
         self._known: list[dict[str | None, int]] = []
         self._unseen: list[int] = []
         edges: list[EdgeTable] = []
+        numbers_at: list[tuple[int, int]] = []
+        categories_at: list[tuple[int, int]] = []
         for p, plan in enumerate(plans):
             bins, cells = plan.layout.bins.features, plan.layout.cells
+            place_of = {name: place for place, name in enumerate(bins)}
             for j, name in enumerate(plan.numbers):
                 declared = plan.spec.features[name].range
                 if declared is not None:
@@ -107,7 +132,9 @@ class PlanTables:
                 found = bins.get(name)
                 if isinstance(found, NumberBins):
                     self._number_table[p, j] = len(edges)
-                    edges.append(EdgeTable.of_numbers(found, cells[f"feature:{name}"].start))
+                    start = cells[f"feature:{name}"].start
+                    edges.append(EdgeTable.of_numbers(found, start))
+                    numbers_at.append((start, place_of[name]))
             for j, name in enumerate(plan.categories):
                 self.allowed[p, j] = plan.spec.features[name].allowed is not None
                 found = bins.get(name)
@@ -117,37 +144,62 @@ class PlanTables:
                     self._known.append({value: start + i for i, value in enumerate(found.values)})
                     self._known[-1][None] = start + size + 1
                     self._unseen.append(start + size)
+                    categories_at.append((start, place_of[name]))
         self._edges = EdgeTables(edges)
+        self._numbers_at = np.array(numbers_at, np.int64).reshape(-1, 2)
+        """Where the cells of each table begin, and which byte of a row's tail they go to."""
+        self._categories_at = np.array(categories_at, np.int64).reshape(-1, 2)
 
-    def number_cells(self, plan: I64, values: F64) -> tuple[I64, I64]:
-        """Row and cell of each value that has a cell. As `binning.cells_of_numbers`.
+    def features(self, plan: I64, numbers: F64, categories: Sequence[str | None], width: int) -> FeatureCells:
+        """The cell of each feature's value that has one. As `binning.cells_of_numbers` and `cells_of_categories`.
 
-        `values` stand row after row, those of row i in the order of plan `plan[i]`.
+        `numbers` and `categories` stand row after row, those of row i in the order of plan `plan[i]`; `width` is that
+        of the tails.
         """
+        tails = np.full((plan.size, width), UNTOLD, np.uint8)
         if plan.size and (plan == plan[0]).all():  # one plan: a column at a time is quicker
-            tables = self._number_table[plan[0], : self.numbers_per_row[plan[0]]].tolist()
-            columns = enumerate(values.reshape(plan.size, len(tables)).T)
-            found = [self._edges.cells(tables[j], column) for j, column in columns if tables[j] != NOWHERE]
-            return np.tile(np.arange(plan.size), len(found)), np.concatenate([np.empty(0, np.int64), *found])
+            only = int(plan[0])
+            found = [*self._columns_of_numbers(only, numbers), *self._columns_of_categories(only, categories)]
+            for begin, byte, column in found:
+                tails[:, byte] = column - begin
+            rows = np.tile(np.arange(plan.size), len(found))
+            return FeatureCells(rows, np.concatenate([np.empty(0, np.int64), *(cells for *_, cells in found)]), tails)
+        parts = self._mixed_numbers(plan, numbers), self._mixed_categories(plan, categories)
+        for rows, cells, start, place in parts:
+            tails[rows, place] = cells - start
+        rows, cells = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+        return FeatureCells(rows, cells, tails)
+
+    def _columns_of_numbers(self, plan: int, values: F64) -> Iterator[tuple[int, int, I64]]:
+        tables = self._number_table[plan, : self.numbers_per_row[plan]].tolist()
+        for table, column in zip(tables, values.reshape(-1, max(1, len(tables))).T, strict=False):
+            if table != NOWHERE:
+                start, place = self._numbers_at[table].tolist()
+                yield start, place, self._edges.cells(table, column)
+
+    def _columns_of_categories(self, plan: int, values: Sequence[str | None]) -> Iterator[tuple[int, int, I64]]:
+        tables = self._category_table[plan, : self.categories_per_row[plan]].tolist()
+        for j, table in enumerate(tables):
+            if table != NOWHERE:
+                known, unseen = self._known[table], self._unseen[table]
+                start, place = self._categories_at[table].tolist()
+                cells = [known.get(value, unseen) for value in values[j :: len(tables)]]
+                yield start, place, np.array(cells, np.int64)
+
+    def _mixed_numbers(self, plan: I64, values: F64) -> tuple[I64, I64, I64, I64]:
         rows, place = self.places(plan, self.numbers_per_row)
         table = self._number_table[plan[rows], place]
         here = table != NOWHERE
-        return rows[here], self._edges.cells(table[here], values[here])
+        table = table[here]
+        return rows[here], self._edges.cells(table, values[here]), *self._numbers_at[table].T
 
-    def category_cells(self, plan: I64, values: Sequence[str | None]) -> tuple[I64, I64]:
-        """Row and cell of each value that has a cell. As `binning.cells_of_categories`."""
-        known, unseen = self._known, self._unseen
-        if plan.size and (plan == plan[0]).all():
-            tables = self._category_table[plan[0], : self.categories_per_row[plan[0]]].tolist()
-            columns = [(t, values[j :: len(tables)]) for j, t in enumerate(tables) if t != NOWHERE]
-            lists = [[known[t].get(v, unseen[t]) for v in column] for t, column in columns]
-            found = np.array([cell for each in lists for cell in each], np.int64)
-            return np.tile(np.arange(plan.size), len(lists)), found
+    def _mixed_categories(self, plan: I64, values: Sequence[str | None]) -> tuple[I64, I64, I64, I64]:
         rows, place = self.places(plan, self.categories_per_row)
         table = self._category_table[plan[rows], place]
+        known, unseen = self._known, self._unseen
         cells = [NOWHERE if t < 0 else known[t].get(v, unseen[t]) for t, v in zip(table.tolist(), values, strict=True)]
-        found = np.array(cells, np.int64)
-        return rows[found != NOWHERE], found[found != NOWHERE]
+        here = table != NOWHERE
+        return rows[here], np.array(cells, np.int64)[here], *self._categories_at[table[here]].T
 
     def places(self, plan: I64, per_plan: I64) -> tuple[I64, I64]:
         """For values that stand row after row, `per_plan` of them in each: the row, and the place in it, of each."""

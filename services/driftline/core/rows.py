@@ -3,6 +3,8 @@
 A row belongs to the segment of its expiry: `(segment length of its series, expiry // length)`. Forgetting is dropping a
 segment. What happened to the rows of a segment is appended to its log, which goes with it: rows that came, outcomes
 that were joined to them, rows that were taken out.
+
+Predictions carry a tail of bytes besides, one a feature: the cell of its histogram into which the value fell.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.core.index import Index
+from driftline.core.pages import Pages
 from driftline.core.series import SeriesTable
 
 I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
 Segment = tuple[int, int]
 """(slices in it, its number): what expires in `[number * slices, (number + 1) * slices)`."""
@@ -26,7 +30,7 @@ GONE = 2**32 - 1
 """Where a joined outcome's expiry would stand: the row has been taken out."""
 KNOWN = 1
 """An expiry long past: an outcome has been joined, but is not remembered for predictions to come."""
-GROWTH = 1.5
+GROWTH = 1.25
 _FRAME = np.dtype([("rows", "<u4"), ("truths", "<u4")])
 
 
@@ -65,8 +69,7 @@ class Rows:
         """The last expiry of any row, by series: what lies behind it need not be looked up."""
         self.held = np.zeros(1, np.int64)
         """Rows held, by series."""
-        self._top = 0
-        self._free: list[I64] = []
+        self._pages = Pages()
         self._freed: list[I64] = []
         self._came: list[I64] = []
         self._joined: list[NDArray[Any]] = []
@@ -78,17 +81,17 @@ class Rows:
 
     @property
     def row_bytes(self) -> int:
-        """Memory of one row without its entry in the index."""
+        """Memory of one row without its tail and its entry in the index."""
         return sum(column.itemsize for column in self._columns.values())
 
     @property
     def size_bytes(self) -> int:
         """Memory of the rows held and of their index; beyond them, columns are reserved but not touched."""
-        return self._top * self.row_bytes + self.index.size_bytes
+        return self._pages.top * self.row_bytes + self._pages.size_bytes + self.index.size_bytes
 
     def numbers_of(self, codes: NDArray[np.uint32]) -> I64:
         """The rows of some series."""
-        return np.flatnonzero(np.isin(self.series[: self._top], codes) & (self.expires[: self._top] > 0))
+        return np.flatnonzero(np.isin(self.series[: self._pages.top], codes) & (self.expires[: self._pages.top] > 0))
 
     def may_hold(self, codes: NDArray[np.uint32], now: I64) -> Bools:
         """Whether a row of each series may still be known, or remember an outcome, in slice `now` (code 0: no)."""
@@ -96,10 +99,16 @@ class Rows:
         may: Bools = (codes > 0) & reached & (self.last[np.where(reached, codes, 0)] > now)
         return may
 
-    def add(self, **columns: NDArray[Any]) -> I64:
-        """Take in rows; returns their numbers. They are not in the index yet."""
-        size = columns["low"].size
-        numbers = self._allocate(size)
+    def tails(self, numbers: I64) -> U8:
+        """The tails of rows: (rows, the widest of all series), zeros behind shorter ones."""
+        return self._pages.read(numbers, self.table.widest)
+
+    def add(self, tail: U8 | None, **columns: NDArray[Any]) -> I64:
+        """Take in rows; returns their numbers. They are not in the index yet. `tail` as `tails` returns it."""
+        numbers = self._pages.take(self.table.widths[columns["series"]])
+        self._reach()
+        if tail is not None:
+            self._pages.write(numbers, tail)
         for name, values in columns.items():
             self._columns[name][numbers] = values
         if "remembered" not in columns:
@@ -138,7 +147,7 @@ class Rows:
         for at, size, number in ended:
             if at > until:
                 return
-            expires = self.expires[: self._top]
+            expires = self.expires[: self._pages.top]
             inside = np.flatnonzero((expires >= max(1, number * size)) & (expires < (number + 1) * size))
             rows = inside[self.table.segments[self.series[inside]] == size]
             self.index.remove(rows)
@@ -152,6 +161,7 @@ class Rows:
         changes = LogChanges(forget=[_name(segment) for segment in self._forget])
         came = np.concatenate(self._came) if self._came else np.empty(0, np.int64)
         came = came[self.expires[came] > 0]  # not what came and went in the meantime
+        came = came[np.argsort(self.table.widths[self.series[came]], kind="stable")]
         packed = np.empty(came.size, self._row)
         packed["row"] = came
         for name, _ in self._fields:
@@ -165,23 +175,41 @@ class Rows:
             rows, truths = rows_of.get(segment, packed[:0]), truths_of.get(segment)
             told = np.empty(0, self._truth) if truths is None else truths[list(self._truth.names or ())]
             frame = np.array([(rows.size, told.size)], _FRAME)
-            changes.append[_name(segment)] = frame.tobytes() + rows.tobytes() + told.astype(self._truth).tobytes()
+            tails = b"".join(tail.tobytes() for _, tail in self._by_width(rows))
+            joined_bytes = told.astype(self._truth).tobytes()
+            changes.append[_name(segment)] = frame.tobytes() + rows.tobytes() + tails + joined_bytes
         self._came, self._joined, self._forget = [], [], []
-        self._free += self._freed
+        for numbers in self._freed:
+            self._pages.give_back(numbers)
         self._freed = []
         return changes
 
+    def _by_width(self, rows: NDArray[Any]) -> Iterator[tuple[NDArray[Any], U8]]:
+        """Packed rows, which stand in the order of their widths, with their tails, a width at a time."""
+        widths = self.table.widths[rows["series"]]
+        for part in np.split(rows, np.flatnonzero(np.diff(widths)) + 1):
+            width = int(self.table.widths[part["series"][0]]) if part.size else 0
+            yield part, self._pages.read(part["row"].astype(np.int64), width)
+
     def restore(self, logs: Mapping[str, bytes]) -> None:
         """Take back the rows from the logs of all segments."""
+        read = []
         for name, log in sorted(logs.items()):
             size, _, number = name.partition(".")
             self._segments.add((int(size), int(number)))
-            rows, truths = self._read(log)
-            self._reach(int(rows["row"].max()) + 1 if rows.size else 0)
-            place = rows["row"].astype(np.int64)
-            for column, _ in self._fields:
-                self._columns[column][place] = rows[column]
-            self.remembered[place] = 0
+            read.append(self._read(log))
+        every = [part for parts, _ in read for part, _ in parts]
+        numbers = np.concatenate([np.empty(0, np.int64), *(part["row"].astype(np.int64) for part in every)])
+        series = np.concatenate([np.empty(0, np.int64), *(part["series"].astype(np.int64) for part in every)])
+        self._pages.take_back(numbers, self.table.widths[series])
+        self._reach()
+        for parts, truths in read:
+            for rows, tails in parts:
+                place = rows["row"].astype(np.int64)
+                for column, _ in self._fields:
+                    self._columns[column][place] = rows[column]
+                self._pages.write(place, tails)
+                self._note_held(rows["series"].astype(np.int64), rows["expires"].astype(np.int64))
             # the same row told of again: the last holds
             told = truths["row"].astype(np.int64)
             self.time[told], self.truth[told], self.remembered[told] = (
@@ -189,11 +217,9 @@ class Rows:
                 truths["truth"],
                 truths["remembered"],
             )
-            self._note_held(rows["series"].astype(np.int64), rows["expires"].astype(np.int64))
-        taken = np.flatnonzero(self.expires[: self._top])
+        taken = np.flatnonzero(self.expires[: self._pages.top])
         np.maximum.at(self.last, self.series[taken], self.remembered[taken])
         self.index.put(self._shadowed(taken))
-        self._free = [np.flatnonzero(self.expires[: self._top] == 0)]
 
     def _shadowed(self, taken: I64) -> I64:
         """Without predictions in whose place a later one of the same id and version has come; they expire unseen."""
@@ -207,9 +233,9 @@ class Rows:
             same &= column[order][1:] == column[order][:-1]
         return np.concatenate([order[np.append(~same, True)[: order.size]], taken[waits]])
 
-    def _read(self, log: bytes) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The rows that are left of a log, and what was joined to them, in order."""
-        rows: list[NDArray[Any]] = []
+    def _read(self, log: bytes) -> tuple[list[tuple[NDArray[Any], U8]], NDArray[Any]]:
+        """The rows that are left of a log with their tails, some at a time, and what was joined to them, in order."""
+        parts: list[tuple[NDArray[Any], U8]] = []
         truths: list[NDArray[Any]] = []
         at = 0
         while at < len(log):
@@ -217,37 +243,29 @@ class Rows:
             at += _FRAME.itemsize
             came = np.frombuffer(log, self._row, int(counts["rows"]), at)
             at += came.nbytes
+            widths = self.table.widths[came["series"]]
+            for rows in np.split(came, np.flatnonzero(np.diff(widths)) + 1):
+                width = int(self.table.widths[rows["series"][0]]) if rows.size else 0
+                parts.append((rows, np.frombuffer(log, np.uint8, rows.size * width, at).reshape(rows.size, width)))
+                at += rows.size * width
             told = np.frombuffer(log, self._truth, int(counts["truths"]), at)
             at += told.nbytes
             gone = told["row"][told["remembered"] == GONE]
-            rows.append(came)
             if gone.size:
-                rows = [part[~np.isin(part["row"], gone)] for part in rows]
+                left = [~np.isin(rows["row"], gone) for rows, _ in parts]
+                parts = [(rows[here], tails[here]) for (rows, tails), here in zip(parts, left, strict=True)]
                 truths = [part[~np.isin(part["row"], gone)] for part in truths]
                 told = told[~np.isin(told["row"], gone)]
             truths.append(told)
-        return np.concatenate([np.empty(0, self._row), *rows]), np.concatenate([np.empty(0, self._truth), *truths])
+        return parts, np.concatenate([np.empty(0, self._truth), *truths])
 
-    def _allocate(self, size: int) -> I64:
-        taken: list[I64] = []
-        while size and self._free:
-            free = self._free.pop()
-            taken.append(free[:size])
-            if free.size > size:
-                self._free.append(free[size:])
-            size -= taken[-1].size
-        if size:
-            taken.append(np.arange(self._top, self._top + size))
-            self._reach(self._top + size)
-        return np.concatenate(taken) if taken else np.empty(0, np.int64)
-
-    def _reach(self, top: int) -> None:
-        """Make room for row numbers below `top`. What is reserved beyond is not touched, and so costs no memory."""
-        self._top = max(top, self._top)
-        if self._top <= self.low.size:
+    def _reach(self) -> None:
+        """Make room for all row numbers. What is reserved beyond is not touched, and so costs no memory."""
+        top = self._pages.top
+        if top <= self.low.size:
             return
         for name, column in self._columns.items():
-            larger = np.zeros(int(self._top * GROWTH), column.dtype)
+            larger = np.zeros(int(top * GROWTH), column.dtype)
             larger[: column.size] = column
             self._columns[name] = larger
         self._bind()

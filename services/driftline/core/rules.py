@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from driftline.core.reports import ALL
-from driftline.events.reports import WindowReport
+from driftline.events.reports import Segment, WindowReport
 from driftline.spec.model import RuleSpec
 
 
@@ -39,16 +38,30 @@ class Reading:
     coverage: float | None
 
 
-def read(rule: RuleSpec, report: WindowReport) -> list[Reading]:
-    """The figures of a report that a rule is about: one metric, or one drift figure a feature."""
-    everybody = next(segment for segment in report.segments if segment.segment == ALL)
-    if rule.kind == "metric":
-        metric = everybody.metrics.get(rule.target)
+def read(rule: RuleSpec, segment: Segment) -> list[Reading]:
+    """The figures of a segment that a rule is about: one metric, or one drift figure a feature."""
+    if rule.kind in ("metric", "estimate"):
+        estimated = rule.kind == "estimate"
+        metric = (segment.estimates if estimated else segment.metrics).get(rule.target)
         if metric is None:
             return []
-        return [Reading(rule.target, metric.value, metric.low, metric.high, metric.n, everybody.coverage)]
-    drifts = ((name, everybody.drift[name]) for name in rule.features if name in everybody.drift)
-    return [Reading(f"{rule.target}({name})", drift.psi, None, None, drift.n, None) for name, drift in drifts]
+        name, coverage = (f"estimated {rule.target}", None) if estimated else (rule.target, segment.coverage)
+        return [Reading(name, metric.value, metric.low, metric.high, metric.n, coverage)]
+    drifts = ((name, segment.drift[name]) for name in rule.features if name in segment.drift)
+    return [
+        Reading(f"{rule.target}({name})", getattr(drift, rule.target), None, None, drift.n, None)
+        for name, drift in drifts
+    ]
+
+
+def judged_in(rule: RuleSpec, report: WindowReport) -> list[Segment]:
+    """The segments that a rule is judged in: everybody, and those of the ways to cut that it names.
+
+    None where it is about estimates that turned out not to be reliable.
+    """
+    if rule.kind == "estimate" and report.estimates_withdrawn:
+        return []
+    return [segment for segment in report.segments if not segment.cut or segment.cut in rule.segments]
 
 
 def judge_worst(rule: RuleSpec, readings: Sequence[Reading]) -> tuple[Reading, Reason] | None:

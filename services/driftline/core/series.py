@@ -18,11 +18,24 @@ LONGEST = 1 << 16
 
 
 class Series(NamedTuple):
-    """One line of the table: `version` None is the model's outcomes. `segment`: slices in a segment, never changed."""
+    """One line of the table: `version` None is the model's outcomes. `segment`: slices in a segment, never changed.
+
+    `width`: how many bytes a prediction of it carries beside the columns of all rows (`core.rows`), never changed.
+    """
 
     model: str
     version: str | None
     segment: int
+    width: int
+
+
+class _Tables(NamedTuple):
+    segments: I64
+    widths: I64
+    models: U32
+    versions: U32
+    ranks: I64
+    by_rank: I64
 
 
 class SeriesTable:
@@ -32,7 +45,7 @@ class SeriesTable:
         self.entries: list[Series] = []
         self._codes: dict[tuple[str, str | None], int] = {}
         self._versions: dict[int, list[int]] = {}
-        self._arrays: tuple[I64, U32, U32, I64, I64] | None = None
+        self._arrays: _Tables | None = None
         for entry in known:
             self._add(entry)
 
@@ -42,14 +55,14 @@ class SeriesTable:
     def outcomes_of(self, model: str, kept: int) -> int:
         """The code of a model's outcomes. `kept`: for how many slices it is remembered, at its first sight."""
         code = self._codes.get((model, None))
-        return code if code is not None else self._add(Series(model, None, segment_length(kept)))
+        return code if code is not None else self._add(Series(model, None, segment_length(kept), 0))
 
-    def predictions_of(self, model: str, version: str, kept: int) -> int:
-        """The code of a version's predictions."""
+    def predictions_of(self, model: str, version: str, kept: int, width: int) -> int:
+        """The code of a version's predictions. `width`: of its rows' tails, at its first sight."""
         code = self._codes.get((model, version))
         if code is None:
             self.outcomes_of(model, kept)
-            code = self._add(Series(model, version, segment_length(kept)))
+            code = self._add(Series(model, version, segment_length(kept), width))
         return code
 
     def __getitem__(self, code: int) -> Series:
@@ -58,43 +71,52 @@ class SeriesTable:
     @property
     def segments(self) -> I64:
         """Slices in a segment, by code."""
-        return self._tables()[0]
+        return self._tables().segments
+
+    @property
+    def widths(self) -> I64:
+        """Bytes of a row's tail, by code."""
+        return self._tables().widths
+
+    @property
+    def widest(self) -> int:
+        """Of all tails."""
+        return int(self._tables().widths.max())
 
     @property
     def model_of(self) -> U32:
         """The code of the model's outcomes, by code."""
-        return self._tables()[1]
+        return self._tables().models
 
     @property
     def versions(self) -> U32:
         """Row m: the codes of the versions of the model whose outcomes have code m, then zeros."""
-        return self._tables()[2]
+        return self._tables().versions
 
     @property
     def ranks(self) -> I64:
         """The place of each code in the order of (model, version)."""
-        return self._tables()[3]
+        return self._tables().ranks
 
     @property
     def by_rank(self) -> I64:
         """The codes in that order."""
-        return self._tables()[4]
+        return self._tables().by_rank
 
-    def _tables(self) -> tuple[I64, U32, U32, I64, I64]:
+    def _tables(self) -> _Tables:
         if self._arrays is None:
             versions = np.zeros((len(self) + 1, max(map(len, self._versions.values()), default=0)), np.uint32)
             for model, codes in self._versions.items():
                 versions[model, : len(codes)] = codes
-            models = [0, *(self._codes[entry.model, None] for entry in self.entries)]
-            segments = [1, *(entry.segment for entry in self.entries)]
             named = [("", "", 0), *((e.model, e.version or "", 1 + i) for i, e in enumerate(self.entries))]
             by_rank = np.array([code for _, _, code in sorted(named)], np.int64)
-            self._arrays = (
-                np.array(segments, np.int64),
-                np.array(models, np.uint32),
-                versions,
-                np.argsort(by_rank),
-                by_rank,
+            self._arrays = _Tables(
+                segments=np.array([1, *(entry.segment for entry in self.entries)], np.int64),
+                widths=np.array([0, *(entry.width for entry in self.entries)], np.int64),
+                models=np.array([0, *(self._codes[entry.model, None] for entry in self.entries)], np.uint32),
+                versions=versions,
+                ranks=np.argsort(by_rank),
+                by_rank=by_rank,
             )
         return self._arrays
 

@@ -12,11 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.arrivals import Fate, Joined, Observed, Predicted
 from driftline.core.breaches import breaches
 from driftline.core.columns import OutcomeColumns, PredictionColumns
-from driftline.core.counting import Kinds, count
-from driftline.core.ledger import Fate, Joined, Ledger, Observed, Predicted
+from driftline.core.counting import count
+from driftline.core.kinds import Kinds
+from driftline.core.ledger import Ledger
 from driftline.core.plans import Plans
+from driftline.core.segments import SegmentCodes
 from driftline.core.series import SeriesTable
 from driftline.events.slices import Breach, PaneDelta
 
@@ -63,6 +66,7 @@ class Partition:
         self.table = table
         self.plans = Plans()
         self.kinds = Kinds()
+        self.segments = SegmentCodes(self.plans)
         self.ledgers = {"labels": Ledger(table, labels=True), "numbers": Ledger(table, labels=False)}
         self._use: dict[int, _Use] = {}
         self._arrays: tuple[I64, I64, Bools] | None = None
@@ -82,12 +86,14 @@ class Partition:
         joined: list[Joined] = []
         numeric_new = self._numeric(self.table.model_of[new.series])
         numeric_came = self._numeric(came.series)
+        features = self.plans.tables.features(new.plan, new.numbers, new.categories, self.table.widest)
+        self.segments.write(new, features.tails)
         for predictions, outcomes, until in self._portions(new, came, finished):
             for name, ledger in self.ledgers.items():
                 p = predictions[numeric_new[predictions] == (name == "numbers")]
                 o = outcomes[numeric_came[outcomes] == (name == "numbers")]
                 if p.size or o.size:
-                    applied = ledger.apply(self._predicted(new, p), self._observed(came, o))
+                    applied = ledger.apply(self._predicted(new, p, features.tails), self._observed(came, o))
                     self._tell_fates(changed, new.slice[p], new.series[p], applied.predicted)
                     self._tell_fates(changed, came.slice[o], came.series[o], applied.observed)
                     counted.append(p[applied.predicted == Fate.COUNTED])
@@ -97,8 +103,8 @@ class Partition:
             rows = np.sort(np.concatenate(counted))
             tables = self.plans.tables
             chosen = new.chosen(rows, tables.numbers_per_row, tables.categories_per_row)
-            joins = Joined(*(np.concatenate(columns) for columns in zip(*joined, strict=True)))
-            changed.panes = count(self.table, self.plans, self.kinds, chosen, joins)
+            joins = Joined.together(joined, self.table.widest)
+            changed.panes = count(self.table, self.kinds, self.segments, chosen, features.of_rows(rows), joins)
             changed.breaches = breaches(self.table, self.plans, chosen)
         return changed
 
@@ -135,7 +141,7 @@ class Partition:
         for code in np.flatnonzero(ledger.held_by_model() > limits).tolist():
             changed.count(until, self.table[code].model, "evicted", ledger.forget_oldest(code, int(limits[code])))
 
-    def _predicted(self, new: PredictionColumns, rows: I64) -> Predicted:
+    def _predicted(self, new: PredictionColumns, rows: I64, tails: NDArray[np.uint8]) -> Predicted:
         now = new.slice[rows] - self.origin
         return Predicted(
             new.low[rows],
@@ -148,6 +154,7 @@ class Partition:
             new.answer[rows],
             new.label[rows],
             new.digest[rows],
+            tails[rows],
         )
 
     def _observed(self, came: OutcomeColumns, rows: I64) -> Observed:

@@ -9,12 +9,17 @@ more, also where they were final: what was told while a partition was left out i
 
 from __future__ import annotations
 
+from functools import lru_cache
+from math import gcd
+
 import msgspec
 
 from driftline.events.base import Millis
 from driftline.spec.model import MonitorSpec, WindowSpec, millis
 
 RESTATE_AT = 0.05
+UNITS = 100
+"""A window is added up from so many parts at least, where panes are short enough: intervals resample them."""
 
 
 class Open(msgspec.Struct, kw_only=True):
@@ -25,6 +30,7 @@ class Open(msgspec.Struct, kw_only=True):
     """
 
     window: str
+    start: Millis
     end: Millis
     version: str
     role: str
@@ -40,13 +46,62 @@ class Open(msgspec.Struct, kw_only=True):
         """The share of predictions that have an outcome by now."""
         return self.labelled / self.n if self.n else 0.0
 
-    def contains(self, pane_start: Millis, span: Millis) -> bool:
-        """Whether a pane belongs to this window."""
-        return self.end - span <= pane_start < self.end
-
     def grown(self) -> bool:
         """Whether coverage has grown by five points since the last report."""
         return self.coverage - self.told > RESTATE_AT - 1e-9  # 0.15 - 0.10 is a little less than 0.05
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """A window that ends after so many predictions, as far as they have come: `counts` by start of the pane.
+
+    `closed`: the end of the one before. What comes later for a pane between two such windows is in neither.
+    """
+
+    window: str
+    version: str
+    role: str
+    closed: Millis = 0
+    counts: dict[Millis, int] = {}
+
+    @property
+    def start(self) -> Millis:
+        """Where it begins; `counts` is not empty."""
+        return min(self.counts)
+
+    def end(self, spec: MonitorSpec) -> Millis | None:
+        """Where it ends, as far as is known: after its events or its span; None before the first event."""
+        if not self.counts:
+            return None
+        window, pane = spec.windows[self.window], millis(spec.pane)
+        latest, n = self.start + millis(window.span), 0
+        for start in sorted(self.counts):
+            n += self.counts[start]
+            if start >= latest or n >= (window.events or 0):
+                return min(latest, start + pane)
+        return latest
+
+    def close(self, end: Millis) -> None:
+        """The window has ended: the next one begins."""
+        self.closed = end
+        self.counts = {start: n for start, n in self.counts.items() if start >= end}
+
+
+def unit_of(spec: MonitorSpec, name: str) -> Millis:
+    """How long the parts are that a window is added up from: several panes, if it is much longer than a pane.
+
+    All of its windows begin and end between two such parts, and each has `UNITS` of them at least, or all its panes.
+    """
+    window = spec.windows[name]
+    if window.events is not None:
+        return millis(spec.pane)
+    return _unit(millis(window.span), millis(window.every), millis(spec.pane))
+
+
+@lru_cache(maxsize=1024)
+def _unit(span: Millis, every: Millis, pane: Millis) -> Millis:
+    common = gcd(span, every) // pane
+    most = max(1, min(common, span // (UNITS * pane)))
+    return pane * next(panes for panes in range(most, 0, -1) if common % panes == 0)
 
 
 def first_end(window: WindowSpec, first_pane_start: Millis) -> Millis:

@@ -17,6 +17,8 @@ class AlertKind(StrEnum):
     RANGE = "range"
     METRIC = "metric"
     DRIFT = "drift"
+    ESTIMATE = "estimate"
+    DETECTOR = "detector"
     DATA = "data"  # what has been counted is not all that was sent, or not what it seems
     LAG = "lag"  # a part of the deployment does not keep up
     MANUAL_INTERVENTION = "manual-intervention"
@@ -46,10 +48,26 @@ class AlertState(StrEnum):
 
 
 class FeatureEffect(msgspec.Struct, frozen=True, kw_only=True):
-    """A feature and how far it has moved from the baseline."""
+    """A feature, how far it has moved from the baseline, and how far that goes with errors (see `reports.Drift`)."""
 
     feature: str
     psi: float
+    error_effect: float | None = None
+
+
+class SegmentEffect(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment that does worse than everybody in the figure of the alert.
+
+    `effect`: by how much everybody's figure is worse for it, about: how much worse it does, times its share of the
+    samples; `low` and `high` from the segment's own interval, where it has one.
+    """
+
+    segment: str
+    value: float
+    n: int
+    effect: float
+    low: float | None = None
+    high: float | None = None
 
 
 class SliceSpan(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +84,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     baseline: str | None = None
     report: str | None = None
     features: tuple[FeatureEffect, ...] = ()
+    segments: tuple[SegmentEffect, ...] = ()
     samples: tuple[str, ...] = ()
     tried: tuple[str, ...] = ()
     slices: SliceSpan | None = None

@@ -11,11 +11,14 @@ class NumberBins(msgspec.Struct, frozen=True, kw_only=True, tag="number"):
     """Inner `edges`, strictly increasing: k edges make k+1 bins, value v falls into `searchsorted(edges, v, 'right')`.
 
     A value under `low` or over `high` (the declared range) falls into its own cell instead, and so does a missing one.
+    `least` and `most`: the smallest and the largest reference value within that range, which end the outer bins.
     """
 
     edges: tuple[float, ...]
     low: float | None = None
     high: float | None = None
+    least: float | None = None
+    most: float | None = None
 
 
 class CategoryBins(msgspec.Struct, frozen=True, kw_only=True, tag="category"):
@@ -25,19 +28,25 @@ class CategoryBins(msgspec.Struct, frozen=True, kw_only=True, tag="category"):
 
 
 class Bins(msgspec.Struct, frozen=True, kw_only=True):
-    """How the values of one (model, version) are counted: `score` edges for binary, `prediction` for regression."""
+    """How the values of one (model, version) are counted: `score` edges for binary, `prediction` for regression.
+
+    `large_error`: beyond it a regression's absolute error counts as an error where errors are told by feature. None:
+    they are not.
+    """
 
     features: dict[str, NumberBins | CategoryBins]
     labels: tuple[str, ...] = ()
     positive: str | None = None
     score: tuple[float, ...] | None = None
     prediction: NumberBins | None = None
+    large_error: float | None = None
 
 
 class Baseline(Event, frozen=True, kw_only=True):
     """The bins of (model, version) and how its reference data fell into them. Key `model/version`.
 
-    `counts` has one entry a histogram of the layout (`core.pane.Layout`), e.g. `feature:temp`; `n` is the rows.
+    `counts` has one entry a histogram of the layout (`core.pane.Layout`), e.g. `feature:temp`; `n` is the rows. Where
+    outcomes are known too, all histograms are there, and `sums`, fixed-point integers as in panes.
     """
 
     model: str
@@ -46,3 +55,4 @@ class Baseline(Event, frozen=True, kw_only=True):
     n: int
     counts: dict[str, tuple[int, ...]]
     source: str
+    sums: dict[str, int] = msgspec.field(default_factory=dict)

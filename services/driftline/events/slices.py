@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from driftline.events.base import Event, Millis, digest_id
+from driftline.events.reports import ALL
 
 KIND_HEADER = "driftline-kind"
 SLICE_HEADER = "driftline-slice"
@@ -48,7 +49,8 @@ class PaneDelta(msgspec.Struct, frozen=True, kw_only=True):
     """What one slice changed in one pane: a sparse integer vector over the layout of `bins` (a baseline's id).
 
     `pane` is the pane's number (event time // pane length). `cells[i]` changes by `counts[i]`, which is negative where
-    a corrected outcome takes back. `sums` are fixed-point integers (`core.pane.SCALE`).
+    a corrected outcome takes back. `sums` are fixed-point integers (`core.pane.SCALE`). `cut` and `segment`: what the
+    predictions are cut by and which of its segments these are, or empty and `all`: everybody.
     """
 
     model: str
@@ -59,6 +61,8 @@ class PaneDelta(msgspec.Struct, frozen=True, kw_only=True):
     cells: tuple[int, ...]
     counts: tuple[int, ...]
     sums: dict[str, int]
+    cut: str = ""
+    segment: str = ALL
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):

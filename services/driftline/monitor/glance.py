@@ -43,5 +43,5 @@ class Glance:
         return found
 
     def _register(self, spec: MonitorSpec, version: str, _: int) -> tuple[int, int]:
-        series = self._table.predictions_of(spec.model, version, 1)
+        series = self._table.predictions_of(spec.model, version, 1, 0)
         return series, self._plans.add(spec, Layout(default_bins(spec)))

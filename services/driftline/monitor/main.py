@@ -12,4 +12,4 @@ def _work(context: Context, number: int) -> MonitorWork:
 
 
 if __name__ == "__main__":
-    run_service("monitor", (Topic.PREDICTIONS, Topic.OUTCOMES), _work)
+    run_service("monitor", (Topic.PREDICTIONS, Topic.OUTCOMES), _work, counts=False)

@@ -22,7 +22,7 @@ from driftline.core.columns import OutcomeColumns, PredictionColumns, digests, h
 from driftline.core.plans import names_of
 from driftline.errors import InvalidRecord
 from driftline.events.columns import COLUMNS
-from driftline.events.inputs import Outcome
+from driftline.events.inputs import Outcome, Value
 from driftline.monitor.intake import read_prediction, read_rows, take_in
 from driftline.monitor.models import Models, times_of
 from driftline.monitor.typed import column_types, decoder, prediction_types
@@ -42,7 +42,7 @@ Place = tuple[Record, int]
 Bad = tuple[Record, int, InvalidRecord]
 
 _key, _value, _headers = attrgetter("key"), attrgetter("value"), attrgetter("headers")
-_event = attrgetter("version", "id", "role", "time", "prediction", "score", "features", "attributes")
+_event = attrgetter("version", "id", "role", "time", "prediction", "score", "latency_ms", "features", "attributes")
 _read_outcome = msgspec.json.Decoder(Outcome).decode
 
 
@@ -59,6 +59,7 @@ class _Rows:
     time: list[Any] = field(default_factory=list)
     answer: list[Any] = field(default_factory=list)
     score: list[float | None] = field(default_factory=list)
+    latency: list[float | None] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
     attributes: list[Any] = field(default_factory=list)
 
@@ -78,6 +79,8 @@ class Reader:
         self._specs = specs
         self._register = register
         self._models = Models(specs, codes)
+        cuts = [cut for spec in specs.values() for segment in spec.segments for cut in segment.cuts]
+        self._by_attributes = any(cut.source == "attribute" for cut in cuts)
         self._types = prediction_types(specs)
         self._by_type = {kind: self._models.number[model] for kind, model in self._types.items()}
         self._decode = decoder(self._types)
@@ -131,7 +134,7 @@ class Reader:
         events, good = _decoded(self._decode, chunk, partial(self._prediction_alone, bad))
         if not events:
             return
-        version, ids, role, time, answer, score, features, attributes = zip(*map(_event, events), strict=True)
+        version, ids, role, time, answer, score, latency, features, attributes = zip(*map(_event, events), strict=True)
         keys = [event_id.encode() for event_id in ids]
         if list(map(_key, good)) != keys:
             wrong = [record.key != key for record, key in zip(good, keys, strict=True)]
@@ -147,6 +150,7 @@ class Reader:
         rows.time += time
         rows.answer += answer
         rows.score += score
+        rows.latency += latency
         rows.values += chain.from_iterable(map(msgspec.structs.astuple, features))
         rows.attributes += attributes
 
@@ -180,12 +184,18 @@ class Reader:
 
     def _take_all(self, record: Record, event: Any, model: int, rows: _Rows) -> bool:
         size = len(event.id)
-        columns = [event.time, event.prediction, event.score, *msgspec.structs.astuple(event.features)]
+        columns = [
+            event.time,
+            event.prediction,
+            event.score,
+            event.latency_ms,
+            *msgspec.structs.astuple(event.features),
+        ]
         attributes = {} if event.attributes is msgspec.UNSET else event.attributes
         if any(c is not msgspec.UNSET and len(c) != size for c in (*columns, *attributes.values())):
             return False
         absent = [None] * size
-        time, answer, score, *features = (absent if c is msgspec.UNSET else c for c in columns)
+        time, answer, score, latency, *features = (absent if c is msgspec.UNSET else c for c in columns)
         rows.places += zip([record] * size, range(size), strict=True)
         rows.model += [model] * size
         rows.version += [event.version] * size
@@ -195,6 +205,7 @@ class Reader:
         rows.time += time
         rows.answer += answer
         rows.score += score
+        rows.latency += latency
         rows.values += chain.from_iterable(zip(*features, strict=True))
         named = [dict(zip(attributes, each, strict=True)) for each in zip(*attributes.values(), strict=True)]
         rows.attributes += named or [msgspec.UNSET] * size
@@ -242,7 +253,7 @@ class Reader:
         time = times_of(rows.time)
         label, fine = self._models.labelled(model, rows.answer)
         fine &= self._models.timely(model, time, arrival)
-        score = np.array(rows.score, np.float64)
+        score, latency = np.array(rows.score, np.float64), np.array(rows.latency, np.float64)
         per_row = self._models.features[model]
         values = np.array(rows.values, dtype=object)
         if not fine.all():
@@ -254,7 +265,7 @@ class Reader:
             rows.places = [rows.places[i] for i in kept]
             rows.role, rows.attributes = [rows.role[i] for i in kept], [rows.attributes[i] for i in kept]
             model, arrival, time, label = model[fine], arrival[fine], time[fine], label[fine]
-            score, per_row = score[fine], per_row[fine]
+            score, latency, per_row = score[fine], latency[fine], per_row[fine]
         series, plan = self._of_versions(model.tolist(), rows)
         numeric = self._models.numeric[model]
         of_numbers = self._models.numbers[model]
@@ -278,10 +289,12 @@ class Reader:
             shadow=shadow,
             answer=answer,
             label=named,
+            latency=latency,
             digest=digests(parts, numbers, of_numbers, self._hashed_names(categories), per_row - of_numbers),
             numbers=numbers,
             categories=categories,
             last=rows.places[-1][0].offset if rows.places else -1,
+            attributes=self._cut_by(rows.attributes),
         )
         return columns, bad
 
@@ -307,6 +320,12 @@ class Reader:
         for name in set(names) - known.keys():
             known[name] = 0 if name is None else xxhash.xxh3_64_intdigest(name.encode())
         return np.array([known[name] for name in names], np.uint64)
+
+    def _cut_by(self, attributes: Sequence[Any]) -> Sequence[Mapping[str, Value]]:
+        """The attributes of all rows, if a model is cut into segments by any."""
+        if not self._by_attributes:
+            return ()
+        return [{} if each is msgspec.UNSET else each for each in attributes]
 
     def _hashes_of(self, attributes: Sequence[Any]) -> NDArray[np.uint64]:
         if not any(each is not msgspec.UNSET and each for each in attributes):

@@ -9,10 +9,8 @@ from operator import attrgetter
 import msgspec
 import numpy as np
 
-from driftline.core.binning import default_bins
 from driftline.core.columns import OutcomeColumns, PredictionColumns
-from driftline.core.pane import Layout
-from driftline.core.series import Series, SeriesTable
+from driftline.core.series import SeriesTable
 from driftline.core.step import Changed, Partition
 from driftline.core.validation import kept_slices
 from driftline.errors import InvalidRecord, UnitStopped
@@ -32,40 +30,19 @@ from driftline.monitor.glance import Glance
 from driftline.monitor.marks import Mark, NotAMark, stood_before
 from driftline.monitor.reading import Bad, Reader
 from driftline.monitor.slices import slices
+from driftline.monitor.versions import State, Versions
 from driftline.platform.catalog import Catalog
 from driftline.platform.changes import Changes, Step
 from driftline.platform.records import Outgoing, Record, Source, dead_letter
 from driftline.platform.store import Stored
 from driftline.platform.work import Refused
-from driftline.spec.model import MonitorSpec, millis
+from driftline.spec.model import millis
 
-DEFAULT_BINS = "default:"
 _headers = attrgetter("headers")
 SAMPLED = np.uint64(63)
 """Of the ids, those whose hash has none of these bits (1 in 64) are looked at for the partition they stand in."""
 BAD_IN_A_ROW = 10_000
 """After so many bad records of a source without a good one the partition stops: somebody has deployed a mistake."""
-
-
-class _State(msgspec.Struct, kw_only=True):
-    """What a partition remembers beside its ledgers.
-
-    `origin`: the first slice seen. `previous`: the last slice published. `finished`: the last slice said to be
-    finished. `specs`: revision in force by model. `coming`: (slice of the mark, model, revision), in force from the
-    slice after. `bins`: bins id by model and version, fixed at the first sight of the version. `series`: see
-    `core.series`. `bad`: by topic, how many bad records came since the last good one; -1: an operator lets them pass
-    until a good one comes. `jumped`: what comes next follows on nothing that was read; marks may have stood before it.
-    """
-
-    origin: int | None = None
-    previous: int | None = None
-    finished: int = -1
-    specs: dict[str, int] = {}
-    coming: list[tuple[int, str, int]] = []
-    bins: dict[str, dict[str, str]] = {}
-    series: list[Series] = []
-    bad: dict[str, int] = {}
-    jumped: bool = True
 
 
 class MonitorWork:
@@ -81,13 +58,10 @@ class MonitorWork:
         self._catalog = catalog
         self._note = note
         self._slice_ms = millis(catalog.deployment.slice)
-        self._state = _State()
-        self._partition = Partition(0, SeriesTable())
-        self._layouts: dict[str, Layout] = {}
+        self._remember(State())
         self._reader: Reader | None = None
         self._glance, self._glanced = Glance({}, self._slice_ms), dict[str, int]()
         self._shards: dict[str, int] = {}
-        self._baselines: list[tuple[int, str]] = []
         self._stored: dict[bytes, bytes] = {}
         self._refused: Refused = {}
         self._first: Record | None = None
@@ -98,15 +72,17 @@ class MonitorWork:
             return
         self._stored = stored.hashes["state"]
         parts = {name.decode(): msgspec.Raw(part) for name, part in self._stored.items()}
-        self._state = msgspec.json.decode(msgspec.json.encode(parts), type=_State)
-        self._partition = Partition(self._state.origin or 0, SeriesTable(self._state.series))
+        self._remember(msgspec.json.decode(msgspec.json.encode(parts), type=State))
         for name, ledger in self._partition.ledgers.items():
             prefix = f"{name}:"
             ledger.restore({k.removeprefix(prefix): log for k, log in stored.logs.items() if k.startswith(prefix)})
-        for code, series in enumerate(self._state.series, start=1):
-            if series.version is not None:
-                bins_id = self._state.bins[series.model][series.version]
-                self._partition.kinds.add(code, bins_id, self._layout(bins_id))
+        self._versions.restore(self._state.series)
+
+    def _remember(self, state: State) -> None:
+        """Begin with what is remembered, but for the ledgers."""
+        self._state = state
+        self._partition = Partition(state.origin or 0, SeriesTable(state.series))
+        self._versions = Versions(self._catalog, state, self._partition, self._slice_ms)
 
     def refuse(self, records: Refused) -> None:
         """See `Work.refuse`."""
@@ -236,7 +212,7 @@ class MonitorWork:
         sound = [_unmarked(self._usable(records, bad)) for records in (predictions, outcomes)]
         columns, bad_predictions = reader.predictions(sound[0], self._slice_ms)
         came, bad_outcomes = reader.outcomes(sound[1], self._slice_ms)
-        self._settle_baselines()
+        self._versions.settle_baselines()
         self._stop_if_all_bad(sound[0], columns.last, bad_predictions)
         self._stop_if_all_bad(sound[1], came.last, bad_outcomes)
         changed = self._step_over((columns, came), until)
@@ -303,45 +279,24 @@ class MonitorWork:
             codes[model] = self._partition.table.outcomes_of(model, kept)
             limit = -(-spec.max_kept // self._catalog.deployment.partitions)
             self._partition.use(codes[model], kept, limit, numeric=spec.task == "regression")
-        self._reader = Reader(specs, codes, self._register)
+        self._reader = Reader(specs, codes, self._versions.register)
         return self._reader
-
-    def _register(self, spec: MonitorSpec, version: str, offset: int) -> tuple[int, int]:
-        """Series and plan of a version. Its bins are those of the last baseline marked before `offset`, if new."""
-        model, bins = spec.model, self._state.bins.setdefault(spec.model, {})
-        marked = [name for at, name in self._baselines if at < offset and self._is_of(name, model, version)]
-        default = f"{DEFAULT_BINS}{model}@{self._state.specs[model]}"
-        bins_id = bins.setdefault(version, marked[0] if marked else default)
-        series = self._partition.table.predictions_of(model, version, kept_slices(spec, self._slice_ms))
-        if series not in self._partition.kinds:
-            self._partition.kinds.add(series, bins_id, self._layout(bins_id))
-        return series, self._partition.plans.add(spec, self._layout(bins_id))
-
-    def _is_of(self, name: str, model: str, version: str) -> bool:
-        baseline = self._catalog.baselines[name]
-        return (baseline.model, baseline.version) == (model, version)
 
     def _take_marks(self, marks: Sequence[tuple[Record, Mark]], bad: list[Bad]) -> dict[int, list[str]]:
         """Note what marks say; returns, by slice, those that control has to know of."""
         told: dict[int, list[str]] = {}
-        self._baselines = []
+        self._versions.baselines = []
         for record, mark in marks:
             if not mark.known(self._catalog):
                 why = f"mark {mark.text!r} names nothing known"
                 bad.append((record, 0, InvalidRecord(DeadLetterReason.UNKNOWN_MARK, why)))
             elif mark.kind == "baseline":
-                self._baselines.append((record.offset, mark.name))
+                self._versions.baselines.append((record.offset, mark.name))
             elif mark.kind == "spec":
                 number = self._slice(record)
                 self._state.coming.append((number, mark.model, mark.revision))
                 told.setdefault(number, []).append(mark.text)
         return told
-
-    def _settle_baselines(self) -> None:
-        """Baselines of versions that have not been seen yet hold from their marks on."""
-        for _, name in self._baselines:
-            baseline = self._catalog.baselines[name]
-            self._state.bins.setdefault(baseline.model, {}).setdefault(baseline.version, name)
 
     def _step_over(self, arrived: tuple[PredictionColumns, OutcomeColumns] | None, until: int) -> Changed:
         if self._state.origin is None:
@@ -383,16 +338,6 @@ class MonitorWork:
 
     def _slice(self, record: Record) -> int:
         return record.arrival // self._slice_ms
-
-    def _layout(self, bins_id: str) -> Layout:
-        if bins_id not in self._layouts:
-            if bins_id.startswith(DEFAULT_BINS):
-                mark = Mark.read(f"spec {bins_id.removeprefix(DEFAULT_BINS)}")
-                bins = default_bins(self._catalog.specs[mark.model, mark.revision])
-            else:
-                bins = self._catalog.baselines[bins_id].bins
-            self._layouts[bins_id] = Layout(bins)
-        return self._layouts[bins_id]
 
 
 def _unmarked(records: Sequence[Record]) -> Sequence[Record]:

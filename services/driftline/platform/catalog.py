@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from driftline.errors import DeploymentError
@@ -18,12 +19,14 @@ class Catalog:
     """Topics `specs` and `baselines` in memory. Both only grow, so what was found stays true.
 
     `specs` is by (model, revision), `baselines` by id. `placed`: by (model, revision), the offsets of its marks by
-    partition of `predictions`. `written`: by id, when a baseline was written, a moment before its marks.
+    partition of `predictions`. `written`: by id, when a baseline was written, a moment before its marks. `counts`:
+    whether the counts of baselines are kept too; who only counts in their bins does without, and they are most of it.
     """
 
     deployment: Deployment
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, counts: bool = True) -> None:
+        self._counts = counts
         self.specs: dict[tuple[str, int], MonitorSpec] = {}
         self.baselines: dict[str, Baseline] = {}
         self.placed: dict[tuple[str, int], dict[int, int]] = {}
@@ -60,7 +63,7 @@ class Catalog:
     def _take(self, partition: TopicPartition, value: bytes, timestamp: Millis) -> None:
         if partition == self._baselines:
             baseline = decode(value, Baseline)
-            self.baselines.setdefault(baseline.id, baseline)
+            self.baselines.setdefault(baseline.id, baseline if self._counts else without_counts(baseline))
             self.written.setdefault(baseline.id, timestamp)
             return
         event = decode_specs_record(value)
@@ -70,3 +73,8 @@ class Catalog:
             self.specs.setdefault((event.model, event.revision), from_plain(event.spec))
         else:
             self.placed.setdefault((event.model, event.revision), event.offsets)
+
+
+def without_counts(baseline: Baseline) -> Baseline:
+    """Its bins alone."""
+    return msgspec.structs.replace(baseline, counts={}, sums={})

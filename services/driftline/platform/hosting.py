@@ -65,8 +65,11 @@ class Context:
 MakeWork = Callable[[Context, int], Work]
 
 
-def run_service(service: str, topics: Sequence[Topic], make_work: MakeWork) -> None:
-    """Run `service` until it is told to stop. A unit is a partition number of `topics`, which all have equally many."""
+def run_service(service: str, topics: Sequence[Topic], make_work: MakeWork, *, counts: bool = True) -> None:
+    """Run `service` until it is told to stop. A unit is a partition number of `topics`, which all have equally many.
+
+    `counts`: whether it needs those of baselines (`platform.catalog`).
+    """
     setup_logging()
     try:
         settings = settings_module.load()
@@ -93,7 +96,7 @@ def run_service(service: str, topics: Sequence[Topic], make_work: MakeWork) -> N
     class Units(_Units):
         """The units of this worker."""
 
-        context = (settings, service, tuple(topics), make_work)
+        context = (settings, service, tuple(topics), make_work, counts)
 
     worker = faust.Worker(app, redirect_stdouts=False, loglevel="WARNING", override_logging=False, quiet=True)
     worker.spinner = None  # it would write a terminal's control characters into the log
@@ -103,7 +106,7 @@ def run_service(service: str, topics: Sequence[Topic], make_work: MakeWork) -> N
 class _Units(mode.Service):
     """Joins the group and keeps one loop running for each unit that it is given."""
 
-    context: tuple[Settings, str, tuple[Topic, ...], MakeWork]
+    context: tuple[Settings, str, tuple[Topic, ...], MakeWork, bool]
 
     def __post_init__(self) -> None:
         """What `on_stop` needs, also of a worker whose start failed."""
@@ -112,8 +115,8 @@ class _Units(mode.Service):
 
     async def on_start(self) -> None:
         """Connect; the work itself begins in `_own`."""
-        self._settings, self._service, self._topics, self._make_work = self.context
-        self._catalog = Catalog(self._settings)
+        self._settings, self._service, self._topics, self._make_work, counts = self.context
+        self._catalog = Catalog(self._settings, counts=counts)
         self._connected.push_async_callback(self._catalog.stop)
         await self._catalog.start()
         self._producer = AIOKafkaProducer(

@@ -21,6 +21,9 @@ from driftline.platform.kafka import read_deployment
 from driftline.platform.settings import Settings
 from driftline.spec.model import MonitorSpec
 
+OUTCOME = "outcome"
+"""The column of reference rows that has what came true."""
+
 
 def manifest_of(spec: MonitorSpec, version: str) -> Manifest:
     """What an artifact of this model says of itself; its checksums come when it is stored."""
@@ -35,7 +38,10 @@ def manifest_of(spec: MonitorSpec, version: str) -> Manifest:
 
 
 def read_reference(spec: MonitorSpec, path: Path) -> dict[str, list[Any]]:
-    """The columns of the spec's features in a Parquet or CSV file. Raises `DriftlineError` naming what is missing."""
+    """The columns of the spec's features in a Parquet or CSV file, and `outcome` if there is such a column.
+
+    Raises `DriftlineError` naming what is missing.
+    """
     try:
         relation = duckdb.read_csv(str(path)) if path.suffix == ".csv" else duckdb.read_parquet(str(path))
     except duckdb.Error as error:
@@ -44,7 +50,8 @@ def read_reference(spec: MonitorSpec, path: Path) -> dict[str, list[Any]]:
     if missing:
         raise DriftlineError(f"{path} has no column {', '.join(missing)}; it needs one for each feature of the spec")
     table = relation.to_arrow_table()
-    return {name: table.column(name).to_pylist() for name in spec.features}
+    named = [*spec.features, *([OUTCOME] if OUTCOME in table.column_names else [])]
+    return {name: table.column(name).to_pylist() for name in named}
 
 
 def register(
@@ -57,17 +64,25 @@ def register(
 ) -> Command:
     """Store the model, declare its baseline, and ask control to make it the champion; returns the command.
 
-    `reference` has one column a feature: rows such as those the model was made from, which it scores here.
+    `reference` has one column a feature: rows such as those the model was made from, which it scores here. With a
+    column `outcome` these must be rows that it was not made from: what its scores mean and how often it errs is learnt
+    from them.
     """
     manifest = manifest_of(spec, version)
     names = list(manifest.features)
     rows = [dict(zip(names, values, strict=True)) for values in zip(*(reference[name] for name in names), strict=True)]
     answers = StoredModel(manifest, estimator, None).answers(rows)
     scores = np.array([np.nan if score is None else score for _, score in answers])
-    predictions = np.array([float(p) for p, _ in answers]) if spec.task == "regression" else None
+    predictions = [label for label, _ in answers]
     columns = {name: reference[name] for name in names}
     baseline = make_baseline(
-        spec, columns, scores if predictions is None else None, predictions, version, f"reference of {author}"
+        spec,
+        columns,
+        scores if spec.task == "binary" else None,
+        predictions,
+        version,
+        f"reference of {author}",
+        () if OUTCOME in spec.features else reference.get(OUTCOME, ()),
     )
     artifact = store(settings, manifest, estimator, baseline)
     deployment = read_deployment(settings)

@@ -25,11 +25,53 @@ class OutputSpec(msgspec.Struct, frozen=True, kw_only=True):
     range: tuple[float, float]
 
 
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """What the predictions of a segment have in common: a feature's or an attribute's value, or its bucket.
+
+    `edges`, strictly increasing: k of them make k + 1 buckets, `(-inf, first)`, `[first, second)`, ...; none: each
+    value is by itself.
+    """
+
+    name: str
+    source: Literal["feature", "attribute"]
+    edges: tuple[float, ...] = ()
+
+
+class SegmentSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to cut a model's predictions into segments: by one thing, or by a pair of them."""
+
+    cuts: tuple[Cut, ...]
+
+    @property
+    def name(self) -> str:
+        """What it is cut by, as in `origin` or `origin, carrier`."""
+        return ", ".join(cut.name for cut in self.cuts)
+
+
 class WindowSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A trailing span in event time, whose ends are multiples of `every` since 1970."""
+    """A trailing span in event time, whose ends are multiples of `every` since 1970.
+
+    With `events` it ends at the end of the pane in which so many predictions have come since it began, or after `span`,
+    whichever is first; it begins with the first pane after the one before.
+    """
 
     span: timedelta
     every: timedelta
+    events: int | None = None
+
+
+class BaselineSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What windows are compared with. `training`: the version's own reference data. Else panes of the same version:
+
+    * first: the first `span` of them
+    * previous: the last closed window named `window` before the one that is compared
+    * hour_of_week: the same time of the week, in the `weeks` weeks before
+    """
+
+    kind: Literal["training", "first", "previous", "hour_of_week"] = "training"
+    span: timedelta = timedelta(0)
+    window: str = ""
+    weeks: int = 0
 
 
 class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,14 +79,18 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     * range:  `target` is a feature or output; fires on the first value outside its declared range.
     * metric: `target` is a metric over `window`, judged against `above`/`below`.
-    * drift:  `target` is a measure (`psi`) over `window` for `features` (resolved: names, never "all").
+    * estimate: likewise, what the metric is expected to be, with or without outcomes.
+    * drift:  `target` is a drift measure over `window` for `features` (resolved: names, never "all").
+    * detector: `detector` with `params` watches `target` (`error`, `score`, `prediction`, or a numeric feature), slice
+      by slice: the mean of each `min_samples` values; fires when it finds a change.
 
     `clear_above`/`clear_below` (defaults: the firing threshold) must be reached to resolve; `k` of the last `of`
     windows must breach to fire. A window with fewer than `min_samples` or less than `min_coverage` is not judged.
+    `segments`: the ways to cut in whose segments it is judged too; `retrain` is about everybody alone.
     """
 
     name: str
-    kind: Literal["range", "metric", "drift"]
+    kind: Literal["range", "metric", "drift", "estimate", "detector"]
     target: str
     features: tuple[str, ...] = ()
     window: str | None = None
@@ -58,6 +104,9 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     min_coverage: float = 0.9
     severity: Severity = Severity.WARNING
     retrain: bool = False
+    segments: tuple[str, ...] = ()
+    detector: str = ""
+    params: dict[str, float] = {}
 
 
 class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +136,8 @@ class PromotionSpec(msgspec.Struct, frozen=True, kw_only=True):
 class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """All that Driftline knows about one model. Durations are timedeltas; `pane` divides every span and `every`.
 
-    `max_kept`: beyond so many predictions and waiting outcomes, over all partitions, the oldest are forgotten early.
+    `costs`: what a prediction costs, by outcome, then prediction. `max_kept`: beyond so many predictions and waiting
+    outcomes, over all partitions, the oldest are forgotten early.
     """
 
     model: str
@@ -103,20 +153,13 @@ class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_kept: int = 50_000_000
     windows: dict[str, WindowSpec]
     metrics: tuple[str, ...]
+    costs: dict[str, dict[str, float]] = {}
     rules: tuple[RuleSpec, ...]
     retrain: RetrainSpec | None
     promotion: PromotionSpec
     retain_raw: timedelta
-
-
-METRICS: dict[str, tuple[str, ...]] = {
-    "binary": ("accuracy", "auc", "log_loss", "f1"),
-    "regression": ("mae", "rmse"),
-}
-"""The metrics of each task. `core.metrics` computes exactly these."""
-
-HIGHER_IS_BETTER = {"accuracy": True, "auc": True, "f1": True, "log_loss": False, "mae": False, "rmse": False}
-DRIFT_MEASURES = ("psi",)
+    segments: tuple[SegmentSpec, ...] = ()
+    baseline: BaselineSpec = BaselineSpec()
 
 
 def millis(duration: timedelta) -> int:

@@ -9,8 +9,9 @@ from cronsim import CronSim, CronSimError
 
 from driftline.errors import SpecError
 from driftline.spec.durations import parse_duration
+from driftline.spec.metrics import ESTIMATED, METRICS, USUAL
 from driftline.spec.model import (
-    METRICS,
+    BaselineSpec,
     FeatureSpec,
     MonitorSpec,
     OutputSpec,
@@ -19,13 +20,13 @@ from driftline.spec.model import (
     WindowSpec,
     millis,
 )
-from driftline.spec.rules import read_rules
+from driftline.spec.rules import Known, read_rules
+from driftline.spec.segments import read_segments
 from driftline.spec.yaml_nodes import Mistakes, Node, load
 
 DAY = timedelta(days=1)
+MOST_WEEKS = 12
 MAX_KEPT = 50_000_000
-LATER = ("segments", "baseline")
-"""Words of the contract that a later version will understand."""
 
 
 def read_spec(path: Path) -> MonitorSpec:
@@ -60,13 +61,13 @@ class _Reader:
             required=("model", "task", "features", "windows"),
             optional=(
                 *("labels", "positive", "outputs", "horizon", "lateness", "pane", "limits", "metrics", "rules"),
-                *("retrain", "promotion", "retention"),
+                *("segments", "baseline", "retrain", "promotion", "retention", "costs"),
             ),
-            later=LATER,
         )
         model = self._model_name(fields.get("model"))
         task = fields["task"].choice(("binary", "regression"), later=("multiclass",)) if "task" in fields else None
         features = self._features(fields.get("features"))
+        segments = read_segments(fields.get("segments"), features)
         outputs = self._outputs(fields.get("outputs"), task)
         labels, positive = self._labels(fields, task)
         pane = self._duration(fields.get("pane"), timedelta(minutes=1))
@@ -75,19 +76,39 @@ class _Reader:
         horizon = self._duration(fields.get("horizon"), timedelta(hours=48))
         lateness = self._duration(fields.get("lateness"), timedelta(minutes=10), zero=True)
         windows = self._windows(fields.get("windows"), pane)
+        baseline = self._baseline(fields.get("baseline"), windows)
         # where the task is unknown, words that some task has are not mistakes of their own
-        known = METRICS[task] if task else tuple(name for names in METRICS.values() for name in names)
+        known, usual = (
+            names[task] if task else tuple(name for each in names.values() for name in each)
+            for names in (METRICS, USUAL)
+        )
         limits = fields["limits"].fields(optional=("max_kept", "max_ahead")) if "limits" in fields else {}
         max_ahead = self._duration(limits.get("max_ahead"), timedelta(minutes=5))
         max_kept = limits["max_kept"].count() if "max_kept" in limits else MAX_KEPT
-        metrics = fields["metrics"].words(known, "metric") if "metrics" in fields else known
+        metrics = fields["metrics"].words(known, "metric") if "metrics" in fields else usual
         named = tuple(fields["features"].keys()) if "features" in fields else ()
-        rules = read_rules(fields.get("rules"), known, named, tuple(outputs), tuple(windows))
+        rules = read_rules(
+            fields.get("rules"),
+            Known(
+                metrics=known,
+                estimated=ESTIMATED if task == "binary" else (),
+                features=named,
+                numbers=[name for name, feature in features.items() if feature.type == "number"],
+                outputs=tuple(outputs),
+                answers=("prediction",) if task == "regression" else ("score", "prediction"),
+                windows=tuple(windows),
+                segments=[segment.name for segment in segments],
+            ),
+        )
         retrain = self._retrain(fields.get("retrain"), horizon)
-        promotion = self._promotion(fields.get("promotion"), known)
+        promotion = self._promotion(fields.get("promotion"), usual)
         needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon
         retain = self._retention(fields.get("retention"), needed)
-        used = tuple(dict.fromkeys((*metrics, promotion.metric, *(r.target for r in rules if r.kind == "metric"))))
+        costs = self._costs(fields.get("costs"), task, labels)
+        judged = (rule.target for rule in rules if rule.kind in ("metric", "estimate"))
+        used = tuple(dict.fromkeys((*metrics, promotion.metric, *judged)))
+        if "expected_cost" in used and "costs" not in fields:
+            root.mistake("metric `expected_cost` needs `costs`: outcome -> prediction -> cost")
         if self._mistakes.found or model is None or task is None:
             return None
         return MonitorSpec(
@@ -104,10 +125,13 @@ class _Reader:
             max_kept=max_kept or MAX_KEPT,
             windows=windows,
             metrics=used,
+            costs=costs,
             rules=rules,
             retrain=retrain,
             promotion=promotion,
             retain_raw=retain,
+            segments=segments,
+            baseline=baseline,
         )
 
     def _model_name(self, node: Node | None) -> str | None:
@@ -172,19 +196,63 @@ class _Reader:
             fields["positive"].mistake(f"`{positive}` is none of the labels {', '.join(labels)}")
         return labels, positive
 
+    def _costs(self, node: Node | None, task: str | None, labels: tuple[str, ...]) -> dict[str, dict[str, float]]:
+        """Outcome -> prediction -> cost."""
+        if node is None or task is None:
+            return {}
+        if task != "binary":
+            node.mistake("`costs` is for classification")
+            return {}
+        found: dict[str, dict[str, float]] = {}
+        for outcome, row in node.fields(optional=labels).items():
+            costs = {label: each.number() for label, each in row.fields(optional=labels).items()}
+            found[outcome] = {label: cost for label, cost in costs.items() if cost is not None}
+        return found
+
     def _windows(self, node: Node | None, pane: timedelta) -> dict[str, WindowSpec]:
         found = {}
         for name, each in (node.mapping() if node else {}).items():
-            fields = each.fields(required=("span",), optional=("every",))
+            fields = each.fields(required=("span",), optional=("every", "events"))
             span = self._duration(fields.get("span"), DAY)
             every = self._duration(fields.get("every"), span)
             for label, length in (("span", span), ("every", every)):
                 if label in fields and millis(length) % millis(pane):
                     fields[label].mistake(f"`{label}` must be a multiple of `pane`")
-            found[name] = WindowSpec(span=span, every=every)
+            events = fields["events"].count() if "events" in fields else None
+            if "events" in fields and "every" in fields:
+                fields["every"].mistake("a window that ends after so many `events` has no `every`")
+            if events == 0:
+                fields["events"].mistake("a window ends after one event at least")
+            found[name] = WindowSpec(span=span, every=every, events=events)
         if node is not None and not found:
             node.mistake("at least one window is needed")
         return found
+
+    def _baseline(self, node: Node | None, windows: dict[str, WindowSpec]) -> BaselineSpec:
+        if node is None or node.is_text("training"):
+            return BaselineSpec()
+        said = "`training`, `{first: 28d}`, `{previous: week}` or `{hour_of_week: 4}`"
+        if not node.is_mapping():
+            node.mistake(f"a baseline is {said}")
+            return BaselineSpec()
+        fields = node.fields(optional=("first", "previous", "hour_of_week"))
+        if len(fields) != 1:
+            node.mistake(f"a baseline is one of {said}")
+        elif "first" in fields:
+            span = self._duration(fields["first"], 28 * DAY)
+            return BaselineSpec(kind="first", span=span)
+        elif "previous" in fields:
+            name = fields["previous"].choice(tuple(n for n, window in windows.items() if window.events is None))
+            return BaselineSpec(kind="previous", window=name) if name else BaselineSpec()
+        else:
+            weeks = fields["hour_of_week"].count() or 0
+            if not 1 <= weeks <= MOST_WEEKS:
+                fields["hour_of_week"].mistake(f"the same hour of the last 1 to {MOST_WEEKS} weeks")
+            elif any(window.events is not None or 7 * DAY % window.every for window in windows.values()):
+                node.mistake("every window needs an `every` that divides a week, or no hour of a week comes again")
+            else:
+                return BaselineSpec(kind="hour_of_week", weeks=weeks)
+        return BaselineSpec()
 
     def _retrain(self, node: Node | None, horizon: timedelta) -> RetrainSpec | None:
         if node is None:

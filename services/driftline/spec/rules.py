@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 from driftline.events.alerts import Severity
-from driftline.spec.model import DRIFT_MEASURES, RuleSpec
+from driftline.spec.detectors import make_detector
+from driftline.spec.measures import DRIFT_MEASURES
+from driftline.spec.model import RuleSpec
 from driftline.spec.yaml_nodes import Node, nearest
 
-LATER = ("detector", "on", "coverage", "no_predictions_for", "estimate")
-KINDS = ("range", "metric", "drift")
+LATER = ("coverage", "no_predictions_for")
+JUDGED_KINDS: tuple[Literal["metric", "estimate", "drift"], ...] = ("metric", "estimate", "drift")
+KINDS = ("range", *JUDGED_KINDS, "detector")
 COMMON = ("name", "severity")
 JUDGED = ("window", "above", "below", "clear_above", "clear_below", "for", "min_samples", "min_coverage", "retrain")
+OF_WINDOWS = ("features", "segments")
+"""Words of judged rules that need to know what there is."""
+DETECTING = ("on", "params")
+ON = ("error", "score", "prediction")
+DETECTOR_SAMPLES = 30
 
 
-def read_rules(
-    node: Node | None,
-    metrics: Sequence[str],
-    features: Sequence[str],
-    outputs: Sequence[str],
-    windows: Sequence[str],
-) -> tuple[RuleSpec, ...]:
+class Known(NamedTuple):
+    """The names that rules may use. `numbers`: the numeric ones of `features`; `segments`: ways to cut.
+
+    `answers`: what a drift rule may name beside features.
+    """
+
+    metrics: Sequence[str]
+    estimated: Sequence[str]
+    features: Sequence[str]
+    numbers: Sequence[str]
+    outputs: Sequence[str]
+    answers: Sequence[str]
+    windows: Sequence[str]
+    segments: Sequence[str]
+
+
+def read_rules(node: Node | None, known: Known) -> tuple[RuleSpec, ...]:
     """All rules; mistakes are noted at their lines."""
     rules: list[RuleSpec] = []
     for each in node.items() if node else []:
-        fields = each.fields(required=("name",), optional=(*KINDS, *JUDGED, "severity", "features"), later=LATER)
+        fields = each.fields(
+            required=("name",), optional=(*KINDS, *JUDGED, *OF_WINDOWS, *DETECTING, "severity"), later=LATER
+        )
         kinds = [kind for kind in KINDS if kind in fields]
         name = fields["name"].text() if "name" in fields else None
         if name is None:
@@ -36,15 +57,59 @@ def read_rules(
             continue
         severity = fields["severity"].choice([s.value for s in Severity]) if "severity" in fields else None
         level = Severity(severity) if severity else Severity.WARNING
+        if kinds[0] != "detector":
+            _refuse(fields, DETECTING, "is for detectors")
         if kinds[0] == "range":
-            rules += _range(fields, name, level, (*features, *outputs))
-        else:
-            rules += _judged(each, fields, name, level, kinds[0], metrics, features, windows)
+            rules += _range(fields, name, level, (*known.features, *known.outputs))
+        elif kinds[0] == "detector":
+            rules += _detector(each, fields, name, level, known.numbers)
+        for kind in JUDGED_KINDS:
+            if kinds[0] == kind:
+                rules += _judged(each, fields, name, level, kind, known)
     return tuple(rules)
 
 
+def _refuse(fields: dict[str, Node], words: Sequence[str], why: str) -> None:
+    for word in words:
+        if word in fields:
+            fields[word].mistake(f"`{word}` {why}")
+
+
+def _detector(
+    each: Node, fields: dict[str, Node], name: str, level: Severity, numbers: Sequence[str]
+) -> list[RuleSpec]:
+    allowed = ("retrain", "min_samples")
+    _refuse(fields, [word for word in (*JUDGED, *OF_WINDOWS) if word not in allowed], "is not for detectors")
+    detector = fields["detector"].text()
+    params = {key: node.number() for key, node in fields["params"].mapping().items()} if "params" in fields else {}
+    known = {key: value for key, value in params.items() if value is not None}
+    if detector is not None:
+        try:
+            make_detector(detector, known)
+        except ValueError as error:
+            fields["detector"].mistake(str(error))
+    if "on" not in fields:
+        each.mistake(f"rule `{name}` needs `on`: {', '.join(ON)} or a numeric feature")
+    target = fields["on"].text() if "on" in fields else None
+    if target is not None and target not in (*ON, *numbers):
+        fields["on"].mistake(f"`{target}` is no figure to watch{nearest(target, (*ON, *numbers))}")
+    samples = fields["min_samples"].count() if "min_samples" in fields else DETECTOR_SAMPLES
+    return [
+        RuleSpec(
+            name=name,
+            kind="detector",
+            target=target or "",
+            detector=detector or "",
+            params=known,
+            min_samples=samples or 1,
+            severity=level,
+            retrain=bool(fields["retrain"].flag()) if "retrain" in fields else False,
+        )
+    ]
+
+
 def _range(fields: dict[str, Node], name: str, level: Severity, targets: Sequence[str]) -> list[RuleSpec]:
-    for word in (*JUDGED, "features"):
+    for word in (*JUDGED, *OF_WINDOWS):
         if word in fields:
             fields[word].mistake(f"a range rule has no `{word}`: its range is declared with the feature")
     target = fields["range"].text()
@@ -60,16 +125,15 @@ def _judged(
     fields: dict[str, Node],
     name: str,
     level: Severity,
-    kind: str,
-    metrics: Sequence[str],
-    features: Sequence[str],
-    windows: Sequence[str],
+    kind: Literal["metric", "estimate", "drift"],
+    known: Known,
 ) -> list[RuleSpec]:
-    known = metrics if kind == "metric" else DRIFT_MEASURES
+    figures = {"metric": known.metrics, "estimate": known.estimated}.get(kind, DRIFT_MEASURES)
+    windows = known.windows
     target = fields[kind].text()
-    if target is not None and target not in known:
-        what = "metric" if kind == "metric" else "drift measure"
-        fields[kind].mistake(f"unknown {what} `{target}`{nearest(target, known)}")
+    if target is not None and target not in figures:
+        what = {"metric": "metric", "estimate": "metric that can be estimated"}.get(kind, "drift measure")
+        fields[kind].mistake(f"unknown {what} `{target}`{nearest(target, figures)}")
     window = fields["window"].text() if "window" in fields else None
     if "window" not in fields:
         each.mistake(f"rule `{name}` needs a `window`")
@@ -92,9 +156,9 @@ def _judged(
     return [
         RuleSpec(
             name=name,
-            kind="metric" if kind == "metric" else "drift",
+            kind=kind,
             target=target or "",
-            features=_features(fields.get("features"), kind, features),
+            features=_features(fields.get("features"), kind, known.features, known.answers),
             window=window,
             above=above,
             below=below,
@@ -106,18 +170,25 @@ def _judged(
             min_coverage=coverage or 0.0,
             severity=level,
             retrain=bool(fields["retrain"].flag()) if "retrain" in fields else False,
+            segments=_segments(fields.get("segments"), known.segments),
         )
     ]
 
 
-def _features(node: Node | None, kind: str, features: Sequence[str]) -> tuple[str, ...]:
+def _features(node: Node | None, kind: str, features: Sequence[str], answers: Sequence[str]) -> tuple[str, ...]:
     if kind != "drift":
         if node is not None:
             node.mistake("`features` belongs to a drift rule")
         return ()
     if node is None or node.is_text("all"):
         return tuple(features)
-    return node.words(features, "feature")
+    return node.words((*features, *answers), "feature")
+
+
+def _segments(node: Node | None, segments: Sequence[str]) -> tuple[str, ...]:
+    if node is None:
+        return ()
+    return tuple(segments) if node.is_text("all") else node.words(segments, "way to cut into segments")
 
 
 def _k_of_n(text: str) -> tuple[int, int]:

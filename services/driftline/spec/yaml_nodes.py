@@ -193,6 +193,14 @@ class Node:
             return None
         return low, high
 
+    def is_list(self) -> bool:
+        """Whether this is a list."""
+        return isinstance(self._node, yaml.SequenceNode)
+
+    def is_mapping(self) -> bool:
+        """Whether this is a mapping."""
+        return isinstance(self._node, yaml.MappingNode)
+
     def is_text(self, text: str) -> bool:
         """Whether this is the scalar `text`."""
         return isinstance(self._node, yaml.ScalarNode) and self._node.value == text

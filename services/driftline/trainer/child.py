@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def train(directory: Path, rows_are_there: Callable[[], object] = lambda: None) 
     trained = function(data)
     if not isinstance(trained, Trained):
         raise DriftlineError(f"{job.trainer} returned {type(trained).__name__}, not driftline.client.training.Trained")
-    result = _stored(job, spec, manifest, trained, columns)
+    result = _stored(job, spec, manifest, trained, columns, about["outcome"])
     aside = directory / f"{RESULT}.part"
     aside.write_bytes(encode(result))
     os.replace(aside, directory / RESULT)
@@ -71,7 +71,14 @@ def function_named(name: str) -> Callable[[TrainingData], Any]:
     return found
 
 
-def _stored(job: Job, spec: MonitorSpec, manifest: Manifest, trained: Trained, columns: dict[str, list[Any]]) -> Result:
+def _stored(
+    job: Job,
+    spec: MonitorSpec,
+    manifest: Manifest,
+    trained: Trained,
+    columns: dict[str, list[Any]],
+    outcomes: Sequence[Any],
+) -> Result:
     """Store the model with the profile of its training rows, and see that it comes back the same."""
     frame = frame_of(manifest, columns)
     classes = [str(name) for name in getattr(trained.estimator, "classes_", ())]
@@ -79,8 +86,8 @@ def _stored(job: Job, spec: MonitorSpec, manifest: Manifest, trained: Trained, c
         raise DriftlineError(f"the estimator knows the classes {classes}; the labels are {', '.join(spec.labels)}")
     answers = StoredModel(manifest, trained.estimator, None).answers_to(frame)
     scores = np.array([score for _, score in answers], dtype=np.float64) if spec.task == "binary" else None
-    numbers = np.array([value for value, _ in answers], dtype=np.float64) if scores is None else None
-    baseline = make_baseline(spec, columns, scores, numbers, job.version, job.source)
+    told = [value for value, _ in answers]
+    baseline = make_baseline(spec, columns, scores, told, job.version, job.source, outcomes, trained_on=True)
     settings = replace(settings_module.load(), artifact_dir=Path(job.artifact_dir))
     artifact = store(settings, manifest, trained.estimator, baseline)
     if load(settings, artifact).answers_to(frame.head(CHECKED_ROWS)) != answers[:CHECKED_ROWS]:

@@ -1,0 +1,136 @@
+"""The detectors of one model: what they are fed, slice by slice, and how that is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from driftline.core.detectors import Detector
+from driftline.core.pane import Layout
+from driftline.core.probes import mean, weights
+from driftline.events.base import digest_id
+from driftline.events.slices import PaneDelta
+from driftline.spec.model import MonitorSpec, RuleSpec
+
+CHUNK = 128
+"""Values in one stored field."""
+
+
+class Watch(msgspec.Struct, kw_only=True):
+    """One rule's detector on one version, beside its values. `since`: a rule that is changed begins anew.
+
+    `waiting`: cells counted since the last value was fed. `quiet`: values fed since the last change was found.
+    """
+
+    rule: str
+    version: str
+    since: str
+    waiting: dict[int, int] = {}
+    quiet: int = 0
+
+
+class Fed(NamedTuple):
+    """A value that a detector was fed, and whether it finds a change."""
+
+    rule: RuleSpec
+    watch: Watch
+    values: list[float]
+    changed: bool
+
+
+class Detecting:
+    """Feeds the detectors of a model. `watches` is stored with the model's book, the values in fields of their own."""
+
+    def __init__(self, watches: list[Watch]) -> None:
+        self._watches = watches
+        self._detectors: dict[str, Detector] = {}
+        self._weights: dict[tuple[str, str], dict[int, float]] = {}
+        self._stored: dict[str, tuple[int, int]] = {}
+        self._gone: list[bytes] = []
+        self._fed: set[str] = set()
+
+    def take(self, spec: MonitorSpec, delta: PaneDelta, layout: Callable[[str], Layout]) -> None:
+        """Count what a slice changed for everybody."""
+        for rule in spec.rules:
+            if rule.kind != "detector":
+                continue
+            watch = self._watch(rule, delta.version)
+            key = (watch.since, delta.bins)
+            if key not in self._weights:
+                self._weights[key] = weights(rule, layout(delta.bins))
+            known = self._weights[key]
+            for cell, count in zip(delta.cells, delta.counts, strict=True):
+                if cell in known:
+                    watch.waiting[cell] = watch.waiting.get(cell, 0) + count
+
+    def feed(self, spec: MonitorSpec, bins_of: Callable[[str], str]) -> Iterator[Fed]:
+        """At the end of a slice: every detector for which enough has come is fed."""
+        rules = {rule.name: rule for rule in spec.rules if rule.kind == "detector"}
+        for watch in self._watches:
+            rule = rules.get(watch.rule)
+            if rule is None or sum(watch.waiting.values()) < rule.min_samples:
+                continue
+            detector = self._detectors.setdefault(watch.since, Detector(rule.detector, rule.params))
+            value = mean(watch.waiting, self._weights[watch.since, bins_of(watch.version)])
+            watch.waiting = {}
+            changed = detector.update(value)
+            watch.quiet = 0 if changed else watch.quiet + 1
+            self._fed.add(watch.since)
+            yield Fed(rule, watch, detector.values, changed)
+
+    def keep(self, spec: MonitorSpec, versions: Iterable[str]) -> None:
+        """Forget detectors of other versions, and of rules that are gone or were changed."""
+        known = {_since(rule, version) for rule in spec.rules for version in versions if rule.kind == "detector"}
+        for watch in [watch for watch in self._watches if watch.since not in known]:
+            self._watches.remove(watch)
+            self._detectors.pop(watch.since, None)
+            self._fed.discard(watch.since)
+            _, chunks = self._stored.pop(watch.since, (0, 0))
+            self._gone += [_field(watch.since, i) for i in range(chunks)]
+
+    def take_changes(self) -> tuple[dict[bytes, bytes], list[bytes]]:
+        """Fields to put and to drop since the last call."""
+        put, drop = {}, self._gone
+        for name in sorted(self._fed):
+            values, begun = self._detectors[name].values, self._detectors[name].begun
+            chunks, (begun_before, before) = -(-len(values) // CHUNK), self._stored.get(name, (begun, 0))
+            first = max(0, before - 1) if begun == begun_before else 0
+            for i in range(first, chunks):
+                put[_field(name, i)] = np.array(values[i * CHUNK : (i + 1) * CHUNK]).tobytes()
+            drop += [_field(name, i) for i in range(chunks, before)]
+            self._stored[name] = begun, chunks
+        self._fed.clear()
+        self._gone = []
+        return put, drop
+
+    def restore(self, spec: MonitorSpec, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take back stored fields, and bring the detectors to where they were by feeding them again."""
+        parts: dict[str, dict[int, bytes]] = {}
+        for field, data in fields:
+            name, i = msgspec.msgpack.decode(field, type=tuple[str, int])
+            parts.setdefault(name, {})[i] = data
+        rules = {_since(rule, watch.version): rule for rule in spec.rules for watch in self._watches}
+        for name, chunks in parts.items():
+            values = np.frombuffer(b"".join(chunks[i] for i in sorted(chunks)), np.float64).tolist()
+            self._detectors[name] = Detector(rules[name].detector, rules[name].params)
+            self._detectors[name].restore(values)
+            self._stored[name] = self._detectors[name].begun, len(chunks)
+
+    def _watch(self, rule: RuleSpec, version: str) -> Watch:
+        since = _since(rule, version)
+        found = next((watch for watch in self._watches if watch.since == since), None)
+        if found is None:
+            found = Watch(rule=rule.name, version=version, since=since)
+            self._watches.append(found)
+        return found
+
+
+def _since(rule: RuleSpec, version: str) -> str:
+    return digest_id("detector", version, msgspec.json.encode(rule, order="sorted").decode())
+
+
+def _field(name: str, chunk: int) -> bytes:
+    return msgspec.msgpack.encode((name, chunk))

@@ -1,0 +1,176 @@
+"""Metrics of the confusion matrix: each one function of many matrices at once, (..., outcome, prediction)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from driftline.core.metrics.closed_forms import row_jackknife, wilson
+from driftline.core.metrics.formula import Costs, Draws, FloatArray, Formula, Interval, ratio
+from driftline.core.pane import Layout, Totals
+from driftline.events.reports import MetricValue
+
+Of = Callable[[FloatArray], FloatArray]
+"""(m, 2, 2), the positive label last -> (m,): NaN where it is not defined."""
+
+
+def matrix_of(totals: Totals) -> dict[str, dict[str, int]]:
+    """Labelled predictions by outcome, then prediction."""
+    labels = totals.layout.bins.labels
+    matrix = totals.histogram("confusion").reshape(len(labels), len(labels)).tolist()
+    return {outcome: dict(zip(labels, row, strict=True)) for outcome, row in zip(labels, matrix, strict=True)}
+
+
+def _matrices(layout: Layout, counts: FloatArray) -> FloatArray:
+    """Histograms of (outcome, prediction) as matrices, the positive label last."""
+    labels, positive = layout.bins.labels, str(layout.bins.positive)
+    order = sorted(range(len(labels)), key=lambda i: labels[i] == positive)
+    matrices: FloatArray = counts.reshape(-1, len(labels), len(labels))[:, order][:, :, order]
+    return matrices
+
+
+def _matrix(totals: Totals) -> FloatArray:
+    return _matrices(totals.layout, totals.histogram("confusion").astype(np.float64))
+
+
+def _value(of: Of, matrix: FloatArray) -> float | None:
+    found = float(of(matrix)[0])
+    return None if np.isnan(found) else found
+
+
+def _formula(of: Of) -> Formula:
+    """A metric of all rows; as long as rows are independent, leaving one out tells its interval."""
+
+    def closed(totals: Totals, _: MetricValue) -> Interval | None:
+        return row_jackknife(of, _matrix(totals))
+
+    def point(totals: Totals) -> MetricValue:
+        return MetricValue(value=_value(of, _matrix(totals)), n=totals.labelled)
+
+    return Formula(point, lambda draws: of(_matrices(draws.layout, draws.counts("confusion"))), closed)
+
+
+def _share(hits: Of, rows: Of) -> Formula:
+    """A share of rows with a denominator of its own, which is its `n`."""
+
+    def of(m: FloatArray) -> FloatArray:
+        return ratio(hits(m), rows(m))
+
+    def point(totals: Totals) -> MetricValue:
+        matrix = _matrix(totals)
+        return MetricValue(value=_value(of, matrix), n=int(rows(matrix)[0]))
+
+    return Formula(point, lambda draws: of(_matrices(draws.layout, draws.counts("confusion"))), _wilson)
+
+
+def _wilson(_: Totals, value: MetricValue) -> Interval:
+    assert value.value is not None, "asked only where there is a value"
+    return Interval(*wilson(value.value, value.n), "wilson")
+
+
+def _all(m: FloatArray) -> FloatArray:
+    total: FloatArray = m.sum(axis=(-2, -1))
+    return total
+
+
+def _actual(m: FloatArray) -> FloatArray:
+    total: FloatArray = m[:, 1, :].sum(axis=-1)
+    return total
+
+
+def _predicted(m: FloatArray) -> FloatArray:
+    total: FloatArray = m[:, :, 1].sum(axis=-1)
+    return total
+
+
+def _hits(m: FloatArray) -> FloatArray:
+    return m[:, 1, 1]
+
+
+def _right(m: FloatArray) -> FloatArray:
+    right: FloatArray = np.trace(m, axis1=-2, axis2=-1)
+    return right
+
+
+def _balanced_accuracy(m: FloatArray) -> FloatArray:
+    return (ratio(m[:, 0, 0], m[:, 0].sum(axis=-1)) + ratio(m[:, 1, 1], m[:, 1].sum(axis=-1))) / 2
+
+
+def _f(beta: float) -> Of:
+    """(1 + beta^2) TP / ((1 + beta^2) TP + beta^2 FN + FP); 0 where none is positive and none was called so."""
+
+    def of(m: FloatArray) -> FloatArray:
+        found = ratio((1 + beta**2) * _hits(m), beta**2 * _actual(m) + _predicted(m))
+        return np.where(np.isnan(found) & (_all(m) > 0), 0.0, found)
+
+    return of
+
+
+def _mcc(m: FloatArray) -> FloatArray:
+    """(TP TN - FP FN) / sqrt of the product of all margins (Matthews, BBA 405, 1975)."""
+    n = _all(m)
+    p = m / np.where(n > 0, n, 1.0)[:, None, None]  # as shares: the products of counts could overflow
+    spread = _actual(p) * p[:, 0].sum(axis=-1) * _predicted(p) * p[:, :, 0].sum(axis=-1)
+    found = ratio(p[:, 1, 1] * p[:, 0, 0] - p[:, 0, 1] * p[:, 1, 0], np.sqrt(spread))
+    return np.where(np.isnan(found) & (n > 0), 0.0, np.clip(found, -1, 1))
+
+
+def _kappa(m: FloatArray) -> FloatArray:
+    """(observed - expected) / (1 - expected) agreement (Cohen, Educ. Psychol. Meas. 20, 1960)."""
+    n = _all(m)
+    by_chance = (m.sum(axis=-1) * m.sum(axis=-2)).sum(axis=-1)
+    return ratio(n * _right(m) - by_chance, n * n - by_chance)
+
+
+def expected_cost(costs: Costs) -> Formula:
+    """The mean cost of a labelled prediction."""
+
+    def table(layout: Layout) -> FloatArray:
+        labels = layout.bins.labels
+        return np.array([[costs.get(outcome, {}).get(label, 0.0) for label in labels] for outcome in labels])
+
+    def of(layout: Layout) -> Of:
+        (cost,) = _matrices(layout, table(layout))
+        return lambda m: ratio((m * cost).sum(axis=(-2, -1)), _all(m))
+
+    return Formula(
+        lambda totals: MetricValue(value=_value(of(totals.layout), _matrix(totals)), n=totals.labelled),
+        lambda draws: of(draws.layout)(_matrices(draws.layout, draws.counts("confusion"))),
+        lambda totals, _: row_jackknife(of(totals.layout), _matrix(totals)),
+    )
+
+
+def _predicted_positive_rate() -> Formula:
+    """Of all predictions, labelled or not."""
+
+    def point(totals: Totals) -> MetricValue:
+        counts = totals.histogram("prediction")
+        n = int(counts.sum())
+        return MetricValue(value=int(counts[_positive(totals.layout)]) / n if n else None, n=n)
+
+    def resampled(draws: Draws) -> FloatArray:
+        counts = draws.counts("prediction")
+        return ratio(counts[:, _positive(draws.layout)], counts.sum(axis=1))
+
+    return Formula(point, resampled, _wilson)
+
+
+def _positive(layout: Layout) -> int:
+    return layout.bins.labels.index(str(layout.bins.positive))
+
+
+CONFUSION: dict[str, Formula] = {
+    "accuracy": _share(_right, _all),
+    "balanced_accuracy": _formula(_balanced_accuracy),
+    "precision": _share(_hits, _predicted),
+    "recall": _share(_hits, _actual),
+    "specificity": _share(lambda m: m[:, 0, 0], lambda m: m[:, 0].sum(axis=-1)),
+    "f1": _formula(_f(1.0)),
+    "f2": _formula(_f(2.0)),
+    "f0.5": _formula(_f(0.5)),
+    "mcc": _formula(_mcc),
+    "kappa": _formula(_kappa),
+    "predicted_positive_rate": _predicted_positive_rate(),
+    "actual_positive_rate": _share(_actual, _all),
+}

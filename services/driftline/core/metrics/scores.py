@@ -1,0 +1,190 @@
+"""Metrics of scores: from the score histograms of either class, and sums."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import digamma
+
+from driftline.core.counting import log_losses
+from driftline.core.metrics.closed_forms import around_mean, hanley_mcneil, logit_interval
+from driftline.core.metrics.formula import Draws, FloatArray, Formula, Interval, mean_of, ratio
+from driftline.core.pane import Layout, Totals
+from driftline.events.reports import MetricValue
+from driftline.spec.metrics import CALIBRATION_BINS
+
+
+def by_class(totals: Totals) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Scores of labelled rows, (negatives, positives) by bin; the cell of missing scores left out."""
+    return totals.histogram("score|neg")[:-1], totals.histogram("score|pos")[:-1]
+
+
+def _edges(layout: Layout) -> FloatArray:
+    """All edges of the score's bins, 0 and 1 included."""
+    return np.concatenate([[0.0], np.array(layout.bins.score or (), np.float64), [1.0]])
+
+
+def _orderless(layout: Layout) -> NDArray[np.bool_]:
+    """Which bins hold several scores, so that the order of their rows is not known; in the others all are ties."""
+    low = _edges(layout)[:-1]
+    several: NDArray[np.bool_] = np.nextafter(low, 2) < np.append(low[1:], 2)
+    return several
+
+
+def _auc(totals: Totals) -> MetricValue:
+    """Mann-Whitney: the share of (positive, negative) pairs in which the positive scores higher, ties half.
+
+    Within a bin all pairs are ties, so the exact figure differs by at most half the share of such pairs
+    (Hanley & McNeil, Radiology 143, 1982, for the identity with the area under the ROC curve).
+    """
+    negative, positive = by_class(totals)
+    n, pairs = int(negative.sum() + positive.sum()), int(negative.sum()) * int(positive.sum())
+    if not pairs:
+        return MetricValue(value=None, n=n)
+    below = np.concatenate([[0], np.cumsum(negative)[:-1]])
+    tied = positive.astype(object) * negative  # Python's integers: a product of two counts may not fit into 64 bits
+    in_order = 2 * int((positive.astype(object) * below).sum()) + int(tied.sum())
+    unknown = int(tied[_orderless(totals.layout)].sum())
+    return MetricValue(value=in_order / (2 * pairs), n=n, error_bound=unknown / (2 * pairs))
+
+
+def _many_auc(draws: Draws) -> FloatArray:
+    """Pairs that are in order are counted between each two blocks once; how often a draw has them is w' pairs w."""
+    negative, positive = draws.blocks("score|neg")[:, :-1], draws.blocks("score|pos")[:, :-1]
+    below = np.cumsum(negative, axis=1) - negative / 2
+    in_order = np.einsum("di,di->d", draws.weights @ (positive @ below.T), draws.weights)
+    return ratio(in_order, (draws.weights @ negative.sum(axis=1)) * (draws.weights @ positive.sum(axis=1)))
+
+
+def _auc_interval(totals: Totals, value: MetricValue) -> Interval:
+    assert value.value is not None, "asked only where there is a value"
+    negative, positive = (int(counts.sum()) for counts in by_class(totals))
+    return Interval(*hanley_mcneil(value.value, positive, negative), "hanley-mcneil")
+
+
+def _precisions(layout: Layout, negative: FloatArray, positive: FloatArray) -> FloatArray:
+    """The sum over a bin's positives of the precision at each: (..., bins), the highest scores first.
+
+    With P positives and N negatives above a bin of p and q, the precision at its i-th positive is
+    (P + i) / (P + i + N + what of q lies above it), and i q / (p + 1) of q do where the order is left to chance. The
+    sum over i = 1 .. p has a closed form in the digamma function. Where a bin is one value, all of it is a tie.
+    """
+    p, q = positive[..., ::-1], negative[..., ::-1]
+    above, all_above = np.cumsum(p, axis=-1) - p, np.cumsum(p + q, axis=-1) - p - q
+    each = 1 + q / (p + 1)
+    start = all_above / each
+    by_chance = (p + (above - start) * _harmonic(start, p)) / each
+    tied = p * (above + p) / np.maximum(all_above + p + q, 1)
+    return np.where(_orderless(layout)[::-1], by_chance, tied)
+
+
+def _harmonic(start: FloatArray, count: FloatArray) -> FloatArray:
+    """1 / (start + 1) + ... + 1 / (start + count): a difference of digammas, of which far out few terms are enough."""
+    middle = start + 0.5
+    found = np.log1p(count / middle) + ((middle + count) ** -2 - middle**-2) / 24
+    near = (start < 50) & (count > 0)  # beyond, the next term is less than 1e-9
+    found[near] = digamma(start[near] + count[near] + 1) - digamma(start[near] + 1)
+    return found
+
+
+def _average_precision(totals: Totals) -> MetricValue:
+    """Its bound: within a bin of which the order is not known, positives may all stand below or above the negatives."""
+    negative, positive = (counts.astype(np.float64) for counts in by_class(totals))
+    n, positives = int(negative.sum() + positive.sum()), positive.sum()
+    if not positives:
+        return MetricValue(value=None, n=n)
+    found = _precisions(totals.layout, negative, positive)
+    p, q = positive[::-1], negative[::-1]
+    above, others = np.cumsum(p) - p, np.cumsum(q)
+    least = p - others * _harmonic(above + others, p)
+    most = p * (above + p) / np.maximum(above + p + others - q, 1)
+    open_bins = _orderless(totals.layout)[::-1] & (p > 0) & (p + q > 1)
+    bound = max(float((found - least)[open_bins].sum()), float((most - found)[open_bins].sum()), 0.0)
+    return MetricValue(value=min(1.0, float(found.sum() / positives)), n=n, error_bound=bound / float(positives))
+
+
+def _many_average_precision(draws: Draws) -> FloatArray:
+    negative, positive = draws.counts("score|neg")[:, :-1], draws.counts("score|pos")[:, :-1]
+    return np.minimum(ratio(_precisions(draws.layout, negative, positive).sum(axis=1), positive.sum(axis=1)), 1.0)
+
+
+def _average_precision_interval(totals: Totals, value: MetricValue) -> Interval:
+    assert value.value is not None, "asked only where there is a value"
+    return Interval(*logit_interval(value.value, int(by_class(totals)[1].sum())), "logit")
+
+
+def _scored(totals: Totals) -> int:
+    return int(sum(counts.sum() for counts in by_class(totals)))
+
+
+def _many_scored(draws: Draws) -> FloatArray:
+    rows = sum(draws.blocks(name)[:, :-1].sum(axis=1) for name in ("score|neg", "score|pos"))
+    scored: FloatArray = draws.weights @ rows
+    return scored
+
+
+def _many_mean(name: str, draws: Draws) -> FloatArray:
+    return ratio(draws.sum(name), _many_scored(draws))
+
+
+def _middles(layout: Layout) -> FloatArray:
+    edges = _edges(layout)
+    return (edges[1:] + edges[:-1]) / 2
+
+
+def _loss_interval(name: str, totals: Totals, value: MetricValue) -> Interval | None:
+    """The spread of losses is that of the middles of the score's bins."""
+    assert value.value is not None, "asked only where there is a value"
+    negative, positive = by_class(totals)
+    middles = _middles(totals.layout)
+    losses = []
+    for outcome, counts in ((False, negative), (True, positive)):
+        same = np.full(middles.size, outcome)
+        loss = log_losses(middles, same) if name == "log_loss" else (middles - same) ** 2
+        losses.append((loss, counts))
+    n = value.n
+    mean = sum(float(loss @ counts) for loss, counts in losses) / n
+    variance = sum(float((loss - mean) ** 2 @ counts) for loss, counts in losses) / max(n - 1, 1)
+    return around_mean(value.value, variance, n)
+
+
+def _mean_loss(name: str) -> Formula:
+    return Formula(
+        lambda totals: mean_of(totals, name, _scored(totals)), partial(_many_mean, name), partial(_loss_interval, name)
+    )
+
+
+def _gaps(layout: Layout, negative: FloatArray, positive: FloatArray) -> FloatArray:
+    """By calibration bin, the sum of scores less the positives, scores at the middles of their bins."""
+    starts = np.searchsorted(_edges(layout)[:-1], np.arange(CALIBRATION_BINS) / CALIBRATION_BINS)
+    gaps: FloatArray = np.add.reduceat((negative + positive) * _middles(layout) - positive, starts, axis=-1)
+    return gaps
+
+
+def _ece(totals: Totals) -> MetricValue:
+    negative, positive = (counts.astype(np.float64) for counts in by_class(totals))
+    rows = negative + positive
+    n = int(rows.sum())
+    if not n:
+        return MetricValue(value=None)
+    bound = float(rows @ np.diff(_edges(totals.layout))) / 2 / n
+    value = float(np.abs(_gaps(totals.layout, negative, positive)).sum()) / n
+    return MetricValue(value=value, n=n, error_bound=bound)
+
+
+def _many_ece(draws: Draws) -> FloatArray:
+    """The gaps of a draw are sums of its blocks' gaps."""
+    negative, positive = draws.blocks("score|neg")[:, :-1], draws.blocks("score|pos")[:, :-1]
+    gaps = np.abs(draws.weights @ _gaps(draws.layout, negative, positive)).sum(axis=1)
+    return ratio(gaps, _many_scored(draws))
+
+
+SCORES: dict[str, Formula] = {
+    "auc": Formula(_auc, _many_auc, _auc_interval),
+    "average_precision": Formula(_average_precision, _many_average_precision, _average_precision_interval),
+    "log_loss": _mean_loss("log_loss"),
+    "brier": _mean_loss("brier"),
+    "ece": Formula(_ece, _many_ece),
+}

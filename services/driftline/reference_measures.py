@@ -1,0 +1,94 @@
+"""The page of the reference on what is measured: metrics, their intervals, drift measures, figures of operation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+from driftline.core.intervals import MAX_BLOCKS, MIN_BLOCKS, MIN_PANES, RESAMPLES
+from driftline.spec.measures import MEASURE_TABLE
+from driftline.spec.metrics import METRIC_TABLE, METRICS, TASKS
+
+Table = Callable[[Iterable[str], Iterable[Iterable[str]]], list[str]]
+
+_METRICS = ("metric", "what", "unit", "range", "better", "null where", "differs from rows by")
+_MEASURES = ("measure", "what", "unit", "range", "null for", "differs from rows by", "rules")
+_BETTER = {True: "higher", False: "lower", None: "neither"}
+_METHODS = {
+    "block-bootstrap": f"{MIN_BLOCKS} panes with outcomes or more. Blocks of adjoining panes, as many as the root of "
+    f"the panes, {MIN_BLOCKS} to {MAX_BLOCKS}, are drawn {RESAMPLES} times with replacement; the ends of the middle "
+    "95 % are moved away from the value as Student's t asks for so few blocks.",
+    "wilson": "Fewer panes: a share, by the score interval of its own denominator.",
+    "hanley-mcneil": "Fewer panes: AUC.",
+    "logit": "Fewer panes: average precision, by the number of positives.",
+    "jackknife": "Fewer panes: other figures of the confusion matrix, by leaving out each row.",
+    "t": "Fewer panes: means of errors or losses; the spread of losses is that of the score's bins.",
+    "order-statistics": "Fewer panes: quantiles of the error.",
+    "jackknife-t": f"Fewer panes, {MIN_PANES} or more: all others, by leaving out each pane.",
+}
+
+
+def measures(table: Table) -> list[str]:
+    """The page; `table` makes a table of a head and rows."""
+    lines = [
+        "# What is measured",
+        "",
+        "Every figure comes from sums of panes, so it is the same live, replayed, and over any number of partitions.",
+        "A figure that is not defined is null, never NaN. Each metric of a report carries its `n`, a 95 % interval and",
+        "the `method` that made it, and an `error_bound`: how far it can be from the figure of the single rows.",
+        "",
+    ]
+    for task in TASKS:
+        lines += [f"## Metrics of a {task} model", "", *table(_METRICS, map(_metric, METRICS[task]))]
+    return [
+        *lines,
+        "*Usual*: reported where a spec lists no `metrics`, and compared by the gate.",
+        "",
+        "## Intervals",
+        "",
+        "Neighbours in time are not independent, so panes are drawn in blocks. Only where they are too few is each row",
+        "taken for independent, and the method says so.",
+        "",
+        *table(("method", "when, and how"), ((f"`{name}`", said) for name, said in _METHODS.items())),
+        "By simulation, intervals of independent rows hold the true figure 93 to 97 times in a hundred. Where an error",
+        "rate goes up and down, correlated by 0.7 between neighbouring panes, blocks hold it 92 times in a hundred in",
+        "a window of 100 panes and 94 times in one of 400; the binomial interval of the same rows does so 16 times.",
+        "",
+        "## Drift measures",
+        "",
+        "Of each feature, the score and the prediction, against the baseline of the version. Numbers are counted in",
+        "bins at the quantiles of the reference, below, above and missing ones by themselves; categories by value,",
+        "unseen and missing ones by themselves. All are null where either side is empty (for `ks` and `wasserstein`:",
+        "where all is missing), and 0 where both are the same constant. A rule judges an effect size over enough rows",
+        "(`min_samples`), never a p-value: with enough rows everything has drifted.",
+        "",
+        *table(_MEASURES, map(_measure, MEASURE_TABLE)),
+        "## Operation",
+        "",
+        "Rate, latency and delay of labels stand in [Operation](events.md#operation) of each segment, the share of",
+        "labelled predictions in its `coverage`. A feature's missing, out-of-range and unseen shares stand beside its",
+        "drift; orphans, duplicates, conflicts and corrections are counted in `counters` of the report.",
+    ]
+
+
+def _metric(name: str) -> tuple[str, ...]:
+    m = METRIC_TABLE[name]
+    return (
+        f"`{name}`" + (" (usual)" if m.usual else ""),
+        f"{m.sentence} ({m.source})",
+        m.unit,
+        _range(m.low, m.high),
+        _BETTER[m.higher_is_better],
+        m.undefined,
+        m.bound or "1e-9",
+    )
+
+
+def _measure(name: str) -> tuple[str, ...]:
+    m = MEASURE_TABLE[name]
+    told = f"{m.sentence} ({m.source})"
+    return f"`{name}`", told, m.unit, _range(0.0, m.high), m.undefined, m.bound, "yes" if m.judged else "no"
+
+
+def _range(low: float, high: float) -> str:
+    return f"{'(-inf' if low == -math.inf else f'[{low:g}'}, {'inf)' if high == math.inf else f'{high:g}]'}"
