@@ -49,24 +49,34 @@ def test_every_count_and_metric_of_every_window_is_what_scikit_learn_finds_in_th
             came = [o for o in outcomes[report.model, event["id"]] if o[0] < report.revision]
             if came:
                 truth[event["id"]] = max(came, key=lambda o: (o[1], o[2]))[3]
-        (everybody,) = report.segments
-        assert (everybody.n, everybody.labelled) == (len(mine), len(truth))
-        labelled = [event for event in mine if event["id"] in truth]
-        actual = np.array([truth[event["id"]] for event in labelled])
-        predicted = np.array([event["prediction"] for event in labelled])
-        positive = "late" if report.model == MODEL else "yes"
-        late, scores = actual == positive, np.array([event["score"] for event in labelled])
-        found = everybody.metrics
-        if not labelled:
-            assert found["accuracy"].value is None
-            continue
-        assert found["accuracy"].value == pytest.approx(accuracy_score(actual, predicted), abs=1e-9)
-        assert found["f1"].value == pytest.approx(f1_score(late, predicted == positive, zero_division=0), abs=1e-9)
-        assert found["log_loss"].value == pytest.approx(log_loss(late, scores, labels=[False, True]), abs=1e-9)
-        if 0 < late.sum() < late.size:
-            error = abs(found["auc"].value - roc_auc_score(late, scores))
-            assert error <= found["auc"].error_bound + 1e-12
-            assert error < 0.001 or len(labelled) < 200
+        everybody, *origins = report.segments
+        check(everybody, report, mine, truth)
+        if report.model == MODEL:
+            assert {segment.segment for segment in origins} == {f"origin={e['features']['origin']}" for e in mine}
+        for segment in origins:
+            own = [e for e in mine if f"origin={e['features']['origin']}" == segment.segment]
+            check(segment, report, own, truth)
+
+
+def check(segment, report, mine, truth):
+    """The figures of a segment, by somebody else's formulas from its predictions."""
+    labelled = [event for event in mine if event["id"] in truth]
+    assert (segment.n, segment.labelled) == (len(mine), len(labelled))
+    actual = np.array([truth[event["id"]] for event in labelled])
+    predicted = np.array([event["prediction"] for event in labelled])
+    positive = "late" if report.model == MODEL else "yes"
+    late, scores = actual == positive, np.array([event["score"] for event in labelled])
+    found = segment.metrics
+    if not labelled:
+        assert found["accuracy"].value is None
+        return
+    assert found["accuracy"].value == pytest.approx(accuracy_score(actual, predicted), abs=1e-9)
+    assert found["f1"].value == pytest.approx(f1_score(late, predicted == positive, zero_division=0), abs=1e-9)
+    assert found["log_loss"].value == pytest.approx(log_loss(late, scores, labels=[False, True]), abs=1e-9)
+    if 0 < late.sum() < late.size:
+        error = abs(found["auc"].value - roc_auc_score(late, scores))
+        assert error <= found["auc"].error_bound + 1e-12
+        assert error < 0.001 or len(labelled) < 200
 
 
 def test_no_event_was_published_twice(loop):

@@ -40,7 +40,7 @@ def test_it_gives_events_and_tables(done):
     assert row["value"] == last.segments[0].metrics["accuracy"].value
     assert row["end"].timestamp() * 1000 == last.window.end
     drift = done.drift().to_pandas()
-    assert set(drift["feature"]) == {"x", "y", "c", "d", "score"}
+    assert set(drift["feature"]) == {"x", "y", "c", "d", "score", "prediction"}
     assert drift["psi"].notna().any()
 
 

@@ -15,12 +15,13 @@ import xxhash
 from numpy.typing import NDArray
 
 from driftline.backtesting.letters import DeadLetter
-from driftline.backtesting.mapping import Mapped
+from driftline.backtesting.mapping import Mapped, attributes_of
 from driftline.backtesting.streams import ROW, TIME, Refuse
 from driftline.backtesting.values import categories_of, coded, label_readings, numbers_of, texts_of
-from driftline.core.columns import OutcomeColumns, PredictionColumns, digests, hashed
+from driftline.core.columns import OutcomeColumns, PredictionColumns, digests, hashed, hashes_of
 from driftline.core.validation import LARGEST
 from driftline.errors import DriftlineError
+from driftline.events.inputs import Value
 from driftline.events.topics import DeadLetterReason
 from driftline.monitor.models import Models
 from driftline.spec.model import MonitorSpec, millis
@@ -138,7 +139,8 @@ class Columns:
         shadow = self._shadows(rows, size)
         low, high = hashed(keys)
         flat, per_row = numbers.reshape(-1), np.full(size, len(features), np.int64)
-        parts = [time, shadow, answer, named, np.zeros(size, np.uint64)]
+        attributes = self._attributes(rows)
+        parts = [time, shadow, answer, named, hashes_of(attributes or [{}] * size)]
         return PredictionColumns(
             ids=Texts(keys),
             low=low,
@@ -150,11 +152,29 @@ class Columns:
             shadow=shadow,
             answer=answer,
             label=named,
+            latency=self._latency(rows, size),
             digest=digests(parts, flat, per_row, hashes, np.full(size, len(self._categories), np.int64)),
             numbers=flat,
             categories=categories,
             last=-1,
+            attributes=attributes,
         )
+
+    def _latency(self, rows: Rows, size: int) -> F64:
+        return numbers_of(rows.column("latency_ms"))[0] if "latency_ms" in rows else np.full(size, np.nan)
+
+    def _attributes(self, rows: Rows) -> list[dict[str, Value]]:
+        """What segments are cut by, a mapping a row; none at all where none are."""
+        columns: dict[str, list[Value]] = {}
+        for name, as_number in attributes_of(self._spec).items():
+            column = rows.column(f"attribute:{name}")
+            if as_number:
+                values, bad = numbers_of(column)
+                columns[name] = [None if b or np.isnan(v) else v for v, b in zip(values.tolist(), bad, strict=True)]
+            else:
+                codes, texts = categories_of(column)
+                columns[name] = [[*texts, None][code] for code in codes.tolist()]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def outcomes(self, table: pa.Table, mapped: Mapped) -> OutcomeColumns:
         """The good rows; the others are refused."""

@@ -11,14 +11,14 @@ from statistics import median
 
 from driftline.backtesting.findings import Findings
 from driftline.events.base import Millis
-from driftline.events.reports import Drift, MetricValue, Segment, WindowReport
+from driftline.events.reports import ALL, Drift, MetricValue, Segment, WindowReport
 from driftline.events.retraining import RetrainRequest
-from driftline.spec.model import HIGHER_IS_BETTER, MonitorSpec
+from driftline.spec.metrics import HIGHER_IS_BETTER
+from driftline.spec.model import MonitorSpec
 
-ALL = "all"
 SHARES = ("n", "missing", "out_of_range", "unseen")
 """Of a feature's drift, what is no distance."""
-MEASURES = tuple(name for name in Drift.__struct_fields__ if name not in SHARES)
+MEASURES = tuple(name for name in Drift.__struct_fields__ if name not in (*SHARES, "error_bounds"))
 
 
 @dataclass(frozen=True)

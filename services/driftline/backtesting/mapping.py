@@ -34,6 +34,7 @@ USUAL: dict[str, tuple[str, ...]] = {
     "version": ("version", "model_version"),
     "model": ("model", "model_name"),
     "role": ("role",),
+    "latency_ms": ("latency_ms",),
 }
 """What columns are usually called, in the order in which they are looked for."""
 BEGINNINGS = {"prediction": ("pred_", "prediction_"), "score": ("proba_", "score_", "prob_")}
@@ -42,7 +43,8 @@ BEGINNINGS = {"prediction": ("pred_", "prediction_"), "score": ("proba_", "score
 
 @dataclass(frozen=True)
 class Mapped:
-    """Of one file: its columns by what they hold, features as `feature:NAME`. `guessed`: what was not told.
+    """Of one file: its columns by what they hold, features as `feature:NAME`, attributes
+    as `attribute:NAME`. `guessed`: what was not told.
 
     `told`: what another reader of the same file tells of, so that a bad value is one dead letter.
     """
@@ -74,7 +76,7 @@ def map_predictions(data: Data, spec: MonitorSpec, asked: Columns, *, outcomes_t
         finder.find(what)
     if spec.task == "binary":
         finder.find("score", required=False)
-    for what in ("version", "model", "role"):
+    for what in ("version", "model", "role", "latency_ms"):
         finder.find(what, required=False)
     if outcomes_too:
         finder.find("outcome", hint="; or name the file of outcomes with --outcomes")
@@ -87,7 +89,20 @@ def map_predictions(data: Data, spec: MonitorSpec, asked: Columns, *, outcomes_t
             f"spec; rename a column, or take the feature out of the spec. It has: {there}"
         )
     features = {f"feature:{name}": name for name in spec.features}
-    return Mapped(data, finder.found | features, finder.guessed)
+    attributes = {f"attribute:{name}": name for name in attributes_of(spec)}
+    missing = [name for name in attributes.values() if name not in data.columns]
+    if missing:
+        raise DriftlineError(
+            f"{data.name}: has no column {', '.join(missing)}, which the spec cuts segments by. "
+            f"It has: {', '.join(data.columns)}"
+        )
+    return Mapped(data, finder.found | features | attributes, finder.guessed)
+
+
+def attributes_of(spec: MonitorSpec) -> dict[str, bool]:
+    """The attributes that segments are cut by, and whether as numbers."""
+    cuts = [cut for segment in spec.segments for cut in segment.cuts if cut.source == "attribute"]
+    return {cut.name: bool(cut.edges) for cut in cuts}
 
 
 def map_outcomes(data: Data, spec: MonitorSpec, asked: Columns) -> Mapped:

@@ -19,7 +19,7 @@ from driftline.backtesting.mapping import Columns
 from driftline.backtesting.page.page import page_of
 from driftline.errors import DriftlineError
 from driftline.events.alerts import Alert
-from driftline.events.reports import Drift, MetricValue, Segment, WindowReport
+from driftline.events.reports import MetricValue, Segment, WindowReport
 from driftline.events.retraining import Case, RetrainRequest
 from driftline.spec.model import MonitorSpec
 from driftline.spec.reader import read_spec
@@ -73,9 +73,8 @@ class Backtest:
 
     def drift(self) -> pa.Table:
         """One row a window, segment and feature: distances from the baseline, and shares of n."""
-        names = tuple(name for name in Drift.__struct_fields__)
         rows = [
-            _head(report, segment) | {"feature": name} | {f: getattr(value, f) for f in names}
+            _head(report, segment) | {"feature": name} | {f: getattr(value, f) for f in (*SHARES, *MEASURES)}
             for report, segment in self._segments()
             for name, value in segment.drift.items()
         ]

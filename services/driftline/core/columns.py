@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
+import msgspec
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
@@ -101,6 +102,14 @@ def hashed(ids: Sequence[bytes]) -> tuple[U64, U64]:
     """128 bits of each id (two ids in 10^11 collide with a chance below 10^-16)."""
     both = np.frombuffer(b"".join(map(xxhash.xxh3_128_digest, ids)), np.uint64).reshape(-1, 2)
     return both[:, 0].copy(), both[:, 1].copy()
+
+
+def hashes_of(attributes: Sequence[Mapping[str, Value]]) -> U64:
+    """64 bits of each row's attributes, whatever their order; 0 where there are none."""
+    if not any(attributes):
+        return np.zeros(len(attributes), np.uint64)
+    texts = [msgspec.json.encode(each, order="sorted") if each else b"" for each in attributes]
+    return np.array([xxhash.xxh3_64_intdigest(text) if text else 0 for text in texts], np.uint64)
 
 
 def digests(parts: Sequence[NDArray[Any]], numbers: F64, per_row: I64, categories: U64, categories_per_row: I64) -> U64:

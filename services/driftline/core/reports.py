@@ -13,6 +13,7 @@ from driftline.core.estimation import calibration, estimates
 from driftline.core.intervals import metrics_of_window
 from driftline.core.metrics import Formula, formula_of
 from driftline.core.metrics.confusion import matrix_of
+from driftline.core.metrics.scores import calibration_of
 from driftline.core.operation import operation_of
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.core.ranking import error_effects
@@ -67,6 +68,7 @@ def report(
             labelled=totals.labelled,
             coverage=totals.labelled / totals.n if totals.n else 0.0,
             metrics=_compared(metrics_of_window(totals, found, formulas, seed), formulas, known),
+            calibration=() if cut else calibration_of(totals),
             estimates=_estimated(totals, found, known, seed),
             operation=operation_of(totals, window.end - window.start, millis(spec.pane)),
             confusion=matrix_of(totals) if spec.task == "binary" else {},

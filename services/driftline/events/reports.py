@@ -74,13 +74,24 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     label_delay_s: dict[str, MetricValue]
 
 
+class CalibrationBin(msgspec.Struct, frozen=True, kw_only=True):
+    """Labelled rows whose score lies in `[low, high)`: how many, their mean score, how many of them are positive."""
+
+    low: float
+    high: float
+    n: int
+    score: float
+    positives: int
+
+
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one segment; `cut`: what it is cut by, as in the spec. It is empty for `all`, which is everybody.
 
     `evicted`: predictions of the model, of all versions, that were forgotten early since the window began because more
     were kept than `max_kept`. Their outcomes find nothing, so `coverage` is lower by at most as many.
-    `estimates`: what metrics are expected to be of all predictions, with and without outcomes, from what scores meant
-    in the baseline (`core.estimation`); empty where the baseline has no outcomes.
+    `calibration`: of everybody, what scores meant; bins without rows are left out. `estimates`: what metrics are
+    expected to be of all predictions, with and without outcomes, from what scores meant in the baseline
+    (`core.estimation`); empty where the baseline has no outcomes.
     """
 
     segment: str
@@ -90,6 +101,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, MetricValue]
     drift: dict[str, Drift]
     confusion: dict[str, dict[str, int]] = {}
+    calibration: tuple[CalibrationBin, ...] = ()
     estimates: dict[str, MetricValue] = {}
     operation: Operation | None = None
     evicted: int = 0

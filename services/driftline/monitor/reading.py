@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from driftline.core.columns import OutcomeColumns, PredictionColumns, digests, hashed
+from driftline.core.columns import OutcomeColumns, PredictionColumns, digests, hashed, hashes_of
 from driftline.core.plans import names_of
 from driftline.errors import InvalidRecord
 from driftline.events.columns import COLUMNS
@@ -277,7 +277,8 @@ class Reader:
         named = np.where(numeric, 0, label).astype(np.uint8)
         shadow = np.array([role == "shadow" for role in rows.role], np.bool_)
         low, high = hashed(rows.keys)
-        parts = [time, shadow, answer, named, self._hashes_of(rows.attributes)]
+        attributes: list[dict[str, Value]] = [{} if each is msgspec.UNSET else each for each in rows.attributes]
+        parts = [time, shadow, answer, named, hashes_of(attributes)]
         columns = PredictionColumns(
             ids=rows.ids,
             low=low,
@@ -294,7 +295,7 @@ class Reader:
             numbers=numbers,
             categories=categories,
             last=rows.places[-1][0].offset if rows.places else -1,
-            attributes=self._cut_by(rows.attributes),
+            attributes=attributes if self._by_attributes else (),
         )
         return columns, bad
 
@@ -320,18 +321,6 @@ class Reader:
         for name in set(names) - known.keys():
             known[name] = 0 if name is None else xxhash.xxh3_64_intdigest(name.encode())
         return np.array([known[name] for name in names], np.uint64)
-
-    def _cut_by(self, attributes: Sequence[Any]) -> Sequence[Mapping[str, Value]]:
-        """The attributes of all rows, if a model is cut into segments by any."""
-        if not self._by_attributes:
-            return ()
-        return [{} if each is msgspec.UNSET else each for each in attributes]
-
-    def _hashes_of(self, attributes: Sequence[Any]) -> NDArray[np.uint64]:
-        if not any(each is not msgspec.UNSET and each for each in attributes):
-            return np.zeros(len(attributes), np.uint64)
-        texts = [b"" if each is msgspec.UNSET else msgspec.json.encode(each, order="sorted") for each in attributes]
-        return np.array([xxhash.xxh3_64_intdigest(text) if text else 0 for text in texts], np.uint64)
 
 
 def _chunks(records: Sequence[Record]) -> Iterator[tuple[Sequence[Record], bool]]:

@@ -19,7 +19,7 @@ from driftline.backtesting.figures import (
     worst_segments,
 )
 from driftline.backtesting.findings import Episode, Findings
-from driftline.backtesting.page.pictures import COLOURS, heat_map, plot, timeline
+from driftline.backtesting.page.pictures import COLOURS, calibration, heat_map, plot, timeline
 from driftline.backtesting.page.scales import Span, moment
 from driftline.events.reports import WindowReport
 from driftline.spec.model import RuleSpec
@@ -43,6 +43,7 @@ def page_of(found: Findings) -> str:
             _drift(found, times),
             _alerts(found, times),
             _segments(found),
+            _calibration(found),
             _retrains(found),
             _letters(found),
             _tables(found),
@@ -159,6 +160,26 @@ def _segments(found: Findings) -> str:
         if rows:
             parts.append(f"<h3>{escape(metric)}</h3>{_table(('segment', 'worst', 'n', 'window up to'), rows)}")
     return f"<section><h2>Worst segments</h2>{''.join(parts)}</section>" if parts else ""
+
+
+def _calibration(found: Findings) -> str:
+    """What scores meant in the last of the longest windows that has enough outcomes to say."""
+    window, parts = longest(found.spec), []
+    for version, role in found.series():
+        told = [r for r in found.windows(version, role, window) if everybody(r).calibration]
+        most = max((everybody(r).labelled for r in told), default=0)
+        last = next((r for r in reversed(told) if 2 * everybody(r).labelled >= most), None)
+        if last is not None:
+            who = escape(named(version, role, found.series()))
+            about = f"<span>{escape(window)} up to {moment(last.window.end)}, n = {everybody(last).labelled:,}</span>"
+            figure = calibration(everybody(last).calibration)
+            parts.append(
+                f"<figure><figcaption>share that came true, by score {who}{about}</figcaption>{figure}</figure>"
+            )
+    if not parts:
+        return ""
+    note = '<p class="soft">On the dashed line scores are probabilities; below it they promise too much.</p>'
+    return f'<section><h2>Calibration</h2>{note}<div class="grid-of">{"".join(parts)}</div></section>'
 
 
 def _retrains(found: Findings) -> str:

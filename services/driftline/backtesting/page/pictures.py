@@ -9,6 +9,7 @@ from driftline.backtesting.figures import DriftTable, Line, Point
 from driftline.backtesting.findings import Episode
 from driftline.backtesting.page.scales import HEIGHT, WIDTH, Span, moment, time_ticks
 from driftline.events.base import Millis
+from driftline.events.reports import CalibrationBin
 from driftline.spec.model import RuleSpec
 
 MOST_DOTS, MOST_SHOWN = 400, 60
@@ -75,6 +76,25 @@ def timeline(episodes: Sequence[Episode], end: Millis, times: Span) -> str:
             f'<div class="name" title="{escape(name)}">{escape(name)}</div>{_svg([grid, bars], 10, label, "bars")}'
         )
     return f'<div class="rows">{"".join(rows)}<div></div>{time_axis(times)}</div>'
+
+
+def calibration(bins: Sequence[CalibrationBin]) -> str:
+    """What scores meant: the share of positives against the mean score of each bin, and the line of equal ones."""
+    shares = Span(0.0, 1.0)
+    points = [(shares.x(b.score), shares.y(b.positives / b.n), b) for b in bins]
+    parts = [f'<path class="grid" d="M0 {shares.y(t)}H{WIDTH:g}M{shares.x(t)} 0V{HEIGHT:g}"/>' for t in shares.ticks()]
+    parts.append(f'<path class="limit" d="M0 {HEIGHT:g}L{WIDTH:g} 0"/>')
+    parts.append(f'<path class="line c0" d="M{"L".join(f"{x} {y}" for x, y, _ in points)}"/>')
+    for x, y, b in points:
+        title = f"scores {b.low:.2f} to {b.high:.2f}: {b.positives / b.n:.1%} of {b.n:,} came true, {b.score:.1%} meant"
+        parts.append(f'<path class="dot c0" d="M{x} {y}h0"><title>{escape(title)}</title></path>')
+    up = "".join(f'<span style="top:{1 - tick:.0%}">{tick:g}</span>' for tick in shares.ticks())
+    along = "".join(f'<span style="left:{tick:.0%}">{tick:g}</span>' for tick in shares.ticks() if 0 < tick < 1)
+    label = f"calibration in {len(points)} bins of scores"
+    return (
+        f'<div class="plot"><div class="y" aria-hidden="true">{up}</div>{_svg(parts, HEIGHT, label)}'
+        f'<div class="x" aria-hidden="true">{along}</div></div>'
+    )
 
 
 def time_axis(times: Span) -> str:

@@ -12,7 +12,7 @@ from driftline.core.counting import log_losses
 from driftline.core.metrics.closed_forms import around_mean, hanley_mcneil, logit_interval
 from driftline.core.metrics.formula import Draws, FloatArray, Formula, Interval, mean_of, ratio
 from driftline.core.pane import Layout, Totals
-from driftline.events.reports import MetricValue
+from driftline.events.reports import CalibrationBin, MetricValue
 from driftline.spec.metrics import CALIBRATION_BINS
 
 
@@ -179,6 +179,27 @@ def _many_ece(draws: Draws) -> FloatArray:
     negative, positive = draws.blocks("score|neg")[:, :-1], draws.blocks("score|pos")[:, :-1]
     gaps = np.abs(draws.weights @ _gaps(draws.layout, negative, positive)).sum(axis=1)
     return ratio(gaps, _many_scored(draws))
+
+
+def calibration_of(totals: Totals) -> tuple[CalibrationBin, ...]:
+    """What scores meant, in `CALIBRATION_BINS` bins of equal width; each score stands at the middle of its fine bin."""
+    layout = totals.layout
+    if "score|pos" not in layout.cells:
+        return ()
+    negative, positive = by_class(totals)
+    starts = np.searchsorted(_edges(layout)[:-1], np.arange(CALIBRATION_BINS) / CALIBRATION_BINS)
+    rows, hits = (np.add.reduceat(counts, starts) for counts in (negative + positive, positive))
+    scores = np.add.reduceat((negative + positive) * _middles(layout), starts)
+    return tuple(
+        CalibrationBin(
+            low=i / CALIBRATION_BINS,
+            high=(i + 1) / CALIBRATION_BINS,
+            n=int(rows[i]),
+            score=float(scores[i] / rows[i]),
+            positives=int(hits[i]),
+        )
+        for i in np.flatnonzero(rows).tolist()
+    )
 
 
 SCORES: dict[str, Formula] = {
