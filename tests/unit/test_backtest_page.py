@@ -126,15 +126,20 @@ def test_a_model_without_reports_still_has_a_page():
     assert "None fired." in page.texts
 
 
-def test_segments_appear_when_reports_have_them(found):
-    assert "Worst segments" not in page_of(found)
-    richer = Findings(found.spec, versions=found.versions, first=found.first, last=found.last, decided=found.decided)
+def test_the_worst_segments_and_what_scores_meant_are_shown(found):
+    page = page_of(found)
+    assert "<h2>Worst segments</h2>" in page
+    assert "<td>c=a, d=" in page or "<td>c=a</td>" in page
+    assert "<h2>Calibration</h2>" in page
+    last = [r for r in found.windows("1", "champion", "day") if r.segments[0].calibration][-1]
+    assert sum(each.n for each in last.segments[0].calibration) == last.segments[0].labelled
+
+
+def test_a_model_without_segments_has_no_table_of_them(found):
+    plain = Findings(found.spec, versions=found.versions, first=found.first, last=found.last, decided=found.decided)
     for key, report in found.reports.items():
-        part = msgspec.structs.replace(report.segments[0], segment="country=AT")
-        richer.reports[key] = msgspec.structs.replace(report, segments=(*report.segments, part))
-    page = page_of(richer)
-    assert "Worst segments" in page
-    assert "<td>country=AT</td>" in page
+        plain.reports[key] = msgspec.structs.replace(report, segments=report.segments[:1])
+    assert "Worst segments" not in page_of(plain)
 
 
 @pytest.mark.parametrize("values", [(0.1, 0.9), (5.0, 5.0), (0.0, 0.0), (-1e9, 1e9), (1e-9, 2e-9)])
