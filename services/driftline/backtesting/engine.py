@@ -105,7 +105,7 @@ class Engine:
 
     def _apply(self, changed: Changed, until: int) -> None:
         for deltas in changed.panes.values():
-            for delta in deltas:
+            for delta in (delta for delta in deltas if not delta.cut):
                 counts = dict(zip(delta.cells[:2], delta.counts[:2], strict=True))
                 self.tally.predictions += counts.get(0, 0)
                 self.tally.joined += counts.get(1, 0)

@@ -141,7 +141,7 @@ def _alert(episode: Episode) -> str:
     alert = episode.fired
     until = "still firing at the end" if episode.resolved is None else f"until {moment(episode.resolved.at)}"
     ranked = ", ".join(f"{effect.feature} {effect.psi:.2f}" for effect in alert.evidence.features[:3])
-    more = f"; most drifted: {ranked}" if ranked else ""
+    more = f"; drifted: {ranked}" if ranked else ""
     return (
         f'<li class="{escape(alert.severity)}"><b>{escape(alert.rule)}</b> {escape(alert.summary)}'
         f'<span class="soft">{moment(alert.at)}, {until}; {escape(alert.severity)}{escape(more)}</span></li>'
