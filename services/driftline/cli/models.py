@@ -36,7 +36,13 @@ def models() -> None:
 @click.argument("model")
 @click.option("--version", required=True, help="What predictions of this model will carry as `version`.")
 @click.option("--artifact", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--reference", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--reference",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Rows with a column a feature. With a column `outcome`: rows that the model was not made from; what its scores "
+    "mean is learnt from them.",
+)
 @WAIT
 def register_model(model: str, version: str, artifact: Path, reference: Path, wait: float) -> None:
     """Bring in the first champion of MODEL, whose spec has been applied.
