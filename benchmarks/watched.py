@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from statistics import NormalDist
 
 import msgspec
 import numpy as np
 
+from benchmarks import generator
 from benchmarks.workload import CATEGORIES, FEATURES, NUMBERS, Workload
 from driftline.core.baseline import make_baseline
 from driftline.events.admin import Deployment, SpecRevision
@@ -61,13 +63,20 @@ def deployment(timing: Timing, partitions: int = 1) -> Deployment:
 
 
 def spec_text(
-    model: str, pane: timedelta, horizon: timedelta, windows: Mapping[str, timedelta], every: timedelta | None = None
+    model: str,
+    pane: timedelta,
+    horizon: timedelta,
+    windows: Mapping[str, timedelta],
+    every: timedelta | None = None,
+    segments: int = 0,
 ) -> str:
-    """The monitor spec of one model, as a user would write it."""
+    """The monitor spec of one model, as a user would write it. `segments`: equal shares by its first number."""
     numbers = [f"  {name}: {{type: number, range: [{low:g}, {high:g}]}}" for name, (low, high) in RANGES.items()]
     categories = [f"  {name}: {{type: category}}" for name in CATEGORIES]
     step = "" if every is None else f", every: {show_duration(every)}"
     spans = [f"  {name}: {{span: {show_duration(span)}{step}}}" for name, span in windows.items()]
+    usual = NormalDist(generator.CENTRES[0], generator.WIDTHS[0])
+    cuts = ", ".join(f"{usual.inv_cdf(i / segments):.4f}" for i in range(1, segments))
     lines = [
         f"model: {model}",
         "task: binary",
@@ -76,6 +85,7 @@ def spec_text(
         "features:",
         *numbers,
         *categories,
+        *([f"segments: [{{{NUMBERS[0]}: [{cuts}]}}]"] if segments else []),
         f"outputs: {{score: {{range: [{SCORE_RANGE[0]:g}, {SCORE_RANGE[1]:g}]}}}}",
         f"horizon: {show_duration(horizon)}",
         "lateness: 0s",

@@ -32,35 +32,43 @@ INPUTS = tuple(Source(topic, 0) for topic in (Topic.COMMANDS, Topic.CANDIDATES, 
 
 @dataclass(frozen=True)
 class Scale:
-    """Predictions, the panes of the windows, rounds."""
+    """Predictions, the (panes, segments) of the windows, rounds."""
 
     predictions: int
-    panes: tuple[int, ...]
+    windows: tuple[tuple[int, int], ...]
     rounds: int
 
 
-FULL, QUICK = Scale(200_000, (1, 6, 60, 180), 3), Scale(4_000, (1, 6), 1)
+FULL = Scale(200_000, ((1, 0), (6, 0), (60, 0), (180, 0), (60, 5), (60, 20)), 3)
+QUICK = Scale(4_000, ((1, 0), (6, 5)), 1)
+A_DAY = 24 + 1
+"""Reports of a model with hourly and daily windows, each told once."""
 
 
 def measure(scale: Scale, progress: Progress) -> Result:
     """The same slices with windows of different spans, each ending at every pane, and with next to no windows."""
-    progress.expect(2 + scale.rounds * (1 + len(scale.panes)))
+    cuts = sorted({segments for _, segments in scale.windows})
+    progress.expect(1 + len(cuts) + scale.rounds * (len(cuts) + len(scale.windows)))
     progress("making the workload")
     workload = generate(scale.predictions)
-    progress("making its slices")
     never = timedelta(days=1000)
-    published = _slices(workload, _spec(never, never), 0)
     told: dict[str, int] = {}
-    contenders: dict[str, Callable[[], Spent]] = {"no window": _contender(workload, published, never, never, told)}
-    for panes in scale.panes:
-        contenders[f"{panes}"] = _contender(workload, published, panes * PANE, PANE, told)
+    contenders: dict[str, Callable[[], Spent]] = {}
+    for segments in cuts:
+        progress(f"making its slices, {segments} segments")
+        published = _slices(workload, _spec(never, never, segments), 0)
+        idle = f"no window, {segments} segments"
+        contenders[idle] = _contender(workload, published, _spec(never, never, segments), told, idle)
+        for panes in (panes for panes, of in scale.windows if of == segments):
+            name = f"{panes} panes, {segments} segments"
+            contenders[name] = _contender(workload, published, _spec(panes * PANE, PANE, segments), told, name)
     with settled():
         found = rounds(contenders, scale.rounds, progress)
     return _result(scale, found, told)
 
 
-def _spec(span: timedelta, every: timedelta) -> MonitorSpec:
-    return parse_spec(spec_text("m0", PANE, HORIZON, {"w": span}, every), "benchmark.yaml")
+def _spec(span: timedelta, every: timedelta, segments: int) -> MonitorSpec:
+    return parse_spec(spec_text("m0", PANE, HORIZON, {"w": span}, every, segments), "benchmark.yaml")
 
 
 def _catalog(workload: Workload, spec: MonitorSpec) -> tuple[MemoryCatalog, list[str]]:
@@ -83,10 +91,9 @@ def _record(offset: int, published: Outgoing) -> Record:
 
 
 def _contender(
-    workload: Workload, published: Sequence[Record], span: timedelta, every: timedelta, told: dict[str, int]
+    workload: Workload, published: Sequence[Record], spec: MonitorSpec, told: dict[str, int], name: str
 ) -> Callable[[], Spent]:
-    catalog, _ = _catalog(workload, _spec(span, every))
-    name = "no window" if span == every and every > 2 * HORIZON else f"{span // PANE}"
+    catalog, _ = _catalog(workload, spec)
 
     def run() -> Spent:
         work = ControlWork(catalog, 0, lambda *_: None, _ignore, _not_asked)
@@ -132,34 +139,37 @@ def _tick(source: Source, at: Millis) -> Record:
 def _result(scale: Scale, found: dict[str, list[Spent]], told: dict[str, int]) -> Result:
     rows: list[list[Cell]] = []
     figures: dict[str, float] = {}
-    empty = [spent.cpu_s for spent in found["no window"]]
     costs: dict[str, list[float]] = {}
-    for name, runs in found.items():
-        if name == "no window":
-            continue
+    for panes, segments in scale.windows:
+        name = f"{panes} panes, {segments} segments"
+        runs, idle = found[name], found[f"no window, {segments} segments"]
         # what adding the slices up costs without any window is taken off, round by round
-        costs[name] = [1000 * (spent.cpu_s - base) / told[name] for spent, base in zip(runs, empty, strict=True)]
+        costs[name] = [1000 * (spent.cpu_s - base.cpu_s) / told[name] for spent, base in zip(runs, idle, strict=True)]
         each = median(costs[name])
-        rows.append([name, float(told[name]), each, min(costs[name]), max(costs[name]), 1000 / each])
-        figures[f"{name} panes: ms a report"] = each
+        models = 86_400_000 / each / A_DAY
+        rows.append([f"{panes}", f"{segments}", float(told[name]), each, min(costs[name]), max(costs[name]), models])
+        figures[f"{name}: ms a report"] = each
     return Result(
         name="windows",
         title="Closing one window of one model with 12 features",
         columns=[
             Column("panes in it"),
+            Column("segments"),
             Column("reports", "count"),
             Column("median", "ms"),
             Column("lowest", "ms"),
             Column("highest", "ms"),
-            Column("reports/s, one core", "rate"),
+            Column("models, one core", "count"),
         ],
         rows=rows,
         figures=figures,
         notes=[
             f"Control fed with the slices of {scale.predictions:,} predictions and their outcomes; a window ends at "
-            f"each pane, and tells {', '.join(METRICS)} with intervals, and the drift of 12 features and the score; "
-            f"reports include restatements. Processor time, {scale.rounds} rounds in turn, less that of a run without "
-            "windows.",
+            f"each pane, and tells {', '.join(METRICS)} with intervals, and the drift of 12 features and the score, of "
+            "everybody and of each segment; reports include restatements. Processor time, "
+            f"{scale.rounds} rounds in turn, less that of a run without windows.",
+            "Models: so many with hourly and daily windows, each told once, would take all of a core for their windows "
+            "alone; adding up their slices comes on top.",
         ],
         rounds=costs,
         workload=location()[1],

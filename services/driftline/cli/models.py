@@ -40,8 +40,8 @@ def models() -> None:
     "--reference",
     required=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Rows with a column a feature. With a column `outcome`: rows that the model was not made from; what its scores "
-    "mean is learnt from them.",
+    help="Rows with a column a feature. With a column `outcome`: rows that the model was not made from; what its "
+    "scores mean is learnt from them.",
 )
 @WAIT
 def register_model(model: str, version: str, artifact: Path, reference: Path, wait: float) -> None:
