@@ -1,0 +1,74 @@
+"""Two baselines side by side, whatever their bins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ks_2samp
+
+from driftline.core.baseline import make_baseline
+from driftline.core.differing import differences
+from driftline.spec.reader import parse_spec
+
+SPEC = parse_spec(
+    "model: m\ntask: binary\nlabels: [no, yes]\npositive: yes\n"
+    "features: {x: {type: number}, c: {type: category}}\nwindows: {h: {span: 1h}}\n",
+    "spec",
+)
+
+
+def baseline(x, c=None, version="1"):
+    columns = {"x": list(x), "c": ["a"] * len(x) if c is None else list(c)}
+    return make_baseline(SPEC, columns, np.full(len(x), 0.5), None, version, "test")
+
+
+def of(name, first, second):
+    return next(each for each in differences(first, second) if each.feature == name)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 1.0, 10.0])
+def test_numbers_in_different_bins_are_compared_by_their_shares(shift):
+    rng = np.random.default_rng(1)
+    one, two = rng.normal(size=4_000), rng.normal(size=4_000) + shift
+    found = of("x", baseline(one), baseline(two))
+    assert found.moved == pytest.approx(ks_2samp(one, two).statistic, abs=0.03)
+    assert found.middle == pytest.approx((np.median(one), np.median(two)), abs=0.05)
+
+
+def test_the_same_rows_do_not_differ():
+    same = baseline(np.arange(100.0), list("ab") * 50)
+    assert [each.moved for each in differences(same, same)] == [0.0, 0.0]
+
+
+def test_categories_are_compared_value_by_value():
+    found = of("c", baseline(np.zeros(4), "aabb"), baseline(np.zeros(4), "bbbc"))
+    assert found.moved == pytest.approx(0.5)
+    assert found.middle == ("b", "b")
+    assert of("c", baseline(np.zeros(2), "aa"), baseline(np.zeros(2), "bb")).moved == 1.0
+
+
+def test_what_is_missing_is_told_apart():
+    found = of("x", baseline([1.0, None, None, 2.0]), baseline([1.0, 2.0]))
+    assert found.missing == (0.5, 0.0)
+
+
+def test_without_values_there_is_nothing_to_compare():
+    found = of("x", baseline([None, None]), baseline([1.0, 2.0]))
+    assert (found.moved, found.middle[0]) == (None, None)
+
+
+def test_the_most_different_feature_comes_first():
+    first, second = baseline(np.arange(50.0), "ab" * 25), baseline(np.arange(50.0), "b" * 50)
+    assert [each.feature for each in differences(first, second)] == ["c", "x"]
+
+
+numbers = st.lists(st.one_of(st.none(), st.floats(-1e300, 1e300), st.sampled_from([0.0, 5.0])), min_size=1, max_size=30)
+
+
+@given(numbers, numbers)
+def test_the_difference_is_a_share_and_the_same_from_both_sides(one, two):
+    found, back = of("x", baseline(one), baseline(two)), of("x", baseline(two), baseline(one))
+    assert found.moved == (None if back.moved is None else pytest.approx(back.moved, abs=1e-12))
+    assert found.moved is None or 0 <= found.moved <= 1
