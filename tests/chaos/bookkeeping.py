@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ import numpy as np
 from tests.chaos.contract import (
     COLUMNS,
     DEFAULT_BINS,
+    DELAYS,
+    LATENCIES,
     BadRecordError,
     Layout,
     Spec,
@@ -23,6 +26,7 @@ from tests.chaos.contract import (
     read_json,
     read_outcome,
     read_prediction,
+    segments_of,
 )
 
 UNIT = 1 << 40
@@ -57,6 +61,8 @@ class PaneKey(NamedTuple):
     version: str
     role: str
     pane: int
+    cut: str = ""
+    segment: str = "all"
 
 
 @dataclass
@@ -65,12 +71,12 @@ class Pane:
 
     bins: str
     cells: Counter[int] = field(default_factory=Counter)
-    log_loss: int = 0
+    sums: Counter[str] = field(default_factory=Counter)
 
     def settled(self) -> tuple[str, dict[int, int], dict[str, int]]:
         """Without what came to nothing."""
         cells = {cell: n for cell, n in self.cells.items() if n}
-        return self.bins, cells, {"log_loss": self.log_loss} if self.log_loss else {}
+        return self.bins, cells, {name: value for name, value in self.sums.items() if value}
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,9 @@ class Prediction:
     label: int
     time: int
     pane: PaneKey
+    segments: list[tuple[str, str]]
+    cells: dict[str, int] = field(default_factory=dict)
+    """By feature, the cell of its value."""
     truth: Truth | None = None
     history: list[tuple[int, int]] = field(default_factory=list)
 
@@ -167,6 +176,7 @@ class Bookkeeper:
         self._bins: dict[tuple[str, str], str] = dict(beginning.bins) if beginning else {}
         self._broken = broken
         self._layouts: dict[str, Layout] = {}
+        self._cuts: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._predictions: dict[tuple[str, str], dict[str, Prediction]] = defaultdict(dict)
         self._outcomes: dict[tuple[str, str], list[Truth]] = defaultdict(list)
 
@@ -246,6 +256,7 @@ class Bookkeeper:
         model, version = event["model"], event["version"]
         default = f"{DEFAULT_BINS}{model}@{self._in_force[model]}"
         self._bins.setdefault((model, version), default)
+        cuts = self._cuts.setdefault((model, version), spec.plain["segments"])
         kept = spec.kept(self._slice_ms)
         content = json.dumps(event, sort_keys=True)
         known = self._predictions[model, event["id"]].get(version)
@@ -254,7 +265,7 @@ class Bookkeeper:
             self._expected.counters[self._partition, number, model][fate] += 1
             return
         pane = PaneKey(self._partition, number, model, version, event["role"], time // spec.pane)
-        made = Prediction(number, arrival, event, content, label, time, pane)
+        made = Prediction(number, arrival, event, content, label, time, pane, segments_of(event, cuts, spec))
         self._predictions[model, event["id"]][version] = made
         self._expected.predictions.append(made)
         self._count_prediction(made, values, spec)
@@ -303,23 +314,28 @@ class Bookkeeper:
         prediction.truth = truth
         prediction.history.append((number, truth.label))
         self._expected.outcomes_joined += 1
-        self._count_outcome(prediction, truth.label, number, 1)
+        self._count_outcome(prediction, truth, number, 1)
 
     def _take_back(self, prediction: Prediction, number: int) -> None:
         assert prediction.truth is not None
         self._expected.outcomes_joined -= 1
-        self._count_outcome(prediction, prediction.truth.label, number, -1)
+        self._count_outcome(prediction, prediction.truth, number, -1)
 
     def _count_prediction(self, made: Prediction, values: Mapping[str, Any], spec: Spec) -> None:
         bins_name = self._bins[made.pane.model, made.pane.version]
-        layout, pane = self._layout(bins_name), self._pane(made.pane, bins_name)
-        pane.cells[layout.start["n"]] += 1
-        pane.cells[layout.score("score", made.event["score"])] += 1
+        layout, score = self._layout(bins_name), made.event["score"]
+        made.cells = {n: layout.feature(n, value) for n, value in values.items() if n in layout.bins["features"]}
+        cells = [layout.start["n"], layout.score("score", score), layout.start["prediction"] + made.label]
+        cells += made.cells.values()
+        if made.label == layout.bins["labels"].index(layout.bins["positive"]):
+            cells.append(layout.score("score|said", score))
+        if made.event["latency_ms"] is not None:
+            cells.append(layout.start["latency"] + bisect_right(LATENCIES, made.event["latency_ms"]))
+        for pane in self._panes(made, made.pane.slice, bins_name):
+            pane.cells.update(cells)
         for name, value in values.items():
-            if name in layout.bins["features"]:
-                pane.cells[layout.feature(name, value)] += 1
             self._judge_feature(made.pane, name, value, spec.plain["features"][name])
-        score, declared = made.event["score"], spec.plain["outputs"].get("score")
+        declared = spec.plain["outputs"].get("score")
         if declared is not None and score is not None and not declared["range"][0] <= score <= declared["range"][1]:
             self._breach(made.pane, "score", "out-of-range")
 
@@ -335,23 +351,34 @@ class Bookkeeper:
     def _breach(self, pane: PaneKey, name: str, reason: str) -> None:
         self._expected.breaches[pane.partition, pane.slice, pane.model, pane.version, name, reason] += 1
 
-    def _count_outcome(self, prediction: Prediction, label: int, number: int, sign: int) -> None:
+    def _count_outcome(self, prediction: Prediction, truth: Truth, number: int, sign: int) -> None:
         bins_name = self._bins[prediction.pane.model, prediction.pane.version]
         layout = self._layout(bins_name)
-        pane = self._pane(prediction.pane._replace(slice=number), bins_name)
-        labels = list(layout.bins["labels"])
+        labels, label = list(layout.bins["labels"]), truth.label
         positive = label == labels.index(layout.bins["positive"])
         score = prediction.event["score"]
-        pane.cells[layout.start["labelled"]] += sign
-        pane.cells[layout.start["confusion"] + label * len(labels) + prediction.label] += sign
-        pane.cells[layout.score("score|pos" if positive else "score|neg", score)] += sign
+        cells = [layout.start["labelled"], layout.start["confusion"] + label * len(labels) + prediction.label]
+        cells.append(layout.score("score|pos" if positive else "score|neg", score))
+        since = prediction.pane.pane * self._specs[prediction.pane.model, self._in_force[prediction.pane.model]].pane
+        cells.append(layout.start["label_delay"] + bisect_right(DELAYS, truth.time - since))
+        right = label == prediction.label
+        cells += [layout.among(name, cell, right=right) for name, cell in prediction.cells.items()]
+        terms = {}
         if score is not None:
             p = min(max(score, EPS), 1 - EPS)
-            term = float(-np.log(np.float64(p)) if positive else -np.log1p(np.float64(-p)))
-            pane.log_loss += sign * round(math.ldexp(term, 40))
+            terms["log_loss"] = float(-np.log(np.float64(p)) if positive else -np.log1p(np.float64(-p)))
+            terms["brier"] = (min(max(score, 0.0), 1.0) - positive) ** 2
+        for pane in self._panes(prediction, number, bins_name):
+            for cell in cells:
+                pane.cells[cell] += sign
+            for name, term in terms.items():
+                pane.sums[name] += sign * round(math.ldexp(term, 40))
 
-    def _pane(self, key: PaneKey, bins: str) -> Pane:
-        return self._expected.panes.setdefault(key, Pane(bins))
+    def _panes(self, prediction: Prediction, number: int, bins: str) -> list[Pane]:
+        """Those that a change in slice `number` goes to: everybody's and one of each way to cut."""
+        keys = [prediction.pane._replace(slice=number)]
+        keys += [keys[0]._replace(cut=cut, segment=segment) for cut, segment in prediction.segments]
+        return [self._expected.panes.setdefault(key, Pane(bins)) for key in keys]
 
     def _layout(self, bins: str) -> Layout:
         if bins not in self._layouts:

@@ -23,6 +23,18 @@ DEFAULT_BINS = "default:"
 COLUMNS = "application/vnd.driftline.columns+json"
 
 
+def growing(first: float, growth: float, count: int) -> list[float]:
+    """Edges that grow by the same factor."""
+    edges = [first]
+    while len(edges) < count:
+        edges.append(edges[-1] * growth)
+    return edges
+
+
+LATENCIES, DELAYS = growing(0.05, 1.25, 63), growing(1000.0, 4 / 3, 63)
+"""Edges between bins of latencies and of delays of labels, both in milliseconds."""
+
+
 class BadRecordError(Exception):
     """The record is a dead letter, for this reason."""
 
@@ -96,8 +108,12 @@ class Layout:
         for name, bins in self.bins["features"].items():
             regular = len(bins["edges"]) + 1 if bins["type"] == "number" else len(bins["values"]) - 1
             sizes[f"feature:{name}"] = regular + 3
-        scores = len(self.bins["score"]) + 2
-        sizes |= {"score": scores, "score|neg": scores, "score|pos": scores, "confusion": len(self.bins["labels"]) ** 2}
+        scores, labels = len(self.bins["score"]) + 2, len(self.bins["labels"])
+        sizes |= {"score": scores, "score|said": scores, "score|neg": scores, "score|pos": scores}
+        sizes |= {"confusion": labels**2, "prediction": labels + 2}
+        sizes |= {"latency": len(LATENCIES) + 1, "label_delay": len(DELAYS) + 1}
+        for name in self.bins["features"]:
+            sizes |= {f"{side}:{name}": sizes[f"feature:{name}"] for side in ("right", "wrong")}
         position = 0
         for name, size in sizes.items():
             self.start[name] = position
@@ -122,10 +138,42 @@ class Layout:
             return start + regular + 1
         return start + bisect_right(bins["edges"], value)
 
+    def among(self, name: str, cell: int, *, right: bool) -> int:
+        """Where the cell of a feature's value stands among those of right or wrong predictions."""
+        return cell - self.start[f"feature:{name}"] + self.start[f"{'right' if right else 'wrong'}:{name}"]
+
     def score(self, histogram: str, score: float | None) -> int:
         """The cell of a score in `score`, `score|neg` or `score|pos`."""
         edges = self.bins["score"]
         return self.start[histogram] + (len(edges) + 1 if score is None else bisect_right(edges, score))
+
+
+def segments_of(event: Mapping[str, Any], cuts: list[dict[str, Any]], spec: Spec) -> list[tuple[str, str]]:
+    """The segment of a prediction in each way to cut: (what it is cut by, its name)."""
+    found = []
+    for way in cuts:
+        parts = [_part(event, cut, spec.plain["features"]) for cut in way["cuts"]]
+        if None not in parts:
+            found.append((", ".join(cut["name"] for cut in way["cuts"]), ", ".join(map(str, parts))))
+    return found
+
+
+def _part(event: Mapping[str, Any], cut: Mapping[str, Any], declared: Mapping[str, Any]) -> str | None:
+    name, edges = cut["name"], cut["edges"]
+    if cut["source"] == "feature" and name not in declared:
+        return None
+    value = event["features" if cut["source"] == "feature" else "attributes"].get(name)
+    if edges:
+        value = None if value is None or isinstance(value, str | bool) else float(value)
+        if value is None:
+            return f"{name}=(missing)"
+        if value < edges[0]:
+            return f"{name}=<{edges[0]:g}"
+        if value >= edges[-1]:
+            return f"{name}=>={edges[-1]:g}"
+        place = bisect_right(edges, value)
+        return f"{name}={edges[place - 1]:g} to {edges[place]:g}"
+    return f"{name}={'(missing)' if value is None else spelling(value)}"
 
 
 def spelling(value: Any) -> str:

@@ -34,6 +34,7 @@ features:
   z: {{type: number, range: [0, 1], missing: allowed}}
   kind: {{type: category, allowed: [red, green, blue]}}
   place: {{type: category, missing: allowed}}
+segments: [kind, origin, {{x: [-1, 1]}}, [kind, place]]
 horizon: {horizon}
 limits: {{max_ahead: {ahead}}}
 lateness: 2s

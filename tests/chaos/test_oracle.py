@@ -61,11 +61,12 @@ class Log:
 
 
 def cells(expected, deployment, histogram):
-    """The sum over all panes of a histogram of one cell, or of the confusion matrix [outcome, prediction]."""
+    """The sum over everybody's panes of a histogram of one cell, or of the confusion matrix [outcome, prediction]."""
     layout = Layout(deployment.specs["alpha", 1].default_bins())
     start = layout.start[histogram]
     size = 4 if histogram == "confusion" else 1
-    total = [sum(pane.cells[start + i] for pane in expected.panes.values()) for i in range(size)]
+    everybody = [pane for key, pane in expected.panes.items() if not key.cut]
+    total = [sum(pane.cells[start + i] for pane in everybody) for i in range(size)]
     return total if size > 1 else total[0]
 
 

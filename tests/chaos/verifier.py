@@ -182,10 +182,11 @@ def _check_chain(number: int, slices: Iterable[Mapping[str, Any]], verdict: Verd
 def _add(published: Published, event: Mapping[str, Any]) -> None:
     place = (event["partition"], event["slice"])
     for delta in event["panes"]:
-        key = PaneKey(*place, delta["model"], delta["version"], delta["role"], delta["pane"])
+        names = ("model", "version", "role", "pane", "cut", "segment")
+        key = PaneKey(*place, *(delta[name] for name in names))
         pane = published.panes.setdefault(key, Pane(delta["bins"]))
         pane.cells.update(dict(zip(delta["cells"], delta["counts"], strict=True)))
-        pane.log_loss += delta["sums"].get("log_loss", 0)
+        pane.sums.update(delta["sums"])
     for breach in event["breaches"]:
         published.breaches[(*place, breach["model"], breach["version"], breach["name"], breach["reason"])] += breach[
             "n"
@@ -220,6 +221,8 @@ def _difference(wanted: tuple[Any, ...], found: tuple[Any, ...]) -> tuple[object
 def _totals(side: Expected | Published, cell: int) -> Counter[tuple[str, str, str, int]]:
     totals: Counter[tuple[str, str, str, int]] = Counter()
     for key, pane in side.panes.items():
+        if key.cut:
+            continue
         totals[key.model, key.version, key.role, key.pane] += pane.cells[cell]
     return totals
 
