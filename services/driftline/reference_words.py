@@ -81,13 +81,13 @@ _RULE: dict[str, Said] = {
         "River's own settings.",
     ),
     "on": (
-        "`error`, `score`, `prediction` or a numeric feature",
+        "`error`, `score`, `prediction`, a numeric feature, or with `window` a metric",
         "required for detectors",
-        "What is watched: the mean of each `min_samples` values or more (30 unless said). The error of a regression is "
-        "the share of large ones, and needs reference data with outcomes.",
+        "What is watched: the mean of each `min_samples` values or more (30 unless said), or this metric of each "
+        "window. The error of a regression is the share of large ones, and needs reference data with outcomes.",
     ),
     "params": ("mapping", "none", "Arguments of River's detector, in place of its own."),
-    "window": ("a window", "required but for range and detector", "Which window is judged."),
+    "window": ("a window", "required but for range and detector", "Which window is judged, or watched."),
     "above": ("number", "one of the two", "Breached where the figure is greater."),
     "below": ("number", "one of the two", "Breached where the figure is smaller."),
     "clear_above": ("number", "`below`", "With `below`: what the figure must reach to resolve the alert."),

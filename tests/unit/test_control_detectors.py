@@ -109,6 +109,39 @@ def test_fewer_values_than_asked_for_wait():
     assert np.frombuffer(data).tolist() == pytest.approx([1 / 15] * 4)
 
 
+ON_A_METRIC = RuleSpec(
+    name="errors-shifted", kind="detector", target="accuracy", window="hour", detector="page_hinkley", min_samples=30
+)
+
+
+def hours_of(accuracies):
+    """An hour with 100 labelled predictions each."""
+    log = begun()
+    for hour, share in enumerate(accuracies):
+        right = round(100 * share)
+        log.slice(0, 4 * hour + 1, delta(4 * hour + 1, right=right, wrong=100 - right)).until(4 * hour + 2)
+    return log.until(4 * len(accuracies) + 12)
+
+
+def test_a_detector_may_watch_a_metric_window_by_window():
+    rng = np.random.default_rng(3)
+    accuracies = np.concatenate([0.9 + 0.02 * rng.normal(size=110), 0.7 + 0.02 * rng.normal(size=20)]).clip(0, 1)
+    watched = spec(rules=(ON_A_METRIC,), metrics=("accuracy",))
+    found = told(play(hours_of(accuracies), catalog(watched)))
+    assert [alert.state for alert in found] == ["firing"]
+    assert 110 < found[0].n < 120
+    assert "each is that of one `hour`" in found[0].summary
+
+
+def test_a_window_is_fed_once_whatever_its_revisions():
+    watched = spec(rules=(ON_A_METRIC,), metrics=("accuracy",))
+    log = begun().slice(0, 1, delta(1, right=60, wrong=30, open_=10)).until(5)
+    log.slice(0, 6, delta(1, right=10, labels_only=True)).until(20)
+    shard = play(log, catalog(watched))
+    (data,) = shard.stored["detectors:m"].values()
+    assert np.frombuffer(data).tolist() == pytest.approx([60 / 90])
+
+
 def layout(**bins):
     return Layout(Bins(features={"x": NumberBins(edges=(2.0, 4.0), low=0.0, high=10.0)}, **bins))
 
@@ -151,9 +184,12 @@ def test_bins_without_a_range_have_none_beyond_their_edges():
     ("rule", "said"),
     [
         ("{name: r, detector: adwn, on: error}", "did you mean `adwin`"),
-        ("{name: r, detector: adwin}", "rule `r` needs `on`: error, score, prediction or a numeric feature"),
+        ("{name: r, detector: adwin}", "rule `r` needs `on`: error, score, prediction, a numeric feature, or with"),
         ("{name: r, detector: adwin, on: c}", "`c` is no figure to watch"),
-        ("{name: r, detector: adwin, on: error, window: day}", "`window` is not for detectors"),
+        ("{name: r, detector: adwin, on: error, window: day}", "`error` is no figure to watch"),
+        ("{name: r, detector: adwin, on: x, for: 1 of 2}", "`for` is not for detectors"),
+        ("{name: r, detector: adwin, on: auc, window: dya}", "unknown window `dya`; did you mean `day`"),
+        ("{name: r, detector: adwin, on: error, min_coverage: 0.5}", "`min_coverage` is for a detector on a metric"),
         ("{name: r, detector: ADWIN, on: error, params: {delt: 1}}", "`ADWIN` does not take these `params`"),
         ("{name: r, metric: auc, on: error, window: day, below: 1}", "`on` is for detectors"),
     ],

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from driftline.control.attendance import Attendance
 from driftline.control.book import Book
 from driftline.control.panes import Panes, Series
+from driftline.core.baseline import baseline_of_segments
 from driftline.core.estimation import failed, withdrawn
 from driftline.core.pane import Layout, Totals
 from driftline.core.references import (
@@ -230,10 +231,10 @@ class Calendar:
     def _baselines(
         self, spec: MonitorSpec, window: Window, layout: Layout, every: Sequence[Series], known: Baseline | None
     ) -> BaselineOf:
-        """What each segment is compared with. Reference data is that of everybody, and no segment is like everybody."""
+        """What each segment is compared with: itself, as no segment is like everybody."""
         unit = reference_unit(spec, window.name)
         if unit is None:
-            return lambda cut, _: None if cut else known
+            return lambda cut, segments: baseline_of_segments(known, layout, cut, segments) if cut else known
         version = every[0].version
         spans = reference_spans(spec, window, self._book.began[version])
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from driftline.control.attendance import Attendance
 from driftline.control.book import Book, Foretold
 from driftline.control.calendar import Calendar, LayoutOf, units_of
-from driftline.control.detecting import Detecting
+from driftline.control.detecting import Detecting, Fed
 from driftline.control.out import Out
 from driftline.control.panes import Panes
 from driftline.control.retraining import Retraining, result_of
@@ -230,15 +230,20 @@ class Desk:
 
     def _detect(self, spec: MonitorSpec, at: Millis, out: Out) -> None:
         """Feed the detectors what the slice has brought."""
-        for rule, watch, values, _ in self.detecting.feed(spec, self.book.bins.__getitem__):
-            standing = self._standing(watch.version, rule.name)
-            model, version = self.book.model, watch.version
-            alert = alerts.observe_change(standing, rule, model, version, values, watch.quiet, at)
-            out.alert(alert, at)
-            if alert is not None and alert.state is AlertState.FIRING and rule.retrain:
-                self._retraining.trigger(self.spec, Trigger.RULE, rule, (alert.id,), alert.value, at, out)
-            if watch.quiet == alerts.SETTLED_AFTER:
-                self._retraining.metric_is_back(rule.name, values[-1], watch.since, at, out)
+        for fed in self.detecting.feed(spec, self.book.bins.__getitem__):
+            self._take_fed(fed, at, out)
+
+    def _take_fed(self, fed: Fed, at: Millis, out: Out) -> None:
+        """What a detector says to a value."""
+        rule, watch, values, _ = fed
+        standing = self._standing(watch.version, rule.name)
+        model, version = self.book.model, watch.version
+        alert = alerts.observe_change(standing, rule, model, version, values, watch.quiet, at)
+        out.alert(alert, at)
+        if alert is not None and alert.state is AlertState.FIRING and rule.retrain:
+            self._retraining.trigger(self.spec, Trigger.RULE, rule, (alert.id,), alert.value, at, out)
+        if watch.quiet == alerts.SETTLED_AFTER:
+            self._retraining.metric_is_back(rule.name, values[-1], watch.since, at, out)
 
     def _is_quiet(self, standing: Standing, at: Millis, out: Out) -> None:
         of_range = standing.last is not None and standing.last.kind is AlertKind.RANGE
@@ -250,7 +255,12 @@ class Desk:
 
     def _judge(self, spec: MonitorSpec, told: WindowReport, at: Millis, out: Out) -> None:
         for rule in spec.rules:
-            if rule.window != told.window.name or rule.kind == "range":
+            if rule.window != told.window.name:
+                continue
+            if rule.kind == "detector":
+                fed = self.detecting.feed_report(rule, told)
+                if fed is not None:
+                    self._take_fed(fed, at, out)
                 continue
             for segment in judged_in(rule, told):
                 self._judge_segment(rule, told, segment, at, out)

@@ -11,8 +11,10 @@ import numpy as np
 from driftline.core.detectors import Detector
 from driftline.core.pane import Layout
 from driftline.core.probes import mean, weights
-from driftline.events.base import digest_id
+from driftline.events.base import Millis, digest_id
+from driftline.events.reports import WindowReport
 from driftline.events.slices import PaneDelta
+from driftline.spec.metrics import METRIC_TABLE
 from driftline.spec.model import MonitorSpec, RuleSpec
 
 CHUNK = 128
@@ -23,6 +25,7 @@ class Watch(msgspec.Struct, kw_only=True):
     """One rule's detector on one version, beside its values. `since`: a rule that is changed begins anew.
 
     `waiting`: cells counted since the last value was fed. `quiet`: values fed since the last change was found.
+    `judged`: the end of the last window whose metric was fed.
     """
 
     rule: str
@@ -30,6 +33,7 @@ class Watch(msgspec.Struct, kw_only=True):
     since: str
     waiting: dict[int, int] = {}
     quiet: int = 0
+    judged: Millis = -1
 
 
 class Fed(NamedTuple):
@@ -55,7 +59,7 @@ class Detecting:
     def take(self, spec: MonitorSpec, delta: PaneDelta, layout: Callable[[str], Layout]) -> None:
         """Count what a slice changed for everybody."""
         for rule in spec.rules:
-            if rule.kind != "detector":
+            if rule.kind != "detector" or rule.window is not None:
                 continue
             watch = self._watch(rule, delta.version)
             key = (watch.since, delta.bins)
@@ -73,13 +77,28 @@ class Detecting:
             rule = rules.get(watch.rule)
             if rule is None or sum(watch.waiting.values()) < rule.min_samples:
                 continue
-            detector = self._detectors.setdefault(watch.since, Detector(rule.detector, rule.params))
             value = mean(watch.waiting, self._weights[watch.since, bins_of(watch.version)])
             watch.waiting = {}
-            changed = detector.update(value)
-            watch.quiet = 0 if changed else watch.quiet + 1
-            self._fed.add(watch.since)
-            yield Fed(rule, watch, detector.values, changed)
+            yield self._feed(rule, watch, value)
+
+    def feed_report(self, rule: RuleSpec, told: WindowReport) -> Fed | None:
+        """The metric that a rule is on, of everybody, once a window: at the first revision that a rule would judge."""
+        metric, watch = told.segments[0].metrics.get(rule.target), self._watch(rule, told.version)
+        if metric is None or metric.value is None or watch.judged >= told.window.end:
+            return None
+        if metric.n < rule.min_samples or told.segments[0].coverage < rule.min_coverage:
+            return None
+        watch.judged = told.window.end
+        return self._feed(rule, watch, metric.value)
+
+    def _feed(self, rule: RuleSpec, watch: Watch, value: float) -> Fed:
+        if watch.since not in self._detectors:
+            self._detectors[watch.since] = _detector(rule)
+        detector = self._detectors[watch.since]
+        changed = detector.update(value)
+        watch.quiet = 0 if changed else watch.quiet + 1
+        self._fed.add(watch.since)
+        return Fed(rule, watch, detector.values, changed)
 
     def keep(self, spec: MonitorSpec, versions: Iterable[str]) -> None:
         """Forget detectors of other versions, and of rules that are gone or were changed."""
@@ -115,7 +134,7 @@ class Detecting:
         rules = {_since(rule, watch.version): rule for rule in spec.rules for watch in self._watches}
         for name, chunks in parts.items():
             values = np.frombuffer(b"".join(chunks[i] for i in sorted(chunks)), np.float64).tolist()
-            self._detectors[name] = Detector(rules[name].detector, rules[name].params)
+            self._detectors[name] = _detector(rules[name])
             self._detectors[name].restore(values)
             self._stored[name] = self._detectors[name].begun, len(chunks)
 
@@ -126,6 +145,12 @@ class Detecting:
             found = Watch(rule=rule.name, version=version, since=since)
             self._watches.append(found)
         return found
+
+
+def _detector(rule: RuleSpec) -> Detector:
+    """A fresh one, which clips to the range of what it watches: a share, or a metric."""
+    low, high = (0.0, 1.0) if rule.window is None else (METRIC_TABLE[rule.target].low, METRIC_TABLE[rule.target].high)
+    return Detector(rule.detector, rule.params, low, high)
 
 
 def _since(rule: RuleSpec, version: str) -> str:

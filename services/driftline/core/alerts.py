@@ -114,6 +114,7 @@ def observe_change(
         return resolve(standing, Change.SETTLED, at) if quiet >= SETTLED_AFTER else None
     lately, before = values[-LATELY:], values[:-LATELY] or values
     now, then = (math.fsum(part) / len(part) for part in (lately, before))
+    what = f"that of one `{rule.window}`" if rule.window else f"the mean of {rule.min_samples} or more"
     name = fingerprint(model, version, ALL, rule.name)
     told = Alert(
         id="",
@@ -132,7 +133,7 @@ def observe_change(
         value=now,
         n=len(values),
         summary=f"{rule.detector} finds a change in {rule.target} of {model} version {version}: {now:.4g} in the last "
-        f"{len(lately)} of {len(values)} values, {then:.4g} before; each is the mean of {rule.min_samples} or more.",
+        f"{len(lately)} of {len(values)} values, {then:.4g} before; each is {what}.",
     )
     return fire(standing, told)
 

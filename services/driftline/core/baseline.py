@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -19,7 +19,7 @@ from driftline.core.segments import SegmentCodes
 from driftline.core.series import SeriesTable
 from driftline.errors import DriftlineError
 from driftline.events.base import digest_id, encode
-from driftline.events.baselines import Baseline, Bins
+from driftline.events.baselines import Baseline, Bins, SegmentCounts
 from driftline.events.inputs import Label, Value, label_name
 from driftline.spec.model import MonitorSpec
 
@@ -53,7 +53,7 @@ def make_baseline(
         large = float(np.median(errors[np.isfinite(errors)])) if np.isfinite(errors).any() else None
         bins = msgspec.structs.replace(bins, large_error=large)
     rows = _Rows(spec, bins, columns, scores, predictions, () if trained_on else outcomes)
-    totals = rows.counted()
+    totals, segments = rows.counted()
     baseline = Baseline(
         id="",
         model=spec.model,
@@ -63,8 +63,23 @@ def make_baseline(
         counts={name: tuple(totals.histogram(name).tolist()) for name in rows.known(totals.layout)},
         source=source,
         sums=totals.sums,
+        segments=segments,
     )
     return msgspec.structs.replace(baseline, id=digest_id("baseline", encode(baseline)))
+
+
+def baseline_of_segments(
+    known: Baseline | None, layout: Layout, cut: str, segments: Collection[str]
+) -> Baseline | None:
+    """The same baseline of some segments of a way to cut, put together; None where it knows none of them."""
+    if known is None:
+        return None
+    found = [part for name, part in known.segments.get(cut, {}).items() if name in segments]
+    if not found:
+        return None
+    totals = Totals.of(layout, [Pane.of(np.array(p.cells), np.array(p.counts), p.sums) for p in found])
+    counts = {name: tuple(totals.histogram(name).tolist()) for name in known.counts}
+    return msgspec.structs.replace(known, n=totals.n, counts=counts, sums=totals.sums, segments={})
 
 
 class _Rows:
@@ -90,28 +105,38 @@ class _Rows:
             raise DriftlineError(
                 f"the model answers with other labels than {', '.join(bins.labels)} on its reference rows"
             )
+        self._cuts = [way for way in spec.segments if all(cut.name in columns for cut in way.cuts)]
         self._truth = self._numbered(outcomes) if self._told and len(outcomes) else np.full(self.size, np.nan)
 
     def known(self, layout: Layout) -> list[str]:
         """The histograms that these rows tell: all of them if their outcomes are known."""
         if not np.isnan(self._truth).all():
             return list(layout.cells)
-        names = [f"feature:{name}" for name in self._columns if f"feature:{name}" in layout.cells]
+        names = [f"feature:{name}" for name in self._bins.features]
         names += ["score"] if self._scored and not self._numeric else []
         names += ["prediction"] if self._told else []
         return names + (["score|said"] if self._told and self._scored and not self._numeric else [])
 
-    def counted(self) -> Totals:
-        """The rows as one pane."""
+    def counted(self) -> tuple[Totals, dict[str, dict[str, SegmentCounts]]]:
+        """The rows as one pane, and as one of each segment."""
         layout, table, plans, kinds = Layout(self._bins), SeriesTable(), Plans(), Kinds()
-        series = table.predictions_of(self._spec.model, "reference", 1, len(self._bins.features))
+        features = len(self._bins.features)
+        series = table.predictions_of(self._spec.model, "reference", 1, features + len(self._cuts))
         kinds.add(series, "", layout, 1)
         plan = plans.add(self._spec, layout)
+        segments = SegmentCodes(plans)
+        segments.add(series, self._cuts, features, {})
         new = self._predictions(series, plan, plans)
-        features = plans.tables.features(new.plan, new.numbers, new.categories, table.widest)
-        deltas = count(table, kinds, SegmentCodes(plans), new, features, self._joined(new, features.tails))
-        panes = [Pane.of(np.array(d.cells), np.array(d.counts), d.sums) for d in deltas.get(0, [])]
-        return Totals.of(layout, panes)
+        cells = plans.tables.features(new.plan, new.numbers, new.categories, table.widest)
+        segments.write(new, cells.tails)
+        everybody, parts = [], dict[str, dict[str, SegmentCounts]]()
+        for delta in count(table, kinds, segments, new, cells, self._joined(new, cells.tails)).get(0, []):
+            if delta.cut:
+                part = SegmentCounts(cells=delta.cells, counts=delta.counts, sums=delta.sums)
+                parts.setdefault(delta.cut, {})[delta.segment] = part
+            else:
+                everybody.append(Pane.of(np.array(delta.cells), np.array(delta.counts), delta.sums))
+        return Totals.of(layout, everybody), parts
 
     def _predictions(self, series: int, plan: int, plans: Plans) -> PredictionColumns:
         of, nothing = plans[plan], np.zeros(self.size, np.int64)
@@ -133,7 +158,14 @@ class _Rows:
             numbers=np.stack(numbers, axis=1).ravel() if numbers else np.empty(0),
             categories=[value for row in zip(*categories, strict=True) for value in row],
             last=-1,
+            attributes=self._attributes(),
         )
+
+    def _attributes(self) -> list[dict[str, Value]]:
+        """What the rows have of what segments are cut by."""
+        names = {cut.name for way in self._cuts for cut in way.cuts if cut.source == "attribute"}
+        values = [self._columns[name] for name in sorted(names)]
+        return [dict(zip(sorted(names), row, strict=True)) for row in zip(*values, strict=True)]
 
     def _joined(self, new: PredictionColumns, tails: NDArray[np.uint8]) -> Joined:
         rows = np.flatnonzero(~np.isnan(self._truth))

@@ -42,11 +42,20 @@ class Bins(msgspec.Struct, frozen=True, kw_only=True):
     large_error: float | None = None
 
 
+class SegmentCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How the rows of one segment fell into the bins: as in `slices.PaneDelta`, which see."""
+
+    cells: tuple[int, ...]
+    counts: tuple[int, ...]
+    sums: dict[str, int] = msgspec.field(default_factory=dict)
+
+
 class Baseline(Event, frozen=True, kw_only=True):
     """The bins of (model, version) and how its reference data fell into them. Key `model/version`.
 
     `counts` has one entry a histogram of the layout (`core.pane.Layout`), e.g. `feature:temp`; `n` is the rows. Where
-    outcomes are known too, all histograms are there, and `sums`, fixed-point integers as in panes.
+    outcomes are known too, all histograms are there, and `sums`, fixed-point integers as in panes. `segments`: the same
+    by way to cut and segment, of the ways for which the rows have what is needed.
     """
 
     model: str
@@ -56,3 +65,4 @@ class Baseline(Event, frozen=True, kw_only=True):
     counts: dict[str, tuple[int, ...]]
     source: str
     sums: dict[str, int] = msgspec.field(default_factory=dict)
+    segments: dict[str, dict[str, SegmentCounts]] = msgspec.field(default_factory=dict)

@@ -77,4 +77,4 @@ class Catalog:
 
 def without_counts(baseline: Baseline) -> Baseline:
     """Its bins alone."""
-    return msgspec.structs.replace(baseline, counts={}, sums={})
+    return msgspec.structs.replace(baseline, counts={}, sums={}, segments={})

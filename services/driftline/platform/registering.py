@@ -38,7 +38,7 @@ def manifest_of(spec: MonitorSpec, version: str) -> Manifest:
 
 
 def read_reference(spec: MonitorSpec, path: Path) -> dict[str, list[Any]]:
-    """The columns of the spec's features in a Parquet or CSV file, and `outcome` if there is such a column.
+    """The columns of the spec's features in a Parquet or CSV file, and `outcome` and attributes if they are there.
 
     Raises `DriftlineError` naming what is missing.
     """
@@ -50,7 +50,8 @@ def read_reference(spec: MonitorSpec, path: Path) -> dict[str, list[Any]]:
     if missing:
         raise DriftlineError(f"{path} has no column {', '.join(missing)}; it needs one for each feature of the spec")
     table = relation.to_arrow_table()
-    named = [*spec.features, *([OUTCOME] if OUTCOME in table.column_names else [])]
+    attributes = {cut.name for way in spec.segments for cut in way.cuts if cut.source == "attribute"}
+    named = [*spec.features, *sorted(({OUTCOME} | attributes) & set(table.column_names))]
     return {name: table.column(name).to_pylist() for name in named}
 
 
@@ -74,7 +75,7 @@ def register(
     answers = StoredModel(manifest, estimator, None).answers(rows)
     scores = np.array([np.nan if score is None else score for _, score in answers])
     predictions = [label for label, _ in answers]
-    columns = {name: reference[name] for name in names}
+    columns = {name: values for name, values in reference.items() if name != OUTCOME or OUTCOME in names}
     baseline = make_baseline(
         spec,
         columns,

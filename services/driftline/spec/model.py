@@ -82,7 +82,7 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     * estimate: likewise, what the metric is expected to be, with or without outcomes.
     * drift:  `target` is a drift measure over `window` for `features` (resolved: names, never "all").
     * detector: `detector` with `params` watches `target` (`error`, `score`, `prediction`, or a numeric feature), slice
-      by slice: the mean of each `min_samples` values; fires when it finds a change.
+      by slice: the mean of each `min_samples` values; or with a `window` a metric of it; fires when it finds a change.
 
     `clear_above`/`clear_below` (defaults: the firing threshold) must be reached to resolve; `k` of the last `of`
     windows must breach to fire. A window with fewer than `min_samples` or less than `min_coverage` is not judged.

@@ -105,7 +105,7 @@ class _Reader:
         needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon
         retain = self._retention(fields.get("retention"), needed)
         costs = self._costs(fields.get("costs"), task, labels)
-        judged = (rule.target for rule in rules if rule.kind in ("metric", "estimate"))
+        judged = (r.target for r in rules if r.kind in ("metric", "estimate") or (r.kind == "detector" and r.window))
         used = tuple(dict.fromkeys((*metrics, promotion.metric, *judged)))
         if "expected_cost" in used and "costs" not in fields:
             root.mistake("metric `expected_cost` needs `costs`: outcome -> prediction -> cost")

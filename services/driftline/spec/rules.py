@@ -62,7 +62,7 @@ def read_rules(node: Node | None, known: Known) -> tuple[RuleSpec, ...]:
         if kinds[0] == "range":
             rules += _range(fields, name, level, (*known.features, *known.outputs))
         elif kinds[0] == "detector":
-            rules += _detector(each, fields, name, level, known.numbers)
+            rules += _detector(each, fields, name, level, known)
         for kind in JUDGED_KINDS:
             if kinds[0] == kind:
                 rules += _judged(each, fields, name, level, kind, known)
@@ -75,24 +75,27 @@ def _refuse(fields: dict[str, Node], words: Sequence[str], why: str) -> None:
             fields[word].mistake(f"`{word}` {why}")
 
 
-def _detector(
-    each: Node, fields: dict[str, Node], name: str, level: Severity, numbers: Sequence[str]
-) -> list[RuleSpec]:
-    allowed = ("retrain", "min_samples")
+def _detector(each: Node, fields: dict[str, Node], name: str, level: Severity, known: Known) -> list[RuleSpec]:
+    allowed = ("retrain", "min_samples", "window", "min_coverage")
     _refuse(fields, [word for word in (*JUDGED, *OF_WINDOWS) if word not in allowed], "is not for detectors")
     detector = fields["detector"].text()
     params = {key: node.number() for key, node in fields["params"].mapping().items()} if "params" in fields else {}
-    known = {key: value for key, value in params.items() if value is not None}
+    settings = {key: value for key, value in params.items() if value is not None}
     if detector is not None:
         try:
-            make_detector(detector, known)
+            make_detector(detector, settings)
         except ValueError as error:
             fields["detector"].mistake(str(error))
+    # with a window it watches a metric of it, else what each slice brings
+    window = _window(fields, known.windows)
+    figures = known.metrics if "window" in fields else (*ON, *known.numbers)
     if "on" not in fields:
-        each.mistake(f"rule `{name}` needs `on`: {', '.join(ON)} or a numeric feature")
+        each.mistake(f"rule `{name}` needs `on`: {', '.join(ON)}, a numeric feature, or with `window` a metric")
     target = fields["on"].text() if "on" in fields else None
-    if target is not None and target not in (*ON, *numbers):
-        fields["on"].mistake(f"`{target}` is no figure to watch{nearest(target, (*ON, *numbers))}")
+    if target is not None and target not in figures:
+        fields["on"].mistake(f"`{target}` is no figure to watch{nearest(target, figures)}")
+    if "min_coverage" in fields and "window" not in fields:
+        fields["min_coverage"].mistake("`min_coverage` is for a detector on a metric of a `window`")
     samples = fields["min_samples"].count() if "min_samples" in fields else DETECTOR_SAMPLES
     return [
         RuleSpec(
@@ -100,12 +103,28 @@ def _detector(
             kind="detector",
             target=target or "",
             detector=detector or "",
-            params=known,
+            params=settings,
+            window=window,
             min_samples=samples or 1,
+            min_coverage=_coverage(fields),
             severity=level,
             retrain=bool(fields["retrain"].flag()) if "retrain" in fields else False,
         )
     ]
+
+
+def _window(fields: dict[str, Node], windows: Sequence[str]) -> str | None:
+    window = fields["window"].text() if "window" in fields else None
+    if window is not None and window not in windows:
+        fields["window"].mistake(f"unknown window `{window}`{nearest(window, windows)}")
+    return window
+
+
+def _coverage(fields: dict[str, Node]) -> float:
+    coverage = fields["min_coverage"].number() if "min_coverage" in fields else 0.9
+    if coverage is not None and not 0 <= coverage <= 1:
+        fields["min_coverage"].mistake("coverage lies between 0 and 1")
+    return coverage or 0.0
 
 
 def _range(fields: dict[str, Node], name: str, level: Severity, targets: Sequence[str]) -> list[RuleSpec]:
@@ -129,16 +148,13 @@ def _judged(
     known: Known,
 ) -> list[RuleSpec]:
     figures = {"metric": known.metrics, "estimate": known.estimated}.get(kind, DRIFT_MEASURES)
-    windows = known.windows
     target = fields[kind].text()
     if target is not None and target not in figures:
         what = {"metric": "metric", "estimate": "metric that can be estimated"}.get(kind, "drift measure")
         fields[kind].mistake(f"unknown {what} `{target}`{nearest(target, figures)}")
-    window = fields["window"].text() if "window" in fields else None
+    window = _window(fields, known.windows)
     if "window" not in fields:
         each.mistake(f"rule `{name}` needs a `window`")
-    elif window is not None and window not in windows:
-        fields["window"].mistake(f"unknown window `{window}`{nearest(window, windows)}")
     above, below, clear_above, clear_below = (
         fields[word].number() if word in fields else None for word in ("above", "below", "clear_above", "clear_below")
     )
@@ -150,9 +166,6 @@ def _judged(
         fields["clear_below"].mistake("`clear_below` belongs to `above` and is not higher than it")
     k, of = fields["for"].parsed(_k_of_n, (1, 1)) if "for" in fields else (1, 1)
     samples = fields["min_samples"].count() if "min_samples" in fields else 100
-    coverage = fields["min_coverage"].number() if "min_coverage" in fields else 0.9
-    if coverage is not None and not 0 <= coverage <= 1:
-        fields["min_coverage"].mistake("coverage lies between 0 and 1")
     return [
         RuleSpec(
             name=name,
@@ -167,7 +180,7 @@ def _judged(
             k=k,
             of=of,
             min_samples=samples or 0,
-            min_coverage=coverage or 0.0,
+            min_coverage=_coverage(fields),
             severity=level,
             retrain=bool(fields["retrain"].flag()) if "retrain" in fields else False,
             segments=_segments(fields.get("segments"), known.segments),
