@@ -20,7 +20,7 @@ features:
   y: {{type: number, missing: allowed}}
   c: {{type: category, allowed: [a, b, "1"]}}
   d: {{type: category, missing: allowed}}
-segments: [c, {{y: [0, 1]}}, [c, d]]
+segments: [[c, d]]
 horizon: 30h
 lateness: 1h
 pane: 15m
@@ -29,7 +29,7 @@ windows:
   hour: {{span: 1h}}
 rules:
   - {{name: worse, metric: {metric}, window: day, {side}: {limit}, min_samples: 30, min_coverage: 0.5, retrain: true}}
-  - {{name: drift, drift: psi, features: all, window: day, above: 0.1, min_samples: 30, segments: [c]}}
+  - {{name: drift, drift: psi, features: all, window: day, above: 0.1, min_samples: 30, segments: ["c, d"]}}
 retrain:
   trainer: a.b:c
   schedule: "0 4 * * *"

@@ -32,8 +32,10 @@ def operation_of(totals: Totals, span: Millis, pane: Millis) -> Operation:
 
 
 def _quantile(counts: NDArray[np.int64], edges: NDArray[np.float64], share: float, less: float = 0.0) -> MetricValue:
-    (value,), (bound,) = quantiles(counts[None].astype(np.float64), edges, share)
     n = int(counts.sum())
+    if not n:
+        return MetricValue(value=None)
+    (value,), (bound,) = quantiles(counts[None].astype(np.float64), edges, share)
     if np.isnan(value):
         return MetricValue(value=None, n=n)
     return MetricValue(value=max(0.0, float(value) - less), n=n, error_bound=float(bound) + less)

@@ -26,6 +26,9 @@ from driftline.spec.model import MonitorSpec, millis
 MOST = 50
 """Segments of one way to cut that are told by themselves, the largest of the window; the rest is told as one."""
 
+FEWEST = 30
+"""Predictions of a segment from which on it is told with intervals, drift and so on: fewer say nothing."""
+
 BaselineOf = Callable[[str, Collection[str]], Baseline | None]
 """What segments of a way to cut, put together, are compared with."""
 
@@ -61,18 +64,24 @@ def report(
 
     def told(cut: str, segment: str, found: Sequence[Pane], baseline: Baseline | None, evicted: int = 0) -> Segment:
         totals, known = Totals.of(layout, found), _known(layout, baseline)
+        few = bool(cut) and totals.n < FEWEST
+        metrics = (
+            {name: formula.point(totals) for name, formula in formulas.items()}
+            if few
+            else metrics_of_window(totals, found, formulas, seed)
+        )
         return Segment(
             cut=cut,
             segment=segment,
             n=totals.n,
             labelled=totals.labelled,
             coverage=totals.labelled / totals.n if totals.n else 0.0,
-            metrics=_compared(metrics_of_window(totals, found, formulas, seed), formulas, known),
+            metrics=_compared(metrics, formulas, known),
             calibration=() if cut else calibration_of(totals),
-            estimates=_estimated(totals, found, known, seed),
-            operation=operation_of(totals, window.end - window.start, millis(spec.pane)),
+            estimates={} if few else _estimated(totals, found, known, seed),
+            operation=None if few else operation_of(totals, window.end - window.start, millis(spec.pane)),
             confusion=matrix_of(totals) if spec.task == "binary" else {},
-            drift=_drift(totals, baseline),
+            drift={} if few else _drift(totals, baseline),
             evicted=evicted,
         )
 

@@ -87,6 +87,8 @@ class CalibrationBin(msgspec.Struct, frozen=True, kw_only=True):
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one segment; `cut`: what it is cut by, as in the spec. It is empty for `all`, which is everybody.
 
+    A segment of fewer than 30 predictions has figures without intervals, and neither drift nor estimates nor operation.
+
     `evicted`: predictions of the model, of all versions, that were forgotten early since the window began because more
     were kept than `max_kept`. Their outcomes find nothing, so `coverage` is lower by at most as many.
     `calibration`: of everybody, what scores meant; bins without rows are left out. `estimates`: what metrics are
