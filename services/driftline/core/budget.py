@@ -83,11 +83,7 @@ class Course(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A threshold with the one to clear, and how it stands up.
-
-    `expected`: episodes a pane where it was found in what was drawn, before it was moved on. `beyond`: whether it was
-    moved on beyond what the baseline shows.
-    """
+    """A threshold with the one to clear. `beyond`: it was moved on from where the baseline shows several episodes."""
 
     threshold: float
     clear: float
@@ -174,7 +170,8 @@ def episodes(figures: FloatArray, threshold: float, clear: float, course: Course
     lately = before[1:] - before[np.maximum(np.arange(figures.size) + 1 - course.of, 0)]
     fires, clears = np.flatnonzero(breach & (lately >= course.k)), np.flatnonzero(figures <= clear)
     levels = _levels(figures, course.k, course.of)
-    peaks, since, i = [], 0, 0
+    peaks: list[float] = []
+    since = i = 0
     while True:
         i = max(i, int(np.searchsorted(fires, since)))
         while i < fires.size and before[fires[i] + 1] - before[since] < course.k:
