@@ -44,7 +44,7 @@ def story(hours: int, *bad: int) -> ShardLog:
         cells |= {x: 100 - moved, x + 1: moved}
         told = msgspec.structs.replace(told, cells=tuple(sorted(cells)), counts=tuple(cells[c] for c in sorted(cells)))
         log.slice(0, 4 * hour + 1, told).until(4 * hour + 2)
-    return log.until(4 * hours + 12)
+    return log
 
 
 def calibrations(shard) -> list[Calibration]:
@@ -52,7 +52,7 @@ def calibrations(shard) -> list[Calibration]:
 
 
 def test_the_threshold_is_set_when_outcomes_of_the_first_days_are_in_and_alerts_carry_it():
-    shard = play(story(HOURS + 12, 5, HOURS + 8), catalog(budgeted(LOW)))
+    shard = play(story(HOURS + 12, 5, HOURS + 8).until(4 * HOURS + 60), catalog(budgeted(LOW)))
     (found,) = calibrations(shard)
     assert found.at == (HOURS + 2) * HOUR  # the horizon is two hours
     assert (found.version, found.rule, found.above, found.windows) == ("1", "accuracy-low", False, HOURS)
@@ -116,8 +116,8 @@ def test_a_changed_budget_is_calibrated_anew_from_the_same_days():
     rarer = msgspec.structs.replace(LOW, false_alarms=FalseAlarms(alarms=1, per=timedelta(days=60)))
     log = story(HOURS + 8)
     for partition in (0, 1):
-        log.slice(partition, 4 * HOURS + 60, marks=["spec m@2"])
-    shard = play(log.until(4 * HOURS + 64), catalog(budgeted(LOW), budgeted(rarer)))
+        log.slice(partition, 4 * (HOURS + 8) + 1, marks=["spec m@2"])
+    shard = play(log.until(4 * (HOURS + 8) + 4), catalog(budgeted(LOW), budgeted(rarer)))
     first, second = calibrations(shard)
     assert second.threshold < first.threshold
     assert second.windows == first.windows
