@@ -8,8 +8,8 @@ figures of which greater is worse.
   windows that there are (Hall, Horowitz and Jing, Biometrika 82, 1995), and whole days that begin as days of the
   baseline do, so that a quiet night never stands at noon. They wrap around (Politis and Romano, 1992), so that each
   pane is drawn equally often.
-* Every series that is drawn is compared with a baseline that is drawn likewise: what comes later is further from the
-  true baseline than its own panes are.
+* Every series that is drawn is held against a baseline that is drawn likewise: what comes later is further from a
+  baseline than the baseline's own panes are.
 * The rarest that a baseline shows is once in its own time, and that is one window's chance. So the bar is looked for
   where the baseline shows several episodes, and moved on from there as far as the tail of their peaks tells. It is
   taken to be exponential, as that of a sum of many rows is at most far out (Pickands, Annals of Statistics 3, 1975),
@@ -29,9 +29,13 @@ from scipy.sparse import csr_array
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
-FiguresOf = Callable[[csr_array, FloatArray], FloatArray]
-"""A segment's figures: of windows that are weighted sums of panes, (windows, panes), against a baseline that is one,
-(panes,). Greater is worse, NaN where a window is not judged: (windows,).
+FiguresOf = Callable[[csr_array, FloatArray, FloatArray], FloatArray]
+"""A segment's figures: of windows that are weighted sums of panes, (windows, panes), by two baselines that are such
+sums too, (panes,): the one that they are compared with, and the one that is known. Greater is worse, NaN where a window
+is not judged: (windows,).
+
+A figure that compares goes by the first. One that does not is as far from the known one as it is from the first: how
+far windows of a later time are from a baseline is how far those that are drawn are from one that is drawn.
 """
 
 FEWEST = 20
@@ -111,7 +115,7 @@ def calibrate(figures: Sequence[FiguresOf], course: Course, alarms: float, seed:
     """
     order, all_of_it = np.arange(course.panes), np.ones(course.panes)
     windows = course.windows(order)
-    seen = [_judged(of(windows, all_of_it)) for of in figures]
+    seen = [_judged(of(windows, all_of_it, all_of_it)) for of in figures]
     if seen[0].size < FEWEST:
         return Calibrated(seen[0].size, reason=f"{seen[0].size} of its windows can be judged, {FEWEST} are needed")
     if course.blocks(course.panes) is None:
@@ -125,7 +129,7 @@ def calibrate(figures: Sequence[FiguresOf], course: Course, alarms: float, seed:
         return Calibrated(seen[0].size, bar)
     later = course._replace(first=(course.first - earlier) % course.every).windows(order[earlier:])
     known = (order < earlier).astype(np.float64)
-    passed = (len(episodes(_judged(of(later, known)), tried.threshold, tried.clear, course)) for of in figures)
+    passed = (len(episodes(_judged(of(later, known, known)), tried.threshold, tried.clear, course)) for of in figures)
     return Calibrated(seen[0].size, bar, held_back=sum(passed), held_back_panes=course.panes - earlier)
 
 
@@ -137,7 +141,7 @@ def find_bar(figures: Sequence[FiguresOf], course: Course, panes: int, alarms: f
     usual = max(float(np.median(each)) for each in drawn if each.size)
     allowed = alarms * panes
     apart = panes / max(course.span, course.every)
-    enough = min(20.0, max(3.0, apart / 10))  # many peaks tell the tail's scale well, few are far out in it
+    enough = min(20.0, max(3.0, apart / 4))  # many peaks tell the tail's scale well, few are far out in it
     candidates = np.unique(np.concatenate(drawn))[::-1]
 
     def peaks(threshold: float) -> list[float]:
@@ -206,12 +210,13 @@ def _drawn(
     windows = max(1, panes // course.every)
     series = -(-max(LEAST_DRAWN, DRAWN // len(figures)) // windows)
     length = course.first + course.span + (windows - 1) * course.every
+    known = (np.arange(course.panes) < panes).astype(np.float64)
     found: list[list[FloatArray]] = [[] for _ in figures]
     for _ in range(series):
         drawn = course.windows(_resampled(length, panes, blocks, rng))
         against = np.bincount(_resampled(panes, panes, blocks, rng), minlength=course.panes).astype(np.float64)
         for place, of in enumerate(figures):
-            found[place].append(_judged(of(drawn, against)))
+            found[place].append(_judged(of(drawn, against, known)))
     return [np.concatenate(each) for each in found], series * windows * course.every
 
 

@@ -35,7 +35,7 @@ def figures_of(spec: MonitorSpec, rule: RuleSpec, layout: Layout, panes: Sequenc
         return _metric(rule, formula_of(rule.target, spec.costs), layout, panes, sign)
     meaning = calibration(Totals.of(layout, panes))
     if meaning is None:
-        return lambda windows, _: np.full(windows.shape[0], np.nan)
+        return lambda windows, *_: np.full(windows.shape[0], np.nan)
     return _metric(rule, estimates(meaning)[rule.target], layout, panes, sign)
 
 
@@ -44,10 +44,18 @@ def _metric(rule: RuleSpec, formula: Formula, layout: Layout, panes: Sequence[Pa
     counts = _counts(layout, panes)
     predicted, labelled = (counts[:, [cell]].toarray()[:, 0] for cell in (0, 1))
 
-    def figures(windows: csr_array, _: FloatArray) -> FloatArray:
+    def level(baseline: FloatArray) -> float:
+        return float(values_of(csr_array(baseline[None]))[0])
+
+    def values_of(windows: csr_array) -> FloatArray:
         used = np.unique(windows.indices)
         blocks = Totals.of_parts(layout, [panes[number] for number in used], range(used.size), used.size)
-        values = sign * formula.resampled(Draws(blocks, windows[:, used].toarray()))
+        return sign * formula.resampled(Draws(blocks, windows[:, used].toarray()))
+
+    def figures(windows: csr_array, compared: FloatArray, known: FloatArray) -> FloatArray:
+        values = values_of(windows)
+        if compared is not known:
+            values += level(known) - level(compared)
         judged = windows @ samples >= max(1, rule.min_samples)
         if rule.kind == "metric":
             judged &= windows @ labelled >= rule.min_coverage * (windows @ predicted)
@@ -64,7 +72,7 @@ def _drift(rule: RuleSpec, layout: Layout, panes: Sequence[Pane]) -> FiguresOf:
         if cells is not None:
             parts[name] = counts[:, cells.start : cells.stop]
 
-    def figures(windows: csr_array, reference: FloatArray) -> FloatArray:
+    def figures(windows: csr_array, reference: FloatArray, _: FloatArray) -> FloatArray:
         worst = np.full(windows.shape[0], np.nan)
         for name, part in parts.items():
             found = (windows @ part).toarray()
