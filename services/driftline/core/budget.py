@@ -44,6 +44,8 @@ BLOCKS = 4
 """Blocks that a baseline must hold, at least: fewer say nothing about how times differ."""
 DRAWN = 20_000
 """Windows drawn in all: the error of a count of episodes is then small beside that of the baseline itself."""
+MOST_SERIES = 200
+"""Series drawn at most: where windows are few, more would cost time and tell no more."""
 LEAST_DRAWN = 2_000
 """Windows drawn of each segment, however many there are."""
 
@@ -208,7 +210,7 @@ def _drawn(
     blocks = course.blocks(panes)
     assert blocks is not None, "the caller has asked"
     windows = max(1, panes // course.every)
-    series = -(-max(LEAST_DRAWN, DRAWN // len(figures)) // windows)
+    series = min(MOST_SERIES, -(-max(LEAST_DRAWN, DRAWN // len(figures)) // windows))
     length = course.first + course.span + (windows - 1) * course.every
     known = (np.arange(course.panes) < panes).astype(np.float64)
     found: list[list[FloatArray]] = [[] for _ in figures]

@@ -44,9 +44,6 @@ def _metric(rule: RuleSpec, formula: Formula, layout: Layout, panes: Sequence[Pa
     counts = _counts(layout, panes)
     predicted, labelled = (counts[:, [cell]].toarray()[:, 0] for cell in (0, 1))
 
-    def level(baseline: FloatArray) -> float:
-        return float(values_of(csr_array(baseline[None]))[0])
-
     def values_of(windows: csr_array) -> FloatArray:
         used = np.unique(windows.indices)
         blocks = Totals.of_parts(layout, [panes[number] for number in used], range(used.size), used.size)
@@ -55,7 +52,8 @@ def _metric(rule: RuleSpec, formula: Formula, layout: Layout, panes: Sequence[Pa
     def figures(windows: csr_array, compared: FloatArray, known: FloatArray) -> FloatArray:
         values = values_of(windows)
         if compared is not known:
-            values += level(known) - level(compared)
+            was, drawn = values_of(csr_array(np.stack([known, compared])))
+            values += was - drawn
         judged = windows @ samples >= max(1, rule.min_samples)
         if rule.kind == "metric":
             judged &= windows @ labelled >= rule.min_coverage * (windows @ predicted)
