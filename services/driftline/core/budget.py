@@ -10,11 +10,12 @@ figures of which greater is worse.
   pane is drawn equally often.
 * Every series that is drawn is held against a baseline that is drawn likewise: what comes later is further from a
   baseline than the baseline's own panes are.
-* The rarest that a baseline shows is once in its own time, and that is one window's chance. So the bar is looked for
-  where the baseline shows several episodes, and moved on from there as far as the tail of their peaks tells. It is
-  taken to be exponential, as that of a sum of many rows is at most far out (Pickands, Annals of Statistics 3, 1975),
-  and its scale to be known from these few peaks only: if K of them pass u by m in the mean, then the chance that
-  the next one passes u + x is (1 + x / (K m))^-K, on average over all baselines.
+* The rarest that a baseline shows is once in its own time, and that is one window's chance. So for rare alarms the bar
+  is looked for where the baseline shows several episodes, and moved on from there as far as the tail of their peaks
+  tells, if that is further than what is drawn shows. The tail is taken to be exponential, as that of a sum of many
+  rows is at most far out (Pickands, Annals of Statistics 3, 1975), and its scale to be known from these few peaks only:
+  if K of them pass u by m in the mean, then the chance that the next one passes u + x is (1 + x / (K m))^-K, on average
+  over all baselines.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Course(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A threshold with the one to clear. `beyond`: it was moved on from where the baseline shows several episodes."""
+    """A threshold with the one to clear. `beyond`: it is further out than what is drawn shows."""
 
     threshold: float
     clear: float
@@ -150,14 +151,18 @@ def find_bar(figures: Sequence[FiguresOf], course: Course, panes: int, alarms: f
         clear = clear_of(threshold, usual)
         return [peak for each in drawn for peak in episodes(each, threshold, clear, course)]
 
-    start = _lowest(lambda bar: len(peaks(bar)), candidates, max(allowed, enough) * length / panes, usual)
-    found = peaks(start)
-    seen = len(found) * panes / length
-    if seen <= allowed or not allowed:
-        return Bar(start, clear_of(start, usual), beyond=False)
-    scale = seen * float(np.mean(found) - start)
-    bar = start + scale * ((seen / allowed) ** (1 / seen) - 1)
-    return Bar(bar, clear_of(bar, usual), beyond=True)
+    def lowest(most: float) -> float:
+        return _lowest(lambda bar: len(peaks(bar)), candidates, most * length / panes, usual)
+
+    shown = bar = lowest(allowed)
+    if allowed < enough:
+        start = lowest(enough)
+        found = peaks(start)
+        seen = len(found) * panes / length
+        if seen > allowed:
+            scale = seen * float(np.mean(found) - start)
+            bar = max(shown, start + scale * ((seen / allowed) ** (1 / seen) - 1))
+    return Bar(bar, clear_of(bar, usual), beyond=bar > shown)
 
 
 def clear_of(threshold: float, usual: float) -> float:
@@ -192,7 +197,7 @@ def episodes(figures: FloatArray, threshold: float, clear: float, course: Course
 
 def _levels(figures: FloatArray, k: int, of: int) -> FloatArray:
     """The k-th greatest of the last `of` figures."""
-    if of == 1:
+    if of == 1 or not figures.size:
         return figures
     padded = np.concatenate([np.full(of - 1, -np.inf), figures])
     found: FloatArray = np.sort(np.lib.stride_tricks.sliding_window_view(padded, of), axis=1)[:, of - k]
