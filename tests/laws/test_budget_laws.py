@@ -77,7 +77,7 @@ def test_several_segments_keep_one_budget_together():
     assert fired <= 1.5 * 2 * 365 / 7
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     seed=st.integers(0, 1000),
     budgets=st.lists(st.floats(1e-5, 0.3), min_size=2, max_size=4),
@@ -96,7 +96,7 @@ def test_the_same_panes_give_the_same_bar():
     assert first == second
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     values=st.lists(st.integers(0, 9), max_size=60),
     threshold=st.integers(1, 8),

@@ -45,6 +45,8 @@ BLOCKS = 4
 """Blocks that a baseline must hold, at least: fewer say nothing about how times differ."""
 DRAWN = 20_000
 """Windows drawn in all: the error of a count of episodes is then small beside that of the baseline itself."""
+LONGEST = 100
+"""Windows of one series, about: there must be many series, as each is held against one baseline."""
 MOST_SERIES = 200
 """Series drawn at most: where windows are few, more would cost time and tell no more."""
 LEAST_DRAWN = 2_000
@@ -214,7 +216,8 @@ def _drawn(
     """Figures of each segment over series drawn from the first `panes` panes, and how many panes these take in all."""
     blocks = course.blocks(panes)
     assert blocks is not None, "the caller has asked"
-    windows = max(1, panes // course.every)
+    a_day = max(1, course.day // course.every)
+    windows = max(1, min(panes // course.every, max(1, LONGEST // a_day) * a_day))
     series = min(MOST_SERIES, -(-max(LEAST_DRAWN, DRAWN // len(figures)) // windows))
     length = course.first + course.span + (windows - 1) * course.every
     known = (np.arange(course.panes) < panes).astype(np.float64)

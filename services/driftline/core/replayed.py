@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from driftline.core.metrics import Draws, Formula, formula_of
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.spec.metrics import HIGHER_IS_BETTER
 from driftline.spec.model import MonitorSpec, RuleSpec
+
+AT_ONCE = 250
 
 
 def greater_is_worse(rule: RuleSpec) -> bool:
@@ -49,11 +51,19 @@ def _metric(rule: RuleSpec, formula: Formula, layout: Layout, panes: Sequence[Pa
         blocks = Totals.of_parts(layout, [panes[number] for number in used], range(used.size), used.size)
         return sign * formula.resampled(Draws(blocks, windows[:, used].toarray()))
 
+    def level(baseline: FloatArray) -> float:
+        weights = baseline.astype(np.int64)
+        sums: dict[str, int] = {}
+        for weight, pane in zip(weights.tolist(), panes, strict=True):
+            for name, value in pane.sums.items():
+                sums[name] = sums.get(name, 0) + weight * value
+        total = Totals(layout, (weights @ counts).astype(np.int64), sums)
+        return sign * float(formula.resampled(Draws([total], np.ones((1, 1))))[0])
+
     def figures(windows: csr_array, compared: FloatArray, known: FloatArray) -> FloatArray:
-        values = values_of(windows)
+        values = np.concatenate([np.empty(0), *(values_of(part) for part in _parts(windows))])
         if compared is not known:
-            was, drawn = values_of(csr_array(np.stack([known, compared])))
-            values += was - drawn
+            values += level(known) - level(compared)
         judged = windows @ samples >= max(1, rule.min_samples)
         if rule.kind == "metric":
             judged &= windows @ labelled >= rule.min_coverage * (windows @ predicted)
@@ -71,6 +81,9 @@ def _drift(rule: RuleSpec, layout: Layout, panes: Sequence[Pane]) -> FiguresOf:
             parts[name] = counts[:, cells.start : cells.stop]
 
     def figures(windows: csr_array, reference: FloatArray, _: FloatArray) -> FloatArray:
+        return np.concatenate([np.empty(0), *(worst_of(part, reference) for part in _parts(windows))])
+
+    def worst_of(windows: csr_array, reference: FloatArray) -> FloatArray:
         worst = np.full(windows.shape[0], np.nan)
         for name, part in parts.items():
             found = (windows @ part).toarray()
@@ -80,6 +93,12 @@ def _drift(rule: RuleSpec, layout: Layout, panes: Sequence[Pane]) -> FiguresOf:
         return worst
 
     return figures
+
+
+def _parts(windows: csr_array) -> Iterator[csr_array]:
+    """Some windows at a time, which share most of their panes: what is spread out of them then fits into memory."""
+    for start in range(0, windows.shape[0], AT_ONCE):
+        yield windows[start : start + AT_ONCE]
 
 
 def _counts(layout: Layout, panes: Sequence[Pane]) -> csr_array:
