@@ -54,6 +54,11 @@ _TOP: dict[str, Said] = {
         "the same time in each of the weeks before.",
     ),
     "rules": ("list", "none", "What raises an alert."),
+    "false_alarms": (
+        "text like `1 per 30d`",
+        "none",
+        "How often the whole model may raise an alert for nothing: the rules that state no threshold share it equally.",
+    ),
     "retrain": ("mapping", "none", "How candidates are made. Without it none is asked for."),
     "promotion": ("mapping", "see below", "When a candidate replaces the champion."),
     "retention": ("mapping", "see below", "How long the archive keeps raw rows."),
@@ -90,6 +95,13 @@ _RULE: dict[str, Said] = {
     "window": ("a window", "required but for range and detector", "Which window is judged, or watched."),
     "above": ("number", "one of the two", "Breached where the figure is greater."),
     "below": ("number", "one of the two", "Breached where the figure is smaller."),
+    "false_alarms": (
+        "text like `1 per 30d`",
+        "in place of the two",
+        "How often the rule may fire for nothing, over all its features and segments together. The threshold is "
+        "calibrated on each version's first days, so the baseline must be `{first: ...}`; until they are over, the "
+        "rule is not judged. Not for ranges and detectors.",
+    ),
     "clear_above": ("number", "`below`", "With `below`: what the figure must reach to resolve the alert."),
     "clear_below": (
         "number",

@@ -102,3 +102,9 @@ def test_long_windows_are_compared_through_few_panes():
         baseline=BaselineSpec(kind="hour_of_week", weeks=4),
     )
     assert sorted(units_of(of)) == [30_000, HOUR]
+
+
+def test_the_first_days_are_kept_while_they_last():
+    of = compared(kind="first", span=timedelta(hours=30))
+    found, _ = played(of, *[(80, 20, 0)] * 20, *[(60, 40, 0)] * 12)
+    assert found[31].segments[0].metrics["accuracy"].baseline == pytest.approx((20 * 80 + 10 * 60) / 3000)

@@ -22,9 +22,9 @@ from driftline.core.distances import (
     psi,
     total_variation,
 )
-from driftline.core.drift import drift_of, held_together
+from driftline.core.drift import drift_of, held_together, histogram_of, many
 from driftline.core.pane import Layout, Pane, Totals
-from driftline.events.baselines import CategoryBins
+from driftline.events.baselines import Baseline, Bins, CategoryBins, NumberBins
 from driftline.events.reports import Drift
 from driftline.spec.measures import DRIFT_MEASURES, MEASURE_TABLE
 from driftline.spec.model import FeatureSpec
@@ -257,3 +257,30 @@ def test_the_index_of_a_score_is_taken_over_twentieths_of_the_reference():
     # our parts end at bin edges, a thousandth of the scale apart
     assert found == pytest.approx(by_scipy(*by_numpy), rel=0.03)
     assert found > 0.3
+
+
+@pytest.mark.parametrize("measure", DRIFT_MEASURES)
+def test_many_windows_at_once_are_measured_as_one_by_one(measure):
+    bins = Bins(
+        features={
+            "x": NumberBins(edges=(1.0, 2.0, 3.0), low=0.0, high=9.0, least=0.5, most=8.0),
+            "open": NumberBins(edges=(1.0, 2.0)),
+            "c": CategoryBins(values=("a", "b")),
+        },
+        labels=("no", "yes"),
+        positive="yes",
+        score=tuple(np.linspace(0, 1, 65)[1:-1].tolist()),
+    )
+    layout, rng = Layout(bins), np.random.default_rng(3)
+    vectors = rng.poisson(0.3, (20, layout.size)) * rng.poisson(0.5, (20, layout.size))
+    vectors[3] = 0
+    known = rng.poisson(2, layout.size)
+    counts = {name: tuple(known[c.start : c.stop].tolist()) for name, c in layout.cells.items()}
+    baseline = Baseline(id="b", model="m", version="1", bins=bins, n=100, counts=counts, source="t")
+    single = [drift_of(Totals(layout, vector, {}), baseline) for vector in vectors]
+    for name in ("x", "open", "c", "score", "prediction"):
+        cells = layout.cells[histogram_of(layout, name)[0]]
+        part = slice(cells.start, cells.stop)
+        found = many(layout, name, measure, vectors[:, part].astype(float), known[part].astype(float))
+        told = [getattr(each[name], measure) for each in single]
+        assert found == pytest.approx([np.nan if one is None else one for one in told], abs=1e-12, nan_ok=True)

@@ -182,7 +182,7 @@ def test_a_mistake_stands_at_the_line_that_has_to_be_changed():
 @pytest.mark.parametrize(
     ("rest", "said"),
     [
-        ("above: 0.5, below: 0.4", "rule `low` needs either `above` or `below`"),
+        ("above: 0.5, below: 0.4", "rule `low` needs either `above` or `below`, or `false_alarms`"),
         ("severity: critical", "rule `low` needs either `above` or `below`"),
         ("below: 0.5, clear_above: 0.4", "`clear_above` belongs to `below` and is not lower than it"),
         ("below: 0.5, clear_below: 0.4", "`clear_below` belongs to `above` and is not higher than it"),

@@ -9,8 +9,7 @@ from rich.table import Table
 
 from driftline.core.differing import Difference, differences
 from driftline.errors import DriftlineError
-from driftline.events.base import decode
-from driftline.events.baselines import Baseline
+from driftline.events.baselines import Baseline, decode_baselines_record
 from driftline.events.topics import Topic
 from driftline.platform import settings as settings_module
 from driftline.platform.kafka import read_all
@@ -79,7 +78,8 @@ def _row(of: Difference) -> list[str]:
 
 def _of(model: str) -> list[Baseline]:
     records = read_all(settings_module.load(), Topic.BASELINES)
-    return [b for record in records if record.value and (b := decode(record.value, Baseline)).model == model]
+    found = [decode_baselines_record(record.value) for record in records if record.value]
+    return [each for each in found if isinstance(each, Baseline) and each.model == model]
 
 
 def _named(known: list[Baseline], model: str, name: str) -> Baseline:

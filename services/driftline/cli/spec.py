@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
 from driftline.errors import DriftlineError, Unreachable
+from driftline.events.baselines import Calibration
 from driftline.platform import retention
 from driftline.platform import settings as settings_module
-from driftline.platform.declare import apply_spec, latest_spec
+from driftline.platform.declare import apply_spec, latest_calibrations, latest_spec
 from driftline.platform.settings import Settings
+from driftline.spec.model import MonitorSpec
 from driftline.spec.plain import to_plain
 from driftline.spec.reader import read_spec
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+NOT_YET = "not judged yet: its threshold is calibrated when the first days of a version are over"
 
 
 @click.command()
@@ -64,18 +69,37 @@ def check_spec(file: Path) -> None:
 def show_spec(what: str) -> None:
     """Print a spec with every default filled in: of a FILE, or the newest one of a MODEL.
 
+    Of a model, rules with `false_alarms` are shown with the threshold that these came to, and how it stood up.
+
     \b
     driftline spec show monitor.yaml
     driftline spec show flight-delay
     """
     if Path(what).exists():
-        spec = read_spec(Path(what))
+        plain = to_plain(read_spec(Path(what)))
     else:
-        known = latest_spec(settings_module.load(), what)
+        settings = settings_module.load()
+        known = latest_spec(settings, what)
         if known is None:
             raise DriftlineError(f"there is neither a file nor an applied spec named {what}")
-        spec = known[1]
-    click.echo(msgspec.json.format(msgspec.json.encode(to_plain(spec)), indent=2))
+        plain = _with_calibrations(known[1], latest_calibrations(settings, what))
+    click.echo(msgspec.json.format(msgspec.json.encode(plain), indent=2))
+
+
+def _with_calibrations(spec: MonitorSpec, found: Mapping[str, Calibration]) -> dict[str, Any]:
+    """The spec as plain JSON, each rule with a budget with what its threshold was calibrated to last, if it was."""
+    plain = to_plain(spec)
+    for rule, shown in zip(spec.rules, plain["rules"], strict=True):
+        last = found.get(rule.name)
+        if rule.false_alarms is None:
+            continue
+        if last is None or (last.alarms, last.per) != (rule.false_alarms.alarms, rule.false_alarms.per):
+            shown["calibrated"] = {"threshold": None, "summary": NOT_YET}
+        else:
+            names = ("version", "threshold", "clear", "held_back", "held_back_time", "baseline", "summary")
+            told = msgspec.to_builtins(last)
+            shown["calibrated"] = {name: told[name] for name in names}
+    return plain
 
 
 commands: list[click.Command] = [apply, spec_group]

@@ -13,6 +13,7 @@ from driftline.core.counters import Placement
 from driftline.core.windows import Open, Run
 from driftline.events.alerts import Alert
 from driftline.events.base import Millis
+from driftline.events.baselines import Calibration
 from driftline.events.retraining import Candidate, ModelState
 from driftline.events.slices import Slice
 
@@ -35,7 +36,8 @@ class Book(msgspec.Struct, kw_only=True):
     `skipping`: by trigger or rule, why it asked for nothing when it last came. `began`: the start of the first pane of
     each version. `runs`: windows that end after so many events. `watches`: detectors,
     but for the values that they were fed. `failures`: of the last windows of a name and version, whether what came true
-    lay apart from its estimate; `checked`: the end of the last such window.
+    lay apart from its estimate; `checked`: the end of the last such window. `calibrations`: of rules with a budget of
+    false alarms.
     """
 
     model: str
@@ -62,6 +64,7 @@ class Book(msgspec.Struct, kw_only=True):
     watches: list[Watch] = []
     failures: dict[str, list[bool]] = {}
     checked: dict[str, Millis] = {}
+    calibrations: dict[str, Calibration] = {}
 
     def counted(self) -> dict[str, int]:
         """The counters that reports tell: the monitor's, and how often a trigger asked for nothing, by the reason."""

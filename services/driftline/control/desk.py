@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from driftline.control.attendance import Attendance
 from driftline.control.book import Book, Foretold
+from driftline.control.budgets import Budgets
 from driftline.control.calendar import Calendar, LayoutOf, units_of
 from driftline.control.detecting import Detecting, Fed
 from driftline.control.out import Out
@@ -46,6 +47,7 @@ class Desk:
         self._retraining = Retraining(book)
         self._layout_of = layout_of
         self.detecting = Detecting(book.watches)
+        self._budgets = Budgets(book, panes, layout_of)
 
     # --- what a slice brings ---
 
@@ -199,7 +201,7 @@ class Desk:
         """The next instant at which `pass_time` has something to do, as far as it is known now."""
         if self.spec is None:
             return None
-        due = self._calendar.due(self.spec)
+        due = self._calendar.due(self.spec) + self._budgets.due(self.spec)
         due += [quiet for s in self.book.standings.values() if (quiet := _quiet_at(self.spec, s)) is not None]
         deadline = cases.next_deadline(self.book.cases)
         cron = self._schedule.next(self.spec, self.book.scheduled)
@@ -215,6 +217,7 @@ class Desk:
             if quiet is not None and quiet <= at:
                 self._is_quiet(standing, at, out)
         self._detect(self.spec, at, out)
+        self._budgets.calibrate(self.spec, at, out)
         for told in self._calendar.reports(self.spec, at):
             out.event(told, at)
             if told.role == "champion" and self._serves(told.version):
@@ -254,7 +257,7 @@ class Desk:
                 self._retraining.metric_is_back(alert.rule, None, alert.id, at, out)
 
     def _judge(self, spec: MonitorSpec, told: WindowReport, at: Millis, out: Out) -> None:
-        for rule in spec.rules:
+        for rule in self._budgets.in_force(spec, told.version):
             if rule.window != told.window.name:
                 continue
             if rule.kind == "detector":
@@ -272,7 +275,8 @@ class Desk:
         if judged is None or standing.judged >= told.window.end:
             return  # left to a later revision with more labels, or this window or a later one is judged already
         reading, reason = judged
-        out.alert(alerts.observe(standing, rule, reading, reason, told, segment, at), at)
+        budget = self._budgets.of(rule, told.version)
+        out.alert(alerts.observe(standing, rule, reading, reason, told, segment, at, budget), at)
         if rule.retrain and not segment.cut:
             self._pursue(rule, reason, standing, reading.value, told, at, out)
 

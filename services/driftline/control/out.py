@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from driftline.events.admin import CommandResult, Deployment
 from driftline.events.alerts import Alert
 from driftline.events.base import Event, Millis, encode
+from driftline.events.baselines import Calibration
 from driftline.events.cloudevents import headers
 from driftline.events.reports import WindowReport
 from driftline.events.retraining import Case, ModelState, RetrainRequest
@@ -21,6 +22,7 @@ _TOPIC: dict[type[Event], Topic] = {
     Case: Topic.CASES,
     ModelState: Topic.MODELS,
     CommandResult: Topic.COMMAND_RESULTS,
+    Calibration: Topic.BASELINES,
 }
 OUTPUTS = tuple(_TOPIC.values())
 
@@ -39,11 +41,15 @@ class Out:
         if event.id in self.published:
             return
         topic = _TOPIC[type(event)]
-        key = event.fingerprint if isinstance(event, Alert) else str(getattr(event, "model", ""))
+        key, partition = str(getattr(event, "model", "")), self.shard
+        if isinstance(event, Alert):
+            key = event.fingerprint
+        elif isinstance(event, Calibration):
+            key, partition = f"{event.model}/{event.version}", 0
         # a replayed log reads in replayed time; a live one has the broker's
         timestamp = at if self.deployment.clock == "events" else None
         self.records.append(
-            Outgoing(topic, key.encode(), encode(event), self.shard, headers(event, "driftline/control"), timestamp)
+            Outgoing(topic, key.encode(), encode(event), partition, headers(event, "driftline/control"), timestamp)
         )
 
     def alert(self, alert: Alert | None, at: Millis) -> None:

@@ -83,12 +83,12 @@ class Panes:
     def prune(self, unit: Millis, before: Millis, kept: Mapping[str, tuple[Millis, Millis]]) -> None:
         """Forget panes of a length that end before an instant.
 
-        `kept`: by version, a span that stays while the version has panes after it too.
+        `kept`: by version, a span that stays while the version has later panes too.
         """
         self._settle()
         for series, panes in list(self.units[unit].items()):
             start, end = kept.get(series.version, (0, 0))
-            if not any((number + 1) * unit > max(before, end) for number in panes):
+            if not any((number + 1) * unit > before for number in panes):
                 start = end = 0
             for number in [number for number in panes if (number + 1) * unit <= before]:
                 if not start <= number * unit < end:

@@ -37,10 +37,13 @@ def read(records: Iterable[Record], shard: int) -> Published:
     found = Published()
     spans: dict[tuple[int, int], SliceSpan] = {}
     for record in records:
-        if record.source.partition != shard or not record.value:
+        of_all = record.source.topic is Topic.BASELINES  # it has one partition, whatever the shard
+        if not record.value or (record.source.partition != shard and not of_all):
             continue
         about = decode(record.value, _About)
         found.ids.add(about.id)
+        if of_all:
+            continue
         found.until = max(found.until, about.at, about.revision, about.requested_at)
         if record.source.topic is Topic.ALERTS:
             alert = decode(record.value, Alert)

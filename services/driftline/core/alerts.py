@@ -11,7 +11,7 @@ import msgspec
 from driftline.core.ranking import ranked
 from driftline.core.rules import BREACHES, Reading, Reason, threshold
 from driftline.core.worst import worst_segments
-from driftline.events.alerts import Alert, AlertKind, AlertState, Evidence, Severity
+from driftline.events.alerts import AlarmBudget, Alert, AlertKind, AlertState, Evidence, Severity
 from driftline.events.base import Millis, digest_id, iso
 from driftline.events.reports import ALL, Segment, WindowReport
 from driftline.events.slices import Breach, BreachReason
@@ -75,11 +75,13 @@ def observe(
     report: WindowReport,
     segment: Segment,
     at: Millis,
+    budget: AlarmBudget | None = None,
 ) -> Alert | None:
     """Take in the judgement of one more window; returns the event if the alert's state changes.
 
     `pending` while fewer than `k` of the last `of` windows breach, `firing` from then on, `resolved` at the first
-    window that is clear. A window is judged once: the caller does not come again with the same one.
+    window that is clear. A window is judged once: the caller does not come again with the same one. `budget`: what the
+    rule's threshold was calibrated for.
     """
     breach = reason in BREACHES
     standing.breaches = [*standing.breaches, breach][-rule.of :]
@@ -100,7 +102,7 @@ def observe(
         case _:
             return None
     standing.state = target
-    standing.last = _metric_alert(standing, rule, reading, why, report, segment, started, at)
+    standing.last = _metric_alert(standing, rule, reading, why, report, segment, started, at, budget)
     return standing.last
 
 
@@ -291,6 +293,7 @@ def _metric_alert(
     segment: Segment,
     since: Millis,
     at: Millis,
+    budget: AlarmBudget | None,
 ) -> Alert:
     name = fingerprint(report.model, report.version, segment.segment, rule.name)
     return Alert(
@@ -320,12 +323,20 @@ def _metric_alert(
             report=report.id,
             features=ranked(segment.drift),
             segments=() if segment.cut else worst_segments(rule, reading, report),
+            false_alarms=budget,
         ),
-        summary=_sentence(standing.state, rule, reading, report, segment),
+        summary=_sentence(standing.state, rule, reading, report, segment, budget),
     )
 
 
-def _sentence(state: AlertState, rule: RuleSpec, reading: Reading, report: WindowReport, segment: Segment) -> str:
+def _sentence(
+    state: AlertState,
+    rule: RuleSpec,
+    reading: Reading,
+    report: WindowReport,
+    segment: Segment,
+    budget: AlarmBudget | None,
+) -> str:
     limit = threshold(rule)
     side = "above" if rule.above is not None else "below"
     value = "undefined" if reading.value is None else f"{reading.value:.4g}"
@@ -336,4 +347,5 @@ def _sentence(state: AlertState, rule: RuleSpec, reading: Reading, report: Windo
     if state is AlertState.RESOLVED:
         return f"{who} is {value}{interval} {where}: no longer {side} {limit:g}."
     often = f", {rule.k} of {rule.of} windows needed" if rule.of > 1 else ""
-    return f"{who} is {value}{interval} {where}: {side} the threshold {limit:g}{often}."
+    rare = "" if budget is None else f"; by chance this happens {budget.words}"
+    return f"{who} is {value}{interval} {where}: {side} the threshold {limit:g}{often}{rare}."

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core import many_distances
 from driftline.core.distances import (
     chi_squared,
     discoveries,
@@ -18,12 +20,13 @@ from driftline.core.distances import (
     total_variation,
     wasserstein,
 )
-from driftline.core.pane import Totals
+from driftline.core.pane import Layout, Totals
 from driftline.events.baselines import Baseline, CategoryBins, NumberBins
 from driftline.events.reports import Drift
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+Counts = TypeVar("Counts", IntArray, FloatArray)
 
 
 def drift_of(totals: Totals, baseline: Baseline | None) -> dict[str, Drift]:
@@ -32,11 +35,39 @@ def drift_of(totals: Totals, baseline: Baseline | None) -> dict[str, Drift]:
     P-values are those of each test by itself: see `held_together`.
     """
     bins = totals.layout.bins
-    found = {name: _drift(totals, f"feature:{name}", of, baseline) for name, of in bins.features.items()}
-    if bins.score is not None:
-        found["score"] = _drift(totals, "score", None, baseline)
-    found["prediction"] = _drift(totals, "prediction", bins.prediction or CategoryBins(values=bins.labels), baseline)
-    return found
+    names = (*bins.features, *(() if bins.score is None else ("score",)), "prediction")
+    return {name: _drift(totals, *histogram_of(totals.layout, name), baseline) for name in names}
+
+
+def histogram_of(layout: Layout, name: str) -> tuple[str, NumberBins | CategoryBins | None]:
+    """Where a feature, the `score` or the `prediction` is counted, and in which bins; those of a score are its own."""
+    bins = layout.bins
+    if name in bins.features:
+        return f"feature:{name}", bins.features[name]
+    if name == "score":
+        return name, None
+    return name, bins.prediction or CategoryBins(values=bins.labels)
+
+
+def many(layout: Layout, name: str, measure: str, counts: FloatArray, reference: FloatArray) -> FloatArray:
+    """One measure of one feature, score or prediction in many windows: (windows,), NaN where it is not defined.
+
+    `counts`: (windows, cells) of its histogram; `reference`: (cells,). It is what `drift_of` says of each.
+    """
+    _, bins = histogram_of(layout, name)
+    if measure in many_distances.OF_SHARES:
+        sides = (counts, reference) if bins is not None else _coarse(counts, reference)
+        return many_distances.OF_SHARES[measure](*sides)
+    if isinstance(bins, CategoryBins):
+        return np.full(len(counts), np.nan)
+    ordered = _score_bins(layout) if bins is None else bins
+    if bins is None:
+        counts, reference = _like_numbers(counts), _like_numbers(reference)
+    a, b = _in_order(counts), _in_order(reference)
+    if measure == "ks":
+        return many_distances.kolmogorov_smirnov(a, b)
+    positions = _positions(ordered)
+    return np.full(len(a), np.nan) if positions is None else many_distances.wasserstein(a, b, positions)
 
 
 def held_together(several: Sequence[Mapping[str, Drift]]) -> list[dict[str, Drift]]:
@@ -72,9 +103,31 @@ def _drift(totals: Totals, histogram: str, bins: NumberBins | CategoryBins | Non
         return _of_shares(shares, counts, reference)
     if bins is not None:
         return _of_order(_of_shares(shares, counts, reference), counts, reference, bins)
-    fine = NumberBins(edges=totals.layout.bins.score or (), least=0.0, most=1.0)
-    a, b = (np.insert(side, -1, [0, 0]) for side in (counts, reference))  # a score has no cells below and above
+    fine = _score_bins(totals.layout)
+    a, b = _like_numbers(counts), _like_numbers(reference)
     return _of_order(_of_shares(shares, *_coarse(counts, reference)), a, b, fine)
+
+
+def _score_bins(layout: Layout) -> NumberBins:
+    return NumberBins(edges=layout.bins.score or (), least=0.0, most=1.0)
+
+
+def _like_numbers(counts: Counts) -> Counts:
+    """A score has no cells below and above."""
+    return np.insert(counts, -1, [[0], [0]] if counts.ndim > 1 else [0, 0], axis=-1)
+
+
+def _in_order(counts: Counts) -> Counts:
+    """The cells bins, below, above, missing in order; what is missing has no place in it."""
+    return np.concatenate([counts[..., -3:-2], counts[..., :-3], counts[..., -2:-1]], axis=-1)
+
+
+def _positions(bins: NumberBins) -> FloatArray | None:
+    """The ends of the cells between below and above; None where they have none."""
+    if bins.least is None or bins.most is None:
+        return None
+    edges = np.array([bins.least, *bins.edges, bins.most], np.float64)
+    return edges.clip(bins.least, bins.most)
 
 
 def _of_shares(drift: Drift, counts: IntArray, reference: IntArray) -> Drift:
@@ -94,17 +147,16 @@ def _of_shares(drift: Drift, counts: IntArray, reference: IntArray) -> Drift:
 
 
 def _of_order(drift: Drift, counts: IntArray, reference: IntArray, bins: NumberBins) -> Drift:
-    """With what needs an order: of the cells bins, below, above; what is missing has no place in it."""
-    a, b = (np.concatenate([side[-3:-2], side[:-3], side[-2:-1]]) for side in (counts, reference))
+    """With what needs an order."""
+    a, b = _in_order(counts), _in_order(reference)
     edges = np.array(bins.edges, np.float64)
     single = np.zeros(a.size, np.bool_)
     single[2:-2] = np.nextafter(edges[:-1], np.inf) >= edges[1:]
     bounds = {}
     if (smirnov := kolmogorov_smirnov(a, b, single)) is not None:
         bounds["ks"] = smirnov[1]
-    way = None
-    if bins.least is not None and bins.most is not None:
-        way = wasserstein(a, b, np.clip(np.concatenate([[bins.least], edges, [bins.most]]), bins.least, bins.most))
+    positions = _positions(bins)
+    way = None if positions is None else wasserstein(a, b, positions)
     if way is not None:
         bounds["wasserstein"] = way[1]
     return msgspec.structs.replace(
@@ -115,14 +167,17 @@ def _of_order(drift: Drift, counts: IntArray, reference: IntArray, bins: NumberB
     )
 
 
-def _coarse(counts: IntArray, reference: IntArray) -> tuple[IntArray, IntArray]:
+def _coarse(counts: Counts, reference: Counts) -> tuple[Counts, Counts]:
     """A score has a thousand bins, on which shares would be mostly noise: adjoining ones are put together first."""
     edges = _twentieths(reference[:-1])
-    a, b = (np.append(np.add.reduceat(side[:-1], edges), side[-1]) for side in (counts, reference))
+    a, b = (
+        np.concatenate([np.add.reduceat(side[..., :-1], edges, axis=-1), side[..., -1:]], axis=-1)
+        for side in (counts, reference)
+    )
     return a, b
 
 
-def _twentieths(reference: IntArray) -> IntArray:
+def _twentieths(reference: Counts) -> IntArray:
     """Where to cut a fine histogram so that each part holds about a twentieth of the reference.
 
     A bin that alone holds more than that is cut off on both sides, so that leaving it is seen.

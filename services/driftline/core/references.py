@@ -63,15 +63,23 @@ def reaches_back(of: BaselineSpec, spec: MonitorSpec) -> Millis:
 
 def baseline_of(model: str, version: str, of: BaselineSpec, spans: Sequence[Span], totals: Totals) -> Baseline:
     """A sum of panes as a baseline. Its id says which panes: anybody can add them up again."""
-    when = ", ".join(f"{iso(start)}/{iso(end)}" for start, end in spans)
     counts = {name: tuple(totals.histogram(name).tolist()) for name in totals.layout.cells}
     return Baseline(
-        id=f"{of.kind} {model}/{version} {when}",
+        id=reference_id(model, version, of, spans),
         model=model,
         version=version,
         bins=totals.layout.bins,
         n=totals.n,
         counts=counts,
         sums=totals.sums,
-        source=f"panes of the model itself, {when}",
+        source=f"panes of the model itself, {_when(spans)}",
     )
+
+
+def reference_id(model: str, version: str, of: BaselineSpec, spans: Sequence[Span]) -> str:
+    """The id of a sum of a version's own panes as a baseline."""
+    return f"{of.kind} {model}/{version} {_when(spans)}"
+
+
+def _when(spans: Sequence[Span]) -> str:
+    return ", ".join(f"{iso(start)}/{iso(end)}" for start, end in spans)

@@ -94,9 +94,9 @@ def report(
         named = largest(sizes, cut, MOST)
         if len(parts) > MOST + 1:
             together[cut] = sum(name != segment for segment, name in named.items())
-        for name, found in _put_together(parts, named).items():
+        for name, found in put_together(parts, named).items():
             own = [segment for segment, told_as in named.items() if told_as == name]
-            segments.append(told(cut, name, found, baselines(cut, own)))
+            segments.append(told(cut, name, list(found.values()), baselines(cut, own)))
     return WindowReport(
         id=digest_id("metrics", spec.model, version, role, window.name, window.end, revision),
         model=spec.model,
@@ -152,11 +152,11 @@ def _drift(totals: Totals, baseline: Baseline | None) -> dict[str, Drift]:
     }
 
 
-def _put_together(parts: Mapping[str, Mapping[int, Pane]], named: Mapping[str, str]) -> dict[str, list[Pane]]:
-    """The panes of each name, in time order, those of several segments of one name added up."""
+def put_together(parts: Mapping[str, Mapping[int, Pane]], named: Mapping[str, str]) -> dict[str, dict[int, Pane]]:
+    """The panes of each name by number, in time order, those of several segments of one name added up."""
     found: dict[str, dict[int, Pane]] = {}
     for segment in sorted(parts, key=lambda segment: (named[segment], segment)):
         known = found.setdefault(named[segment], {})
         for number, pane in parts[segment].items():
             known[number] = known[number] + pane if number in known else pane
-    return {name: [known[number] for number in sorted(known)] for name, known in found.items()}
+    return {name: dict(sorted(known.items())) for name, known in found.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 
 import msgspec
@@ -78,6 +79,20 @@ class SliceSpan(msgspec.Struct, frozen=True, kw_only=True):
     last: int | None
 
 
+class AlarmBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """What the threshold was calibrated for, and how that stood up: see `baselines.Calibration`, of which this is one.
+
+    `words`: how often the rule may fire for nothing, as in `about 1 a month at your traffic`.
+    """
+
+    calibration: str
+    alarms: float
+    per: timedelta
+    words: str
+    held_back: int | None
+    held_back_time: timedelta
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What an alert rests on."""
 
@@ -89,6 +104,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     tried: tuple[str, ...] = ()
     slices: SliceSpan | None = None
     gap: Gap | None = None
+    false_alarms: AlarmBudget | None = None
 
 
 class Alert(Event, frozen=True, kw_only=True):

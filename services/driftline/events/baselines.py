@@ -1,10 +1,12 @@
-"""Bins of a model version and the reference counts in them. Topic `baselines`, never changed once written."""
+"""What a model version is compared with, and what follows from it. Topic `baselines`, never changed once written."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import msgspec
 
-from driftline.events.base import Event
+from driftline.events.base import Event, Millis, decode
 
 
 class NumberBins(msgspec.Struct, frozen=True, kw_only=True, tag="number"):
@@ -66,3 +68,43 @@ class Baseline(Event, frozen=True, kw_only=True):
     source: str
     sums: dict[str, int] = msgspec.field(default_factory=dict)
     segments: dict[str, dict[str, SegmentCounts]] = msgspec.field(default_factory=dict)
+
+
+class Calibration(Event, frozen=True, kw_only=True, tag="calibration", tag_field="type"):
+    """The threshold that a rule with a budget of false alarms has for a version, from the version's first days.
+
+    `alarms` in the time `per` is the budget, over all features and segments of the rule. `threshold` is passed where a
+    figure is greater (`above`), or else smaller; `clear` is where an alert ends. Both are null where the baseline says
+    too little (`reason`): then the rule is not judged. `windows`: those of the baseline that could be judged. `beyond`:
+    the threshold is rarer than anything in the baseline, and follows from how its extremes thin out. `held_back`: how
+    often a threshold from the first two thirds of the baseline would have fired in the rest of it, which is
+    `held_back_time` long; null where that is too short to tell. `summary` says it in plain words.
+    """
+
+    model: str
+    version: str
+    rule: str
+    alarms: float
+    per: timedelta
+    above: bool
+    threshold: float | None
+    clear: float | None
+    windows: int
+    baseline: str
+    at: Millis
+    summary: str
+    reason: str = ""
+    beyond: bool = False
+    held_back: int | None = None
+    held_back_time: timedelta = timedelta(0)
+
+
+class _Tagged(msgspec.Struct):
+    type: str = ""
+
+
+def decode_baselines_record(data: bytes) -> Baseline | Calibration:
+    """Read a record of topic `baselines`. Raises `msgspec.ValidationError` where it is none."""
+    if decode(data, _Tagged).type:
+        return decode(data, Calibration)
+    return decode(data, Baseline)

@@ -237,6 +237,24 @@ GOOD: dict[str, msgspec.Struct] = {
         counts={"feature:temp": (20, 50, 28, 0, 0, 2), "feature:carrier": (60, 39, 1, 0)},
         source="training data of request q1",
     ),
+    "calibration": baselines.Calibration(
+        id="l1",
+        model="flight-delay",
+        version="2",
+        rule="auc-low",
+        alarms=1.0,
+        per=timedelta(days=30),
+        above=False,
+        threshold=0.61,
+        clear=0.64,
+        windows=649,
+        baseline="first flight-delay/2 2013-03-01T00:00:00Z/2013-03-29T00:00:00Z",
+        at=NOON,
+        summary="auc-low of flight-delay version 2 fires below 0.61 and is over from 0.64 on: about 1 a month at your "
+        "traffic. In the 9.3 days held back it would have fired once.",
+        held_back=1,
+        held_back_time=timedelta(days=9, hours=8),
+    ),
     "command": admin.Command(id="x1", model="flight-delay", action="retrain", author="ada", written_at=NOON),
     "command-result": admin.CommandResult(
         id="x2", caused_by=("x1",), command="x1", model="flight-delay", accepted=True, reason="requested", at=NOON

@@ -9,7 +9,7 @@ import msgspec
 
 from driftline.events.admin import Command, CommandResult, Progress, SpecsRecord
 from driftline.events.alerts import Alert
-from driftline.events.baselines import Baseline
+from driftline.events.baselines import Baseline, Calibration
 from driftline.events.columns import PredictionBatch
 from driftline.events.inputs import Outcome, Prediction
 from driftline.events.reports import WindowReport
@@ -79,7 +79,9 @@ TOPICS: dict[Topic, TopicRule] = {
     Topic.CASES: TopicRule(Spread.SHARD, Kept.FOREVER, "model", "control", Case),
     Topic.MODELS: TopicRule(Spread.SHARD, Kept.FOREVER, "model", "control", ModelState),
     Topic.SPECS: TopicRule(Spread.ONE, Kept.FOREVER, "model@revision", "command line", SpecsRecord),
-    Topic.BASELINES: TopicRule(Spread.ONE, Kept.FOREVER, "model/version", "control, command line", Baseline),
+    Topic.BASELINES: TopicRule(
+        Spread.ONE, Kept.FOREVER, "model/version", "control, command line", Baseline | Calibration
+    ),
     Topic.COMMANDS: TopicRule(Spread.SHARD, Kept.FOREVER, "model", "command line", Command),
     Topic.COMMAND_RESULTS: TopicRule(Spread.SHARD, Kept.FOREVER, "model", "control", CommandResult),
     Topic.PROGRESS: TopicRule(Spread.SHARD, Kept.DAY, "", "control", Progress),

@@ -7,8 +7,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from driftline.errors import DeploymentError
 from driftline.events.admin import Deployment, SpecRevision, decode_specs_record
-from driftline.events.base import Millis, decode
-from driftline.events.baselines import Baseline
+from driftline.events.base import Millis
+from driftline.events.baselines import Baseline, decode_baselines_record
 from driftline.events.topics import Topic
 from driftline.platform.settings import Settings
 from driftline.spec.model import MonitorSpec
@@ -62,9 +62,10 @@ class Catalog:
 
     def _take(self, partition: TopicPartition, value: bytes, timestamp: Millis) -> None:
         if partition == self._baselines:
-            baseline = decode(value, Baseline)
-            self.baselines.setdefault(baseline.id, baseline if self._counts else without_counts(baseline))
-            self.written.setdefault(baseline.id, timestamp)
+            baseline = decode_baselines_record(value)
+            if isinstance(baseline, Baseline):
+                self.baselines.setdefault(baseline.id, baseline if self._counts else without_counts(baseline))
+                self.written.setdefault(baseline.id, timestamp)
             return
         event = decode_specs_record(value)
         if isinstance(event, Deployment):

@@ -15,7 +15,7 @@ from driftline.events.admin import (
 )
 from driftline.events.alerts import SliceSpan
 from driftline.events.base import decode, digest_id, encode
-from driftline.events.baselines import Baseline
+from driftline.events.baselines import Baseline, Calibration, decode_baselines_record
 from driftline.events.cloudevents import headers
 from driftline.events.partitioning import partition_of
 from driftline.events.topics import Topic
@@ -37,6 +37,16 @@ def latest_spec(settings: Settings, model: str) -> tuple[int, MonitorSpec] | Non
         if isinstance(event, SpecRevision) and event.model == model and (newest is None or event.revision > newest[0]):
             newest = (event.revision, from_plain(event.spec))
     return newest
+
+
+def latest_calibrations(settings: Settings, model: str) -> dict[str, Calibration]:
+    """What the thresholds of a model's rules with a budget of false alarms were calibrated to last, by rule."""
+    found = {}
+    for record in read_all(settings, Topic.BASELINES):
+        event = decode_baselines_record(record.value) if record.value else None
+        if isinstance(event, Calibration) and event.model == model:
+            found[event.rule] = event
+    return found
 
 
 def apply_spec(settings: Settings, spec: MonitorSpec, author: str) -> tuple[int, bool]:

@@ -22,6 +22,17 @@ def parse_duration(text: str) -> timedelta:
     return timedelta(seconds=int(digits) * _UNITS[unit])
 
 
+def parse_budget(text: str) -> tuple[int, timedelta]:
+    """`8 per 60d` as a count and a time. Raises `ValueError` with what is expected."""
+    parts = text.split()
+    if len(parts) != 3 or parts[1] != "per" or not parts[0].isdecimal():
+        raise ValueError(f"{text!r} is no budget; write for example `8 per 60d`")
+    length = parse_duration(parts[2])
+    if not length:
+        raise ValueError(f"{text!r}: a budget is for a time longer than zero")
+    return int(parts[0]), length
+
+
 def show_duration(duration: timedelta) -> str:
     """The shortest way to write it: 48 hours are `2d`, 90 seconds `90s`."""
     ms = duration // timedelta(milliseconds=1)

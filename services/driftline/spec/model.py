@@ -74,6 +74,16 @@ class BaselineSpec(msgspec.Struct, frozen=True, kw_only=True):
     weeks: int = 0
 
 
+class FalseAlarms(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a rule may fire for nothing: `alarms` in the time `per`, over all its features and segments together.
+
+    `alarms` is a rule's share where the whole model has one budget.
+    """
+
+    alarms: float
+    per: timedelta
+
+
 class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One rule. Exactly one of the kinds:
 
@@ -87,6 +97,7 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     `clear_above`/`clear_below` (defaults: the firing threshold) must be reached to resolve; `k` of the last `of`
     windows must breach to fire. A window with fewer than `min_samples` or less than `min_coverage` is not judged.
     `segments`: the ways to cut in whose segments it is judged too; `retrain` is about everybody alone.
+    `false_alarms`, in place of `above`/`below`: what the threshold is calibrated for, once for each version.
     """
 
     name: str
@@ -107,6 +118,7 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[str, ...] = ()
     detector: str = ""
     params: dict[str, float] = {}
+    false_alarms: FalseAlarms | None = None
 
 
 class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 from cronsim import CronSim, CronSimError
 
 from driftline.errors import SpecError
-from driftline.spec.durations import parse_duration
+from driftline.spec.durations import parse_budget, parse_duration
 from driftline.spec.metrics import ESTIMATED, METRICS, USUAL
 from driftline.spec.model import (
     BaselineSpec,
@@ -61,7 +61,7 @@ class _Reader:
             required=("model", "task", "features", "windows"),
             optional=(
                 *("labels", "positive", "outputs", "horizon", "lateness", "pane", "limits", "metrics", "rules"),
-                *("segments", "baseline", "retrain", "promotion", "retention", "costs"),
+                *("segments", "baseline", "retrain", "promotion", "retention", "costs", "false_alarms"),
             ),
         )
         model = self._model_name(fields.get("model"))
@@ -89,6 +89,7 @@ class _Reader:
         named = tuple(fields["features"].keys()) if "features" in fields else ()
         rules = read_rules(
             fields.get("rules"),
+            fields.get("false_alarms"),
             Known(
                 metrics=known,
                 estimated=ESTIMATED if task == "binary" else (),
@@ -96,7 +97,8 @@ class _Reader:
                 numbers=[name for name, feature in features.items() if feature.type == "number"],
                 outputs=tuple(outputs),
                 answers=("prediction",) if task == "regression" else ("score", "prediction"),
-                windows=tuple(windows),
+                windows=windows,
+                baseline=baseline,
                 segments=[segment.name for segment in segments],
             ),
         )
@@ -264,7 +266,7 @@ class _Reader:
         data = (
             fields["data"].fields(required=("span", "holdout"), optional=("label_delay",)) if "data" in fields else {}
         )
-        budget, per = fields["budget"].parsed(_budget, (8, 60 * DAY)) if "budget" in fields else (8, 60 * DAY)
+        budget, per = fields["budget"].parsed(parse_budget, (8, 60 * DAY)) if "budget" in fields else (8, 60 * DAY)
         return RetrainSpec(
             trainer=fields["trainer"].parsed(_function, "") if "trainer" in fields else "",
             span=self._duration(data.get("span"), DAY),
@@ -317,16 +319,6 @@ class _Reader:
             node.mistake("this duration must be longer than zero")
             return default
         return length
-
-
-def _budget(text: str) -> tuple[int, timedelta]:
-    parts = text.split()
-    if len(parts) != 3 or parts[1] != "per" or not parts[0].isdecimal():
-        raise ValueError(f"{text!r} is no budget; write for example `8 per 60d`")
-    length = parse_duration(parts[2])
-    if not length:
-        raise ValueError(f"{text!r}: a budget is for a time longer than zero")
-    return int(parts[0]), length
 
 
 def _function(text: str) -> str:

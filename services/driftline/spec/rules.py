@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from driftline.events.alerts import Severity
+from driftline.spec.budgets import BUDGET, read_budget, share, unfit
 from driftline.spec.detectors import make_detector
 from driftline.spec.measures import DRIFT_MEASURES
-from driftline.spec.model import RuleSpec
+from driftline.spec.model import BaselineSpec, FalseAlarms, RuleSpec, WindowSpec
 from driftline.spec.yaml_nodes import Node, nearest
 
 LATER = ("coverage", "no_predictions_for")
 JUDGED_KINDS: tuple[Literal["metric", "estimate", "drift"], ...] = ("metric", "estimate", "drift")
 KINDS = ("range", *JUDGED_KINDS, "detector")
 COMMON = ("name", "severity")
-JUDGED = ("window", "above", "below", "clear_above", "clear_below", "for", "min_samples", "min_coverage", "retrain")
+THRESHOLDS = ("above", "below", "clear_above", "clear_below")
+JUDGED = ("window", *THRESHOLDS, BUDGET, "for", "min_samples", "min_coverage", "retrain")
 OF_WINDOWS = ("features", "segments")
 """Words of judged rules that need to know what there is."""
 DETECTING = ("on", "params")
@@ -35,13 +37,15 @@ class Known(NamedTuple):
     numbers: Sequence[str]
     outputs: Sequence[str]
     answers: Sequence[str]
-    windows: Sequence[str]
+    windows: Mapping[str, WindowSpec]
+    baseline: BaselineSpec
     segments: Sequence[str]
 
 
-def read_rules(node: Node | None, known: Known) -> tuple[RuleSpec, ...]:
-    """All rules; mistakes are noted at their lines."""
+def read_rules(node: Node | None, budget: Node | None, known: Known) -> tuple[RuleSpec, ...]:
+    """All rules; mistakes are noted at their lines. `budget`: that of the whole model."""
     rules: list[RuleSpec] = []
+    whole = None if budget is None else read_budget(budget)
     for each in node.items() if node else []:
         fields = each.fields(
             required=("name",), optional=(*KINDS, *JUDGED, *OF_WINDOWS, *DETECTING, "severity"), later=LATER
@@ -65,8 +69,10 @@ def read_rules(node: Node | None, known: Known) -> tuple[RuleSpec, ...]:
             rules += _detector(each, fields, name, level, known)
         for kind in JUDGED_KINDS:
             if kinds[0] == kind:
-                rules += _judged(each, fields, name, level, kind, known)
-    return tuple(rules)
+                rules += _judged(each, fields, name, level, kind, known, whole)
+    if budget is not None and whole is not None and not any(rule.false_alarms is whole for rule in rules):
+        budget.mistake("no rule is without a threshold of its own, so none is calibrated for these `false_alarms`")
+    return share(whole, rules)
 
 
 def _refuse(fields: dict[str, Node], words: Sequence[str], why: str) -> None:
@@ -113,7 +119,7 @@ def _detector(each: Node, fields: dict[str, Node], name: str, level: Severity, k
     ]
 
 
-def _window(fields: dict[str, Node], windows: Sequence[str]) -> str | None:
+def _window(fields: dict[str, Node], windows: Collection[str]) -> str | None:
     window = fields["window"].text() if "window" in fields else None
     if window is not None and window not in windows:
         fields["window"].mistake(f"unknown window `{window}`{nearest(window, windows)}")
@@ -146,6 +152,7 @@ def _judged(
     level: Severity,
     kind: Literal["metric", "estimate", "drift"],
     known: Known,
+    whole: FalseAlarms | None,
 ) -> list[RuleSpec]:
     figures = {"metric": known.metrics, "estimate": known.estimated}.get(kind, DRIFT_MEASURES)
     target = fields[kind].text()
@@ -158,11 +165,27 @@ def _judged(
     above, below, clear_above, clear_below = (
         fields[word].number() if word in fields else None for word in ("above", "below", "clear_above", "clear_below")
     )
-    if ("above" in fields) == ("below" in fields):
-        each.mistake(f"rule `{name}` needs either `above` or `below`")
-    if "clear_above" in fields and (below is None or (clear_above is not None and clear_above < below)):
+    budget = read_budget(fields[BUDGET]) if BUDGET in fields else None
+    if BUDGET in fields:
+        _refuse(fields, THRESHOLDS, f"follows from `{BUDGET}`: write one of the two")
+    elif ("above" in fields) == ("below" in fields):
+        if whole is not None and not any(word in fields for word in THRESHOLDS):
+            budget = whole
+        else:
+            each.mistake(f"rule `{name}` needs either `above` or `below`, or `{BUDGET}`")
+    if budget is not None and (why := unfit(kind, target or "", known.windows.get(window or ""), known.baseline)):
+        fields.get(BUDGET, each).mistake(why)
+    if (
+        BUDGET not in fields
+        and "clear_above" in fields
+        and (below is None or (clear_above is not None and clear_above < below))
+    ):
         fields["clear_above"].mistake("`clear_above` belongs to `below` and is not lower than it")
-    if "clear_below" in fields and (above is None or (clear_below is not None and clear_below > above)):
+    if (
+        BUDGET not in fields
+        and "clear_below" in fields
+        and (above is None or (clear_below is not None and clear_below > above))
+    ):
         fields["clear_below"].mistake("`clear_below` belongs to `above` and is not higher than it")
     k, of = fields["for"].parsed(_k_of_n, (1, 1)) if "for" in fields else (1, 1)
     samples = fields["min_samples"].count() if "min_samples" in fields else 100
@@ -184,6 +207,7 @@ def _judged(
             severity=level,
             retrain=bool(fields["retrain"].flag()) if "retrain" in fields else False,
             segments=_segments(fields.get("segments"), known.segments),
+            false_alarms=budget,
         )
     ]
 

@@ -1,0 +1,54 @@
+"""Reading budgets of false alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import msgspec
+
+from driftline.spec.durations import parse_budget
+from driftline.spec.metrics import HIGHER_IS_BETTER
+from driftline.spec.model import BaselineSpec, FalseAlarms, RuleSpec, WindowSpec
+from driftline.spec.yaml_nodes import Node
+
+BUDGET = "false_alarms"
+
+
+def read_budget(node: Node) -> FalseAlarms | None:
+    """`1 per 30d`; None where it is a mistake."""
+    alarms, per = node.parsed(_parse, (0, timedelta(0)))
+    return FalseAlarms(alarms=float(alarms), per=per) if alarms else None
+
+
+def _parse(text: str) -> tuple[int, timedelta]:
+    try:
+        alarms, per = parse_budget(text)
+    except ValueError as error:
+        raise ValueError(f"{error}".replace("`8 per 60d`", "`1 per 30d`")) from error
+    if not alarms:
+        raise ValueError(f"{text!r}: a rule that never fires for nothing never fires; write for example `1 per 365d`")
+    return alarms, per
+
+
+def share(whole: FalseAlarms | None, rules: Iterable[RuleSpec]) -> tuple[RuleSpec, ...]:
+    """The rules, those that took over the budget of the whole model with an equal share each."""
+    rules = tuple(rules)
+    sharing = sum(rule.false_alarms is whole for rule in rules)
+    if whole is None or not sharing:
+        return rules
+    each = FalseAlarms(alarms=whole.alarms / sharing, per=whole.per)
+    return tuple(
+        msgspec.structs.replace(rule, false_alarms=each) if rule.false_alarms is whole else rule for rule in rules
+    )
+
+
+def unfit(kind: str, target: str, window: WindowSpec | None, baseline: BaselineSpec) -> str | None:
+    """Why a rule's threshold cannot be calibrated."""
+    if baseline.kind != "first":
+        return f"`{BUDGET}` is calibrated on the model's first days: write `baseline: {{first: 28d}}` at the top"
+    if window is not None and window.events is not None:
+        return f"`{BUDGET}` needs a window that ends at fixed times, without `events`"
+    if kind != "drift" and target and target not in HIGHER_IS_BETTER:
+        return f"neither end of `{target}` is bad, so no threshold follows from `{BUDGET}`: write `above` or `below`"
+    return None
