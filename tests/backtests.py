@@ -20,7 +20,6 @@ features:
   y: {{type: number, missing: allowed}}
   c: {{type: category, allowed: [a, b, "1"]}}
   d: {{type: category, missing: allowed}}
-segments: [[c, d]]
 horizon: 30h
 lateness: 1h
 pane: 15m
@@ -29,7 +28,7 @@ windows:
   hour: {{span: 1h}}
 rules:
   - {{name: worse, metric: {metric}, window: day, {side}: {limit}, min_samples: 30, min_coverage: 0.5, retrain: true}}
-  - {{name: drift, drift: psi, features: all, window: day, above: 0.1, min_samples: 30, segments: ["c, d"]}}
+  - {{name: drift, drift: psi, features: all, window: day, above: 0.1, min_samples: 30}}
 retrain:
   trainer: a.b:c
   schedule: "0 4 * * *"
@@ -39,6 +38,9 @@ retrain:
   improve_within: 1d
   deadline: 8h
 """
+WORDS = {"horizon:": "segments: [[c, d]]\nhorizon:", "features: all,": 'features: all, segments: ["c, d"],'}
+CUT = SPEC.replace("horizon:", WORDS["horizon:"]).replace("features: all,", WORDS["features: all,"])
+"""The same with segments."""
 BINARY = {"task": "binary", "labels": 'labels: ["no", "yes"]\npositive: "yes"', "metric": "accuracy"}
 BINARY |= {"side": "below", "limit": 0.8}
 REGRESSION = {"task": "regression", "labels": "", "metric": "mae", "side": "above", "limit": 1.2}

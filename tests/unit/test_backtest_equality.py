@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.backtests import BINARY, DAY, REGRESSION, SPEC, events_of, rows_of, write_csv
+from tests.backtests import BINARY, CUT, DAY, REGRESSION, SPEC, events_of, rows_of, write_csv
 from tests.services_in_memory import published
 
 from driftline.backtesting.declared import baselines_of
@@ -54,7 +54,7 @@ def test_the_events_are_those_that_the_services_publish(tmp_path, words, version
 
 
 def test_a_shadow_is_told_apart(tmp_path):
-    spec = parse_spec(SPEC.format(**BINARY), "m.yaml")
+    spec = parse_spec(CUT.format(**BINARY), "m.yaml")
     predictions, outcomes = rows_of("binary", ("1", "2"), days=2)
     for row in predictions:
         row["role"] = "shadow" if row["version"] == "2" else "champion"
@@ -65,7 +65,7 @@ def test_a_shadow_is_told_apart(tmp_path):
 
 
 def test_times_written_as_text_and_rows_in_any_order_make_no_difference(tmp_path):
-    spec = parse_spec(SPEC.format(**BINARY), "m.yaml")
+    spec = parse_spec(CUT.format(**BINARY), "m.yaml")
     predictions, outcomes = rows_of("binary", days=2)
     predictions = [row | {"time": row["time"] // 1000 * 1000} for row in predictions]
     straight = backtested(spec, pa.Table.from_pylist(predictions), pa.Table.from_pylist(outcomes))

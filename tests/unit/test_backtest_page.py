@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import msgspec
 import pyarrow as pa
 import pytest
-from tests.backtests import BINARY, SPEC, rows_of
+from tests.backtests import BINARY, CUT, SPEC, rows_of
 
 from driftline.backtesting.figures import drift_tables, everybody, lines, longest
 from driftline.backtesting.findings import Findings
@@ -61,7 +61,7 @@ def checked(page: str) -> Checker:
 @pytest.fixture(scope="module")
 def found() -> Findings:
     """A model, a feature, a rule and a category that are all called by a script."""
-    text = SPEC.format(**BINARY).replace("model: m", f"model: '{MODEL}'")
+    text = CUT.format(**BINARY).replace("model: m", f"model: '{MODEL}'")
     text = text.replace("name: worse", f'name: "{EVIL}"').replace("  x:", f'  "{EVIL}":')
     spec = parse_spec(text, "m.yaml")
     predictions, outcomes = rows_of("binary", days=3)
