@@ -50,7 +50,7 @@ def estimates(meaning: FloatArray) -> dict[str, Formula]:
     def formula(figure: Callable[[_Expected], FloatArray]) -> Formula:
         def point(totals: Totals) -> MetricValue:
             scores, said = (totals.histogram(name)[None, :-1] for name in ("score", "score|said"))
-            value = min(1.0, float(figure(_Expected(scores, said, meaning))[0]))  # sums are rounded
+            value = float(np.minimum(figure(_Expected(scores, said, meaning)), 1.0)[0])  # sums are rounded
             return MetricValue(value=None if np.isnan(value) else value, n=int(scores.sum()))
 
         def resampled(draws: Draws) -> FloatArray:
