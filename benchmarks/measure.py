@@ -23,6 +23,10 @@ class Progress(Protocol):
         """What is done next."""
 
 
+TICK_S = 0.01
+"""The system counts another process's time in such ticks: what took less cannot be told from it."""
+
+
 @dataclass(frozen=True)
 class Spent:
     """What one run took: `events` worked on, seconds by the clock and seconds of processor time."""
@@ -34,7 +38,7 @@ class Spent:
     @property
     def rate(self) -> float:
         """Events a second of processor time: what neighbours take from a shared machine does not count."""
-        return self.events / self.cpu_s
+        return self.events / max(self.cpu_s, TICK_S)
 
     @property
     def wall_rate(self) -> float:

@@ -32,7 +32,7 @@ def worker(settings, slot: str, make_work: Callable, monkeypatch) -> _Units:
     """A worker of service `tally`, in this process, not yet started."""
 
     class Units(_Units):
-        context = (settings, "tally", TOPICS, lambda context, number: make_work(number))
+        context = (settings, "tally", TOPICS, lambda context, number: make_work(number), True)
 
         async def on_start(self) -> None:
             monkeypatch.setenv("DRIFTLINE_SLOT", slot)
