@@ -20,6 +20,7 @@ from benchmarks.results import Cell, Column, Result
 from benchmarks.servers import Failed
 from benchmarks.watched import Timing, declarations, reference_baseline, watch
 from benchmarks.workload import PREDICTIONS_A_SECOND, generate, location
+from driftline.platform.local.stack import MEMORY
 
 HORIZON = timedelta(days=30)
 """Longer than the run, so that everything is kept."""
@@ -90,7 +91,7 @@ def _prepare(scale: Scale, timing: Timing, path: Path) -> tuple[bytes, bytes]:
 
 def _run(job: Job) -> Kept:
     command = [sys.executable, "-m", "benchmarks.keeping", msgspec.json.encode(job).decode()]
-    ended = subprocess.run(command, capture_output=True, check=False)
+    ended = subprocess.run(command, capture_output=True, check=False, env=MEMORY | os.environ)  # as workers have it
     if ended.returncode:
         raise Failed(f"the process that keeps predictions failed:\n{ended.stderr.decode()[-2000:]}")
     return msgspec.json.decode(ended.stdout, type=Kept)

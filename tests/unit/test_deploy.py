@@ -13,7 +13,7 @@ import pytest
 
 from driftline.events.topics import DeadLetterReason
 from driftline.platform import settings
-from driftline.platform.local.stack import WORKERS
+from driftline.platform.local.stack import MEMORY, WORKERS
 from driftline.platform.worker import END_S
 from driftline.reference_words import SETTINGS
 
@@ -56,8 +56,14 @@ def test_a_unit_lets_a_worker_stop_by_itself_and_starts_it_again(name):
     assert unit(name)["Unit"]["StartLimitIntervalSec"] == "0"
 
 
+@pytest.mark.parametrize("name", ["driftline@.service", "driftline-monitor@.service"])
+def test_workers_give_back_memory_as_those_do_that_up_starts(name):
+    told = dict(pair.split("=", 1) for pair in unit(name)["Service"]["Environment"].split())
+    assert MEMORY.items() <= told.items()
+
+
 def test_a_further_monitor_has_a_slot_of_its_own():
-    assert unit("driftline-monitor@.service")["Service"]["Environment"] == "DRIFTLINE_SLOT=%i"
+    assert unit("driftline-monitor@.service")["Service"]["Environment"].split()[0] == "DRIFTLINE_SLOT=%i"
     assert "DRIFTLINE_SLOT" not in example()
 
 

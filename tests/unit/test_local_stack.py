@@ -198,6 +198,13 @@ def test_a_training_takes_half_of_the_cores_unless_the_user_says_otherwise(tmp_p
     assert LocalStack(tmp_path)._worker_environment()["OMP_NUM_THREADS"] == "7"
 
 
+def test_workers_give_back_what_growing_arrays_leave_behind(tmp_path, monkeypatch):
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    assert LocalStack(tmp_path)._worker_environment()["MALLOC_MMAP_THRESHOLD_"] == "262144"
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "1000000")
+    assert LocalStack(tmp_path)._worker_environment()["MALLOC_MMAP_THRESHOLD_"] == "1000000"
+
+
 def test_ports_are_kept_while_they_are_free_and_told_in_a_file(tmp_path):
     stack = LocalStack(tmp_path)
     first = stack._ports("kafka", 2)

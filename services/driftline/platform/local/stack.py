@@ -31,6 +31,9 @@ SHARING = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2))}
 """Half of the cores for a training: its threads wait for one another, so one that has to share its core with Kafka or a
 worker holds up all of them. On two cores two threads were seen to take four times as long as one, however they wait.
 What the user has set stays."""
+MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 18), "MALLOC_TRIM_THRESHOLD_": str(1 << 18)}
+"""Arrays that grow are given back to the system when larger ones have taken their place. Left to itself glibc keeps
+what they leave behind: a million kept predictions took 115 MB instead of 75. What the user has set stays."""
 
 
 class LocalStack:
@@ -133,7 +136,7 @@ class LocalStack:
         return self.state / "logs" / f"{name}.log"
 
     def _worker_environment(self) -> dict[str, str]:
-        sharing = {name: os.environ.get(name, value) for name, value in SHARING.items()}
+        sharing = {name: os.environ.get(name, value) for name, value in (SHARING | MEMORY).items()}
         return {TAG: str(self.state), "DRIFTLINE_STATE_DIR": str(self.state), **sharing, **self._environment}
 
     def _ports(self, name: str, count: int) -> list[int]:
