@@ -212,6 +212,8 @@ class _Units(mode.Service):
         mine = self._group.assignment()
         found = {TopicPartition(self._settings.topic(s.topic), s.partition): offset for s, offset in offsets.items()}
         found = {partition: offset for partition, offset in found.items() if partition in mine}
+        if not found:  # the partition has just gone to another worker; aiokafka takes no empty commit
+            return
         try:
             # aiokafka waits without a limit for a coordinator; no unit may stand still for a hint
             await asyncio.wait_for(self._group.commit(found), HINT_LIMIT_S)
