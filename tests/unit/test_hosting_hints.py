@@ -1,4 +1,4 @@
-"""The hint of how far a worker has read is for lag tools: nothing may depend on it, and least of all a worker's life."""
+"""The hint of how far a worker has read is for lag tools: nothing may depend on it, least of all a worker's life."""
 
 from __future__ import annotations
 
