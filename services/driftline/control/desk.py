@@ -238,7 +238,7 @@ class Desk:
 
     def _take_fed(self, fed: Fed, at: Millis, out: Out) -> None:
         """What a detector says to a value."""
-        rule, watch, values, _ = fed
+        rule, watch, values = fed
         standing = self._standing(watch.version, rule.name)
         model, version = self.book.model, watch.version
         alert = alerts.observe_change(standing, rule, model, version, values, watch.quiet, at)

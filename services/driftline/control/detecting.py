@@ -37,12 +37,11 @@ class Watch(msgspec.Struct, kw_only=True):
 
 
 class Fed(NamedTuple):
-    """A value that a detector was fed, and whether it finds a change."""
+    """What a detector holds after it was fed a value."""
 
     rule: RuleSpec
     watch: Watch
     values: list[float]
-    changed: bool
 
 
 class Detecting:
@@ -95,10 +94,9 @@ class Detecting:
         if watch.since not in self._detectors:
             self._detectors[watch.since] = _detector(rule)
         detector = self._detectors[watch.since]
-        changed = detector.update(value)
-        watch.quiet = 0 if changed else watch.quiet + 1
+        watch.quiet = 0 if detector.update(value) else watch.quiet + 1
         self._fed.add(watch.since)
-        return Fed(rule, watch, detector.values, changed)
+        return Fed(rule, watch, detector.values)
 
     def keep(self, spec: MonitorSpec, versions: Iterable[str]) -> None:
         """Forget detectors of other versions, and of rules that are gone or were changed."""

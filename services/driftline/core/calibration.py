@@ -11,7 +11,7 @@ from driftline.core.budget import Bar, Calibrated, Course, calibrate
 from driftline.core.pane import Layout, Pane
 from driftline.core.references import reference_id
 from driftline.core.replayed import figures_of, greater_is_worse
-from driftline.core.reports import MOST, put_together
+from driftline.core.reports import MOST, PanesOf, put_together
 from driftline.core.segments import largest
 from driftline.events.alerts import AlarmBudget
 from driftline.events.base import Millis, digest_id
@@ -23,9 +23,6 @@ from driftline.spec.model import MonitorSpec, RuleSpec, millis
 
 DAY_MS = 86_400_000
 TIMES = (("day", 1), ("week", 7), ("month", 30), ("year", 365))
-
-PanesOf = Mapping[tuple[str, str], Mapping[int, Pane]]
-"""Panes by number, by what they are cut by and segment; those of everybody are among them."""
 
 
 def calibrate_rule(
