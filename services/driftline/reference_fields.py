@@ -15,7 +15,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "role": "Whether this version serves or predicts along.",
         "features": "What the model was given; those that the spec declares are watched.",
         "attributes": "Archived with the event, otherwise unused.",
-        "score": "Probability of the positive class.",
+        "score": "Probability of the positive class, of a binary model.",
+        "scores": "Probability of each label, of a multiclass model; 0 of a label that is left out.",
         "latency_ms": "How long the answer took, for the quantiles in reports.",
     },
     "PredictionBatch": {
@@ -28,6 +29,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "features": "By name, of each row: what the model was given.",
         "attributes": "By name, of each row: archived, otherwise unused.",
         "score": "Of each row: probability of the positive class.",
+        "scores": "By label, of each row: its probability. A row in which all are null has none.",
         "latency_ms": "Of each row: how long the answer took.",
     },
     "Outcome": {

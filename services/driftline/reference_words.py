@@ -14,12 +14,17 @@ _TOP: dict[str, Said] = {
         "required",
         "Its name, as predictions carry it: 1 to 200 characters, none of them / or @.",
     ),
-    "task": ("`binary` or `regression`", "required", "Which metrics there are and what a label is."),
+    "task": ("`binary`, `multiclass` or `regression`", "required", "Which metrics there are and what a label is."),
     "features": ("mapping", "required", "The features to watch, by name. Others may be sent and are ignored here."),
     "windows": ("mapping", "required", "The windows to report on, by name; at least one."),
-    "labels": ("list of two texts", "required for binary", "The two labels. Not for regression."),
+    "labels": (
+        "list of texts",
+        "required for classification",
+        "Binary: the two labels. Multiclass: three or more; those beyond the first 100 are told as one, `(other)`, and "
+        "each report says how many.",
+    ),
     "positive": ("one of the labels", "required for binary", "The label whose probability `score` is."),
-    "outputs": ("mapping", "`score: {range: [0, 1]}` (binary)", "Declared ranges of what the model answers."),
+    "outputs": ("mapping", "`score: {range: [0, 1]}` (classification)", "Declared ranges of what the model answers."),
     "horizon": (
         "duration",
         "`48h`",
@@ -31,12 +36,14 @@ _TOP: dict[str, Said] = {
     "metrics": (
         "list of metrics",
         "the usual ones",
-        "What to report, of [these](measures.md#what-is-measured). What rules or promotion need comes too.",
+        "What to report, of [these](measures.md#what-is-measured). What rules or promotion need comes too. "
+        "Multiclass: `recall:cat` is that of one label against the rest, and `recall` that of each; likewise "
+        "`precision`, `f1` and `auc`.",
     ),
     "costs": (
         "outcome -> prediction -> number",
         "none",
-        "Binary: what a prediction costs; what is not said costs 0. For `expected_cost`.",
+        "Classification: what a prediction costs; what is not said costs 0. For `expected_cost`.",
     ),
     "segments": (
         "list",
@@ -138,7 +145,7 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
         },
     ),
     "outputs.<name>": (
-        "`score` of a binary model, `prediction` of a regression.",
+        "`score` of a classifier (multiclass: the probability of any label), `prediction` of a regression.",
         {"range": ("two numbers", "required", "The lowest and the highest allowed value.")},
     ),
     "windows.<name>": (
@@ -210,7 +217,7 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
         "When a candidate replaces the champion.",
         {
             "policy": ("`auto`", "`auto`", "Control promotes on the gate's verdict, without asking."),
-            "metric": ("a metric", "`log_loss` (binary), `mae` (regression)", "What decides."),
+            "metric": ("a metric", "`log_loss` (classification), `mae` (regression)", "What decides."),
             "min_effect": ("number, 0 or more", "`0`", "The least gain."),
             "confidence": ("0.5 to under 1", "`0.95`", "Of the gain's interval, whose lower bound must be above 0."),
         },

@@ -20,7 +20,7 @@ from driftline.core.comparison import (
     in_range,
     judge,
 )
-from driftline.spec.metrics import HIGHER_IS_BETTER, USUAL
+from driftline.spec.metrics import USUAL, higher_is_better
 from driftline.spec.model import MonitorSpec, OutputSpec, PromotionSpec
 
 
@@ -82,7 +82,7 @@ def test_metrics_of_both_sides_equal_scikit_learns(days):
     for metric in found:
         a, b = (SKLEARN[metric.name](held_out.truth, side) for side in (champion, candidate))
         assert (metric.champion, metric.candidate) == pytest.approx((a, b), abs=1e-12)
-        assert metric.difference == pytest.approx(b - a if HIGHER_IS_BETTER[metric.name] else a - b, abs=1e-12)
+        assert metric.difference == pytest.approx(b - a if higher_is_better(metric.name) else a - b, abs=1e-12)
 
 
 def test_regression_metrics_equal_scikit_learns():

@@ -11,7 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 from tests.panes import BINARY, binary_layout, panes_of
 
 from driftline.core.baseline import make_baseline
-from driftline.core.estimation import ESTIMATES, calibration, estimates, failed, withdrawn
+from driftline.core.estimation import ESTIMATES, MANY_ESTIMATES, calibration, estimates, failed, withdrawn
 from driftline.core.intervals import metrics_of_window
 from driftline.core.metrics import formula_of
 from driftline.core.pane import Layout, Totals
@@ -43,7 +43,8 @@ MEANING = calibration(BASELINE)
 
 
 def test_the_names_are_those_that_a_spec_may_use():
-    assert tuple(ESTIMATES) == ESTIMATED
+    assert tuple(ESTIMATES) == ESTIMATED["binary"]
+    assert tuple(MANY_ESTIMATES) == ESTIMATED["multiclass"]
 
 
 def test_what_a_score_means_is_learnt_as_scikit_learn_learns_it():

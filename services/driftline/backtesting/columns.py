@@ -112,6 +112,7 @@ class Columns:
         self._slice_ms, self._pane_ms, self._refuse = slice_ms, millis(spec.pane), refuse
         self._models = Models({spec.model: spec}, {spec.model: code})
         self._numeric = spec.task == "regression"
+        self._shares = int(self._models.shares[0])
         self._numbers = [name for name, feature in spec.features.items() if feature.type == "number"]
         self._categories = [name for name, feature in spec.features.items() if feature.type == "category"]
         self._versions: dict[str, tuple[int, int]] = {}
@@ -121,7 +122,7 @@ class Columns:
         rows = Rows(table, mapped, self._refuse)
         self._check_names(rows)
         label = self._answers(rows, "prediction", mapped)
-        score = self._scores(rows)
+        score, chances = self._scores(rows), self._chances(rows)
         features = [self._feature(rows, name) for name in self._numbers]
         fine = rows.fine
         rows = rows.narrowed()
@@ -133,8 +134,10 @@ class Columns:
         for place, values in enumerate(features):
             numbers[:, place] = values[fine]
         categories, hashes = self._category_columns(rows, size)
-        label, score = label[fine], score[fine]
-        answer = label if self._numeric else score
+        label, score, chances = label[fine], score[fine], None if chances is None else chances[fine]
+        told = [None] * size if chances is None else [None if row[0] != row[0] else row for row in chances.tolist()]
+        shares, said = self._models.shares_of(np.zeros(size, np.int64), told, label)
+        answer = label if self._numeric else said if self._shares else score
         named = (np.zeros(size) if self._numeric else label).astype(np.uint8)
         shadow = self._shadows(rows, size)
         low, high = hashed(keys)
@@ -153,11 +156,17 @@ class Columns:
             answer=answer,
             label=named,
             latency=self._latency(rows, size),
-            digest=digests(parts, flat, per_row, hashes, np.full(size, len(self._categories), np.int64)),
+            digest=digests(
+                parts,
+                (flat, per_row),
+                (hashes, np.full(size, len(self._categories), np.int64)),
+                (shares, np.full(size, self._shares, np.int64)),
+            ),
             numbers=flat,
             categories=categories,
             last=-1,
             attributes=attributes,
+            shares=shares,
         )
 
     def _latency(self, rows: Rows, size: int) -> F64:
@@ -244,6 +253,20 @@ class Columns:
         values, bad = numbers_of(rows.column("score"))
         rows.check(bad, "score", _REASON.WRONG_TYPE, lambda value: f"{value!r} is no finite number")
         return values
+
+    def _chances(self, rows: Rows) -> F64 | None:
+        """The probability of each label of the spec, (rows, labels), NaN where a row has none; None: nobody has."""
+        columns = [f"score:{label}" for label in self._spec.labels]
+        if not any(what in rows for what in columns):
+            return None
+        found = np.full((rows.fine.size, len(columns)), np.nan)
+        for place, what in enumerate(columns):
+            if what in rows:
+                found[:, place], bad = numbers_of(rows.column(what))
+                rows.check(bad, what, _REASON.WRONG_TYPE, lambda value: f"{value!r} is no finite number")
+        some = ~np.isnan(found).all(axis=1)
+        found[some] = np.nan_to_num(found[some])
+        return found
 
     def _feature(self, rows: Rows, name: str) -> F64:
         values, bad = numbers_of(rows.column(f"feature:{name}"))

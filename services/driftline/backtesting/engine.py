@@ -97,10 +97,10 @@ class Engine:
         spec, baseline = self._spec, self._declared.baseline_of(version)
         bins_id = f"default:{spec.model}@{REVISION}" if baseline is None else baseline.id
         layout = Layout(default_bins(spec) if baseline is None else baseline.bins)
-        width = len(layout.bins.features) + len(spec.segments)
+        width = layout.tail + len(spec.segments)
         series = self._partition.table.predictions_of(spec.model, version, kept_slices(spec, self.slice_ms), width)
         self._partition.kinds.add(series, bins_id, layout, millis(spec.pane))
-        self._partition.segments.add(series, spec.segments, len(layout.bins.features), {})
+        self._partition.segments.add(series, spec.segments, layout.tail, {})
         return series, self._partition.plans.add(spec, layout)
 
     def _apply(self, changed: Changed, until: int) -> None:

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from driftline.backtesting.figures import Line, higher_is_better
+from driftline.backtesting.figures import Line
 from driftline.backtesting.first_look import TOLD_APART, Look, Seen
 from driftline.backtesting.values import label_readings
 from driftline.errors import DriftlineError
 from driftline.events.inputs import label_name
 from driftline.spec.durations import show_duration
+from driftline.spec.metrics import higher_is_better
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MOST_ALLOWED = 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -108,23 +108,21 @@ def _open(spec: MonitorSpec, inputs: Inputs) -> _Opened:
     reference = None if inputs.reference is None else open_data(inputs.reference, "reference")
     if not together:
         outcomes = map_outcomes(open_data(inputs.outcomes, "outcomes"), spec, inputs.columns)
-        return _Opened(Stream(_only(mapped, _PREDICTION), "time"), Stream(outcomes, "outcome_time"), reference)
+        return _Opened(Stream(mapped, "time"), Stream(outcomes, "outcome_time"), reference)
     time = "outcome_time" if "outcome_time" in mapped.columns else "time"
     both = ("id", "model", "time", "")
     beside = Stream(replace(_only(mapped, (*both, "outcome", time)), told=both), time, only="outcome")
-    return _Opened(Stream(_only(mapped, _PREDICTION), "time"), beside, reference)
+    return _Opened(Stream(_of_predictions(mapped), "time"), beside, reference)
 
 
-_PREDICTION = ("id", "time", "prediction", "score", "version", "model", "role")
+def _of_predictions(mapped: Mapped) -> Mapped:
+    """The columns of a file that has outcomes too, without these."""
+    return _only(mapped, [what for what in mapped.columns if what not in ("outcome", "outcome_time")])
 
 
-def _only(mapped: Mapped, wanted: tuple[str, ...]) -> Mapped:
-    """The columns that one of the two streams of a file has."""
-    kept = {
-        what: name
-        for what, name in mapped.columns.items()
-        if what in wanted or (what.startswith("feature:") and "prediction" in wanted)
-    }
+def _only(mapped: Mapped, wanted: Collection[str]) -> Mapped:
+    """Some columns of a file."""
+    kept = {what: name for what, name in mapped.columns.items() if what in wanted}
     return Mapped(mapped.data, kept, mapped.guessed)
 
 
@@ -149,7 +147,8 @@ def _say(found: Findings, spec: MonitorSpec, opened: _Opened, looks: dict[str, L
             )
     if outside := looks["outcomes"].outside:
         found.said.append(f"{outside:,} outcomes lie further than the horizon from every prediction and are left out")
-    if spec.task == "binary" and "score" not in opened.predictions.mapped.columns:
+    columns = opened.predictions.mapped.columns
+    if spec.task != "regression" and not any(what.partition(":")[0] == "score" for what in columns):
         found.said.append("no column of scores: metrics that need them (AUC, log loss) are not defined")
     if opened.reference is None:
         found.said.append("no --reference: there is no baseline, so drift is not measured")

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from driftline.errors import ArtifactError, DeploymentError, Unreachable
 from driftline.events.base import decode
-from driftline.events.inputs import Label, Value
+from driftline.events.inputs import Label, Score, Value
 from driftline.events.retraining import Artifact, ModelState
 from driftline.events.topics import Topic
 from driftline.platform import artifacts
@@ -32,8 +32,8 @@ Row = Mapping[str, Value]
 class Scorer(Protocol):
     """A loaded artifact."""
 
-    def answers(self, rows: Sequence[Row]) -> Sequence[tuple[Label, float | None]]:
-        """For each row the prediction, and the probability of the positive class (binary) or None (regression)."""
+    def answers(self, rows: Sequence[Row]) -> Sequence[tuple[Label, Score]]:
+        """For each row the prediction and its score."""
 
 
 Load = Callable[[Settings, Artifact], Scorer]
@@ -41,11 +41,12 @@ Load = Callable[[Settings, Artifact], Scorer]
 
 @dataclass(frozen=True)
 class Answer:
-    """What version `version` says about one row; `score` is the probability of the positive class, if there is one."""
+    """What version `version` says about one row, as the fields of a `Prediction` of the same names have it."""
 
     version: str
     prediction: Label
     score: float | None
+    scores: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,12 @@ class Champion:
     def predict(self, rows: Sequence[Row]) -> list[Answer]:
         """One answer a row, all of one version. A feature that a row lacks counts as missing."""
         served = self._serving()
-        return [Answer(served.version, label, score) for label, score in served.scorer.answers(rows)]
+        return [
+            Answer(served.version, label, None, score)
+            if isinstance(score, dict)
+            else Answer(served.version, label, score)
+            for label, score in served.scorer.answers(rows)
+        ]
 
     def refresh(self) -> bool:
         """Read `models` to its present end; True: another version serves now."""

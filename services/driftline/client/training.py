@@ -38,7 +38,8 @@ class TrainingData:
 class Trained:
     """A fitted scikit-learn estimator that takes frames like `TrainingData.frame`, and its own validation figures.
 
-    For binary models it has `predict_proba` and its `classes_` are the labels.
+    For classification it has `predict_proba` and its `classes_` are the labels; of a multiclass model they may be some
+    of them, where others did not come.
     """
 
     estimator: Any

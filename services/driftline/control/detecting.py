@@ -14,7 +14,7 @@ from driftline.core.probes import mean, weights
 from driftline.events.base import Millis, digest_id
 from driftline.events.reports import WindowReport
 from driftline.events.slices import PaneDelta
-from driftline.spec.metrics import METRIC_TABLE
+from driftline.spec.metrics import metric_of
 from driftline.spec.model import MonitorSpec, RuleSpec
 
 CHUNK = 128
@@ -147,7 +147,7 @@ class Detecting:
 
 def _detector(rule: RuleSpec) -> Detector:
     """A fresh one, which clips to the range of what it watches: a share, or a metric."""
-    low, high = (0.0, 1.0) if rule.window is None else (METRIC_TABLE[rule.target].low, METRIC_TABLE[rule.target].high)
+    low, high = (0.0, 1.0) if rule.window is None else (metric_of(rule.target).low, metric_of(rule.target).high)
     return Detector(rule.detector, rule.params, low, high)
 
 

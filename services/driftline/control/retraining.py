@@ -11,7 +11,7 @@ from driftline.events.admin import CommandResult
 from driftline.events.base import Millis, digest_id
 from driftline.events.reports import WindowReport
 from driftline.events.retraining import Case, Trigger
-from driftline.spec.metrics import HIGHER_IS_BETTER
+from driftline.spec.metrics import higher_is_better
 from driftline.spec.model import MonitorSpec, RuleSpec
 
 
@@ -101,7 +101,7 @@ class Retraining:
             self._book.latest = (end, value)
         cases.note_before(self._book.cases, value)
         if told.window.start >= champion.champion.since:
-            better = HIGHER_IS_BETTER[spec.promotion.metric]
+            better = higher_is_better(spec.promotion.metric) is True
             self._tell(cases.compare_after(self._book.cases, at, value, better, (told.id,)), at, out)
 
     def _tell(self, case: Case | None, at: Millis, out: Out) -> None:

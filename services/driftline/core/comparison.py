@@ -21,7 +21,7 @@ from scipy import stats
 
 from driftline.core.counting import log_losses
 from driftline.events.retraining import Comparison
-from driftline.spec.metrics import HIGHER_IS_BETTER, USUAL
+from driftline.spec.metrics import USUAL, higher_is_better
 from driftline.spec.model import MonitorSpec, PromotionSpec
 
 FloatArray = NDArray[np.float64]
@@ -49,7 +49,8 @@ class Reason(StrEnum):
 @dataclass(frozen=True)
 class Side:
     """One model's answers, a row each. Binary: `predictions` is 1.0 for the positive label, else 0.0, `scores` its
-    probability. Regression: `predictions` are numbers and `scores` is None.
+    probability. Multiclass: `predictions` are numbers of labels, `scores` the probability of each, (rows, labels).
+    Regression: `predictions` are numbers and `scores` is None.
     """
 
     predictions: FloatArray
@@ -58,7 +59,7 @@ class Side:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What came true, a row each (1.0 for the positive label, or a number), and each row's day (0, 1, ...)."""
+    """What came true, a row each (as `Side.predictions`), and each row's day (0, 1, ...)."""
 
     truth: FloatArray
     days: IntArray
@@ -140,7 +141,7 @@ def compare(
         a, b = of_champion(everything), of_candidate(everything)
         if np.isnan(a) or np.isnan(b):
             continue
-        sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+        sign = 1.0 if higher_is_better(metric) else -1.0
         gain = sign * (b - a)
         draws = _draws(numbers.size, name)
         gains = np.array([sign * (of_candidate(w[days]) - of_champion(w[days])) for w in draws])
@@ -195,7 +196,11 @@ def _ratio(numerator: float, denominator: float) -> float:
 
 
 def _log_loss(side: Side, held_out: HeldOut) -> Metric:
-    return _mean(log_losses(_scores(side), held_out.truth == 1))
+    scores = _scores(side)
+    if scores.ndim == 1:
+        return _mean(log_losses(scores, held_out.truth == 1))
+    chances = scores[np.arange(len(scores)), held_out.truth.astype(np.int64)]
+    return _mean(log_losses(chances, np.ones(chances.size, np.bool_)))
 
 
 def _accuracy(side: Side, held_out: HeldOut) -> Metric:
@@ -209,14 +214,43 @@ def _f1(side: Side, held_out: HeldOut) -> Metric:
 
 
 def _auc(side: Side, held_out: HeldOut) -> Metric:
-    """The share of (positive, negative) pairs in which the positive scores higher, ties half (Mann-Whitney)."""
-    _, groups = np.unique(_scores(side), return_inverse=True)
+    return _mann_whitney(_scores(side), held_out.truth)
+
+
+def _mann_whitney(scores: FloatArray, positive: FloatArray) -> Metric:
+    """The share of (positive, negative) pairs in which the positive scores higher, ties half."""
+    _, groups = np.unique(scores, return_inverse=True)
 
     def value(weights: FloatArray) -> float:
-        positive = np.bincount(groups, weights * held_out.truth)
-        negative = np.bincount(groups, weights * (1 - held_out.truth))
-        below = np.cumsum(negative) - negative / 2
-        return _ratio(float(positive @ below), float(positive.sum() * negative.sum()))
+        hits = np.bincount(groups, weights * positive)
+        others = np.bincount(groups, weights * (1 - positive))
+        below = np.cumsum(others) - others / 2
+        return _ratio(float(hits @ below), float(hits.sum() * others.sum()))
+
+    return value
+
+
+def _auc_ovr(side: Side, held_out: HeldOut) -> Metric:
+    """The mean of the AUC of each label against the rest, of the labels that came and that others than they came."""
+    each = [_mann_whitney(scores, (held_out.truth == i).astype(np.float64)) for i, scores in enumerate(_scores(side).T)]
+
+    def value(weights: FloatArray) -> float:
+        found = np.array([of(weights) for of in each])
+        known = found[~np.isnan(found)]
+        return float(known.mean()) if known.size else float("nan")
+
+    return value
+
+
+def _f1_macro(side: Side, held_out: HeldOut) -> Metric:
+    """The mean of F1 over the labels that came or were predicted, as scikit-learn has it."""
+    truth, said = held_out.truth.astype(np.int64), side.predictions.astype(np.int64)
+    size = _scores(side).shape[1]
+
+    def value(weights: FloatArray) -> float:
+        either = np.bincount(truth, weights, size) + np.bincount(said, weights, size)
+        hits = np.bincount(truth, weights * (truth == said), size)
+        return float((2 * hits[either > 0] / either[either > 0]).mean()) if either.any() else float("nan")
 
     return value
 
@@ -231,7 +265,7 @@ def _rmse(side: Side, held_out: HeldOut) -> Metric:
 
 
 def _scores(side: Side) -> FloatArray:
-    assert side.scores is not None, "a binary model has scores"
+    assert side.scores is not None, "classification has scores"
     return side.scores
 
 
@@ -240,6 +274,8 @@ _METRICS: dict[str, Callable[[Side, HeldOut], Metric]] = {
     "auc": _auc,
     "log_loss": _log_loss,
     "f1": _f1,
+    "auc_ovr": _auc_ovr,
+    "f1_macro": _f1_macro,
     "mae": _mae,
     "rmse": _rmse,
 }

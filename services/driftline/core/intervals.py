@@ -15,7 +15,7 @@ from driftline.core.metrics.closed_forms import Z95
 from driftline.core.metrics.formula import Interval
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.events.reports import MetricValue
-from driftline.spec.metrics import METRIC_TABLE
+from driftline.spec.metrics import metric_of
 
 FloatArray = NDArray[np.float64]
 
@@ -66,7 +66,7 @@ def _with(name: str, point: MetricValue, interval: Interval | None) -> MetricVal
     """A value with its interval, which contains it and does not leave the metric's range."""
     if interval is None or point.value is None:
         return point
-    metric = METRIC_TABLE[name]
+    metric = metric_of(name)
     low, high = max(interval.low, metric.low), min(interval.high, metric.high)
     return msgspec.structs.replace(
         point, low=min(low, point.value), high=max(high, point.value), method=interval.method

@@ -32,6 +32,8 @@ class CategoryBins(msgspec.Struct, frozen=True, kw_only=True, tag="category"):
 class Bins(msgspec.Struct, frozen=True, kw_only=True):
     """How the values of one (model, version) are counted: `score` edges for binary, `prediction` for regression.
 
+    Multiclass: `score` edges for the probability of the answer, `scores` for that of each of `labels`, which are those
+    that are told by themselves and `(other)` for the rest.
     `large_error`: beyond it a regression's absolute error counts as an error where errors are told by feature. None:
     they are not.
     """
@@ -40,6 +42,7 @@ class Bins(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     positive: str | None = None
     score: tuple[float, ...] | None = None
+    scores: tuple[tuple[float, ...], ...] = ()
     prediction: NumberBins | None = None
     large_error: float | None = None
 

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from driftline.core.baseline import numbers_of_labels
+from driftline.core.columns import scores_of
 from driftline.core.comparison import HeldOut, Judgement, Side, days_of, judge
 from driftline.errors import ArtifactError, DriftlineError
 from driftline.events.admin import Deployment
 from driftline.events.base import digest_id
-from driftline.events.inputs import Label
+from driftline.events.inputs import Label, Score
 from driftline.events.retraining import Artifact, Candidate, RetrainRequest, Rows, Verdict
 from driftline.events.topics import Topic
 from driftline.platform.archive_rows import logged_predictions, training_rows
@@ -120,7 +122,7 @@ def compared(
         raise NotCompared(Refusal.CANDIDATE_UNUSABLE, "it has no artifact")
     challenger = _loaded(settings, candidate.artifact, Refusal.CANDIDATE_UNUSABLE)
     rows = training_rows(archive, slice_ms, spec, recipe.holdout, recipe.known_by)
-    logged: Mapping[str, tuple[Label, float | None]] = {}
+    logged: Mapping[str, tuple[Label, Score]] = {}
     if artifact is None:
         said = logged_predictions(archive, slice_ms, spec, request.champion, recipe.holdout, recipe.known_by)
         logged = _by_id(spec, said)
@@ -160,22 +162,22 @@ def _scored(
         raise NotCompared(refusal, f"it fails on the held-out rows ({type(error).__name__}: {error})") from error
 
 
-def _side(spec: MonitorSpec, answers: Sequence[tuple[Label, float | None]]) -> Side:
-    if spec.task == "regression":
-        return Side(np.array([float(value) for value, _ in answers]), None)
-    scores = np.array([np.nan if score is None else score for _, score in answers], dtype=np.float64)
-    return Side(_truth(spec, [label for label, _ in answers]), scores)
+def _side(spec: MonitorSpec, answers: Sequence[tuple[Label, Score]]) -> Side:
+    return Side(_truth(spec, [label for label, _ in answers]), scores_of(spec, [score for _, score in answers]))
 
 
 def _truth(spec: MonitorSpec, values: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
     if spec.task == "regression":
         return np.array(values, dtype=np.float64)
+    if spec.task == "multiclass":
+        return numbers_of_labels(spec, values)
     return np.array([float(value == spec.positive) for value in values])
 
 
-def _by_id(spec: MonitorSpec, said: pa.Table) -> dict[str, tuple[Label, float | None]]:
-    """Logged answers that can be scored: a binary one without a score cannot."""
-    found = zip(said["id"].to_pylist(), said["prediction"].to_pylist(), said["score"].to_pylist(), strict=True)
+def _by_id(spec: MonitorSpec, said: pa.Table) -> dict[str, tuple[Label, Score]]:
+    """Logged answers that can be scored: a label without a score cannot."""
+    scores = [dict(score) if isinstance(score, list) else score for score in said["score"].to_pylist()]
+    found = zip(said["id"].to_pylist(), said["prediction"].to_pylist(), scores, strict=True)
     return {i: (value, score) for i, value, score in found if score is not None or spec.task == "regression"}
 
 

@@ -74,7 +74,10 @@ def training_rows(archive: Path, slice_ms: int, spec: MonitorSpec, part: Span, k
 def logged_predictions(
     archive: Path, slice_ms: int, spec: MonitorSpec, version: str, part: Span, known_by: Millis
 ) -> pa.Table:
-    """What `version` said before `known_by`, labelled or not, by time and id: id, time, score, prediction."""
+    """What `version` said before `known_by`, labelled or not, by time and id: id, time, score, prediction.
+
+    The score of a multiclass model is a map from label to probability.
+    """
     sql = """
         SELECT id, time, value FROM predictions_by($known_by)
         WHERE model = $model AND version = $version AND time >= $start AND time < $end ORDER BY time, id"""
@@ -85,7 +88,7 @@ def logged_predictions(
             found: pa.Table = connection.sql(sql, params=asked).to_arrow_table()
         events = [_PREDICTION(value.encode()) for value in found["value"].to_pylist()]
         said = found.select(["id", "time"])
-        said = said.append_column("score", pa.array([event.score for event in events], pa.float64()))
+        said = said.append_column("score", _scores(spec, events))
         return said.append_column("prediction", _labels(spec, [event.prediction for event in events]))
 
     return retried(read)
@@ -145,6 +148,13 @@ def _labels(spec: MonitorSpec, values: list[Label]) -> pa.Array:
     if spec.task == "regression":
         return pa.array([float(value) for value in values], pa.float64())
     return pa.array([label_name(value) for value in values], pa.string())
+
+
+def _scores(spec: MonitorSpec, events: list[Prediction]) -> pa.Array:
+    if spec.task != "multiclass":
+        return pa.array([event.score for event in events], pa.float64())
+    told = [None if event.scores is None else list(event.scores.items()) for event in events]
+    return pa.array(told, pa.map_(pa.string(), pa.float64()))
 
 
 def _labels_field(spec: MonitorSpec) -> pa.Field:

@@ -19,9 +19,10 @@ from driftline.core.binning import category_name
 from driftline.errors import ArtifactError
 from driftline.events.base import decode, encode
 from driftline.events.baselines import Baseline
-from driftline.events.inputs import Label, Value
+from driftline.events.inputs import Label, Score, Value
 from driftline.events.retraining import Artifact
 from driftline.platform.settings import Settings
+from driftline.spec.metrics import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     version: str
-    task: Literal["binary", "regression"]
+    task: Task
     labels: tuple[str, ...]
     positive: str | None
     features: dict[str, Literal["number", "category"]]
@@ -65,18 +66,21 @@ class StoredModel:
         """The rows as the estimator takes them; see `frame_of`."""
         return frame_of(self.manifest, {name: [row.get(name) for row in rows] for name in self.manifest.features})
 
-    def answers(self, rows: Sequence[Row]) -> list[tuple[Label, float | None]]:
-        """For each row the prediction, and the probability of the positive class (binary) or None (regression)."""
+    def answers(self, rows: Sequence[Row]) -> list[tuple[Label, Score]]:
+        """For each row the prediction and its score."""
         return self.answers_to(self.frame(rows)) if rows else []
 
-    def answers_to(self, frame: pd.DataFrame) -> list[tuple[Label, float | None]]:
+    def answers_to(self, frame: pd.DataFrame) -> list[tuple[Label, Score]]:
         """As `answers`, of a frame such as `frame_of` makes, which must not be empty."""
         if self.manifest.task == "regression":
             return [(float(value), None) for value in self.estimator.predict(frame)]
         classes = [str(name) for name in self.estimator.classes_]
         shares = self.estimator.predict_proba(frame)
-        scores = shares[:, classes.index(str(self.manifest.positive))]
         chosen = shares.argmax(axis=1)
+        if self.manifest.task == "multiclass":
+            told = (dict(zip(classes, row, strict=True)) for row in shares.tolist())
+            return [(classes[i], scores) for i, scores in zip(chosen, told, strict=True)]
+        scores = shares[:, classes.index(str(self.manifest.positive))]
         return [(classes[i], float(score)) for i, score in zip(chosen, scores, strict=True)]
 
 

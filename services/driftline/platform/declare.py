@@ -27,6 +27,8 @@ from driftline.spec.model import MonitorSpec, millis
 from driftline.spec.plain import from_plain, to_plain
 
 SOURCE = "driftline/command-line"
+FIXED = ("pane", "task", "labels", "positive")
+"""What a model's spec says once and for good."""
 
 
 def latest_spec(settings: Settings, model: str) -> tuple[int, MonitorSpec] | None:
@@ -53,15 +55,17 @@ def apply_spec(settings: Settings, spec: MonitorSpec, author: str) -> tuple[int,
     """Put a spec into force: (revision, whether it is new). An unchanged spec is left as it is.
 
     Writes the revision, then its marks, then where they were placed. With `clock: live` it returns when the spec is in
-    force, so that predictions sent afterwards are counted. Raises `DriftlineError` where the pane length would change:
+    force, so that predictions sent afterwards are counted. Raises `DriftlineError` where one of `FIXED` would change:
     panes of one model must add up.
     """
     deployment = read_deployment(settings)
     known = latest_spec(settings, spec.model)
     if known is not None and known[1] == spec:
         return known[0], False
-    if known is not None and known[1].pane != spec.pane:
-        raise DriftlineError(f"`pane` of {spec.model} cannot change: its panes would no longer add up")
+    for word in FIXED:
+        if known is not None and getattr(known[1], word) != getattr(spec, word):
+            why = "what was counted would no longer add up; give the model another name"
+            raise DriftlineError(f"`{word}` of {spec.model} cannot change: {why}")
     revision = 1 if known is None else known[0] + 1
     event = SpecRevision(
         id=digest_id("spec", spec.model, revision),

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 
 from driftline.core.baseline import make_baseline
+from driftline.core.columns import scores_of
 from driftline.errors import DriftlineError
 from driftline.events.admin import Command
 from driftline.events.base import digest_id
@@ -73,13 +73,12 @@ def register(
     names = list(manifest.features)
     rows = [dict(zip(names, values, strict=True)) for values in zip(*(reference[name] for name in names), strict=True)]
     answers = StoredModel(manifest, estimator, None).answers(rows)
-    scores = np.array([np.nan if score is None else score for _, score in answers])
     predictions = [label for label, _ in answers]
     columns = {name: values for name, values in reference.items() if name != OUTCOME or OUTCOME in names}
     baseline = make_baseline(
         spec,
         columns,
-        scores if spec.task == "binary" else None,
+        scores_of(spec, [score for _, score in answers]),
         predictions,
         version,
         f"reference of {author}",

@@ -8,6 +8,11 @@ from typing import Literal
 import msgspec
 
 from driftline.events.alerts import Severity
+from driftline.spec.metrics import Task
+
+MOST_LABELS = 100
+"""Labels of a multiclass model that are told by themselves; the others are told as one."""
+OTHER = "(other)"
 
 
 class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +158,7 @@ class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     model: str
-    task: Literal["binary", "regression"]
+    task: Task
     labels: tuple[str, ...]
     positive: str | None
     features: dict[str, FeatureSpec]
@@ -172,6 +177,11 @@ class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     retain_raw: timedelta
     segments: tuple[SegmentSpec, ...] = ()
     baseline: BaselineSpec = BaselineSpec()
+
+
+def told(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels as they are told: the first `MOST_LABELS`, and `OTHER` in place of all that come after them."""
+    return labels if len(labels) <= MOST_LABELS else (*labels[:MOST_LABELS], OTHER)
 
 
 def millis(duration: timedelta) -> int:

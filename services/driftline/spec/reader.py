@@ -9,8 +9,10 @@ from cronsim import CronSim, CronSimError
 
 from driftline.errors import SpecError
 from driftline.spec.durations import parse_budget, parse_duration
-from driftline.spec.metrics import ESTIMATED, METRICS, USUAL
+from driftline.spec.metrics import ESTIMATED, METRICS, OF_LABEL, TASKS, USUAL, Task, of_labels
 from driftline.spec.model import (
+    MOST_LABELS,
+    OTHER,
     BaselineSpec,
     FeatureSpec,
     MonitorSpec,
@@ -19,6 +21,7 @@ from driftline.spec.model import (
     RetrainSpec,
     WindowSpec,
     millis,
+    told,
 )
 from driftline.spec.rules import Known, read_rules
 from driftline.spec.segments import read_segments
@@ -65,7 +68,7 @@ class _Reader:
             ),
         )
         model = self._model_name(fields.get("model"))
-        task = fields["task"].choice(("binary", "regression"), later=("multiclass",)) if "task" in fields else None
+        task = self._task(fields.get("task"))
         features = self._features(fields.get("features"))
         segments = read_segments(fields.get("segments"), features)
         outputs = self._outputs(fields.get("outputs"), task)
@@ -79,20 +82,23 @@ class _Reader:
         baseline = self._baseline(fields.get("baseline"), windows)
         # where the task is unknown, words that some task has are not mistakes of their own
         known, usual = (
-            names[task] if task else tuple(name for each in names.values() for name in each)
+            names[task] if task else tuple(dict.fromkeys(name for each in names.values() for name in each))
             for names in (METRICS, USUAL)
         )
+        of_each = {name: of_labels(name, told(labels)) for name in OF_LABEL} if task == "multiclass" else {}
+        known += tuple(name for each in of_each.values() for name in each)
         limits = fields["limits"].fields(optional=("max_kept", "max_ahead")) if "limits" in fields else {}
         max_ahead = self._duration(limits.get("max_ahead"), timedelta(minutes=5))
         max_kept = limits["max_kept"].count() if "max_kept" in limits else MAX_KEPT
-        metrics = fields["metrics"].words(known, "metric") if "metrics" in fields else usual
+        words = fields["metrics"].words((*known, *of_each), "metric") if "metrics" in fields else usual
+        metrics = tuple(name for word in words for name in of_each.get(word, (word,)))
         named = tuple(fields["features"].keys()) if "features" in fields else ()
         rules = read_rules(
             fields.get("rules"),
             fields.get("false_alarms"),
             Known(
                 metrics=known,
-                estimated=ESTIMATED if task == "binary" else (),
+                estimated=ESTIMATED[task] if task else (),
                 features=named,
                 numbers=[name for name, feature in features.items() if feature.type == "number"],
                 outputs=tuple(outputs),
@@ -115,7 +121,7 @@ class _Reader:
             return None
         return MonitorSpec(
             model=model,
-            task="binary" if task == "binary" else "regression",
+            task=task,
             labels=labels,
             positive=positive,
             features=features,
@@ -135,6 +141,10 @@ class _Reader:
             segments=segments,
             baseline=baseline,
         )
+
+    def _task(self, node: Node | None) -> Task | None:
+        text = None if node is None else node.choice(TASKS)
+        return next((task for task in TASKS if task == text), None)
 
     def _model_name(self, node: Node | None) -> str | None:
         if node is None:
@@ -165,9 +175,9 @@ class _Reader:
                 )
         return found
 
-    def _outputs(self, node: Node | None, task: str | None) -> dict[str, OutputSpec]:
-        valid = "score" if task == "binary" else "prediction"
-        found = {"score": OutputSpec(range=(0.0, 1.0))} if task == "binary" else {}
+    def _outputs(self, node: Node | None, task: Task | None) -> dict[str, OutputSpec]:
+        valid = "prediction" if task == "regression" else "score"
+        found = {} if task == "regression" else {"score": OutputSpec(range=(0.0, 1.0))}
         for name, each in (node.mapping() if node else {}).items():
             fields = each.fields(required=("range",))
             declared = fields["range"].range() if "range" in fields else None
@@ -182,15 +192,18 @@ class _Reader:
     def _labels(self, fields: dict[str, Node], task: str | None) -> tuple[tuple[str, ...], str | None]:
         if task is None:
             return (), None
-        if task != "binary":
+        if task == "regression":
             for name in ("labels", "positive"):
                 if name in fields:
                     fields[name].mistake(f"`{name}` is for classification")
             return (), None
+        labels = (fields["labels"].texts() or ()) if "labels" in fields else ()
+        if task == "multiclass":
+            self._check_many(fields, labels)
+            return labels, None
         for name in ("labels", "positive"):
             if name not in fields:
                 self._root.mistake(f"`{name}` is missing: a binary model needs its two labels and the positive one")
-        labels = (fields["labels"].texts() or ()) if "labels" in fields else ()
         positive = fields["positive"].text() if "positive" in fields else None
         if labels and len(set(labels)) != 2:
             fields["labels"].mistake("a binary model has two different labels")
@@ -198,16 +211,27 @@ class _Reader:
             fields["positive"].mistake(f"`{positive}` is none of the labels {', '.join(labels)}")
         return labels, positive
 
+    def _check_many(self, fields: dict[str, Node], labels: tuple[str, ...]) -> None:
+        """The labels of a multiclass model."""
+        if "labels" not in fields:
+            self._root.mistake("`labels` is missing: a multiclass model needs the labels that it may answer with")
+        elif len(labels) < 3:
+            fields["labels"].mistake("a multiclass model has three labels or more; one of two is `task: binary`")
+        elif OTHER in labels:
+            fields["labels"].mistake(f"`{OTHER}` is what the labels beyond the first {MOST_LABELS} are told as")
+        if "positive" in fields:
+            fields["positive"].mistake("`positive` is for a binary model")
+
     def _costs(self, node: Node | None, task: str | None, labels: tuple[str, ...]) -> dict[str, dict[str, float]]:
         """Outcome -> prediction -> cost."""
         if node is None or task is None:
             return {}
-        if task != "binary":
+        if task == "regression":
             node.mistake("`costs` is for classification")
             return {}
         found: dict[str, dict[str, float]] = {}
-        for outcome, row in node.fields(optional=labels).items():
-            costs = {label: each.number() for label, each in row.fields(optional=labels).items()}
+        for outcome, row in node.fields(optional=told(labels)).items():
+            costs = {label: each.number() for label, each in row.fields(optional=told(labels)).items()}
             found[outcome] = {label: cost for label, cost in costs.items() if cost is not None}
         return found
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow.parquet as pq
 
 from driftline.client.training import Trained, TrainingData
 from driftline.core.baseline import make_baseline
+from driftline.core.columns import scores_of
 from driftline.errors import DriftlineError
 from driftline.events.base import decode, encode
 from driftline.platform import settings as settings_module
@@ -82,10 +82,12 @@ def _stored(
     """Store the model with the profile of its training rows, and see that it comes back the same."""
     frame = frame_of(manifest, columns)
     classes = [str(name) for name in getattr(trained.estimator, "classes_", ())]
-    if spec.task == "binary" and sorted(classes) != sorted(spec.labels):
+    # of many labels some may not have come in the training rows
+    unlike = {"binary": set(classes) != set(spec.labels), "multiclass": not set(classes) <= set(spec.labels)}
+    if unlike.get(spec.task):
         raise DriftlineError(f"the estimator knows the classes {classes}; the labels are {', '.join(spec.labels)}")
     answers = StoredModel(manifest, trained.estimator, None).answers_to(frame)
-    scores = np.array([score for _, score in answers], dtype=np.float64) if spec.task == "binary" else None
+    scores = scores_of(spec, [score for _, score in answers])
     told = [value for value, _ in answers]
     baseline = make_baseline(spec, columns, scores, told, job.version, job.source, outcomes, trained_on=True)
     settings = replace(settings_module.load(), artifact_dir=Path(job.artifact_dir))
