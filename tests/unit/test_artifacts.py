@@ -69,6 +69,20 @@ def test_a_stored_classifier_answers_as_before_it_was_stored(settings):
     assert loaded.answers([]) == []
 
 
+def test_a_stored_model_of_many_labels_answers_with_the_probability_of_each(settings):
+    labels = ("ant", "bee", "cat")
+    manifest = msgspec.structs.replace(MANIFEST_OF_M, task="multiclass", labels=labels, positive=None)
+    frame = pd.DataFrame({"distance": np.arange(30.0), "carrier": pd.Series(["UA", "B6", "DL"] * 10, dtype=object)})
+    estimator = make_pipeline(
+        make_column_transformer((OrdinalEncoder(), ["carrier"]), remainder="passthrough"), BOOSTED
+    ).fit(frame, np.repeat(labels, 10))
+    loaded = load(settings, store(settings, manifest, estimator))
+    answers = loaded.answers_to(frame)
+    shares = estimator.predict_proba(frame)
+    assert [scores for _, scores in answers] == [dict(zip(labels, row, strict=True)) for row in shares.tolist()]
+    assert [label for label, _ in answers] == estimator.predict(frame).tolist()
+
+
 def test_a_stored_regressor_answers_with_numbers(settings):
     manifest = Manifest(
         model="m", version="1", task="regression", labels=(), positive=None, features={"distance": "number"}

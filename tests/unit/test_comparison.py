@@ -70,6 +70,14 @@ SKLEARN = {
 }
 
 
+MANY = {
+    "accuracy": lambda truth, side: sk.accuracy_score(truth, side.predictions),
+    "f1_macro": lambda truth, side: sk.f1_score(truth, side.predictions, average="macro"),
+    "auc_ovr": lambda truth, side: sk.roc_auc_score(truth, side.scores, multi_class="ovr"),
+    "log_loss": lambda truth, side: sk.log_loss(truth, side.scores),
+}
+
+
 def by_name(found):
     return {metric.name: metric for metric in found}
 
@@ -83,6 +91,36 @@ def test_metrics_of_both_sides_equal_scikit_learns(days):
         a, b = (SKLEARN[metric.name](held_out.truth, side) for side in (champion, candidate))
         assert (metric.champion, metric.candidate) == pytest.approx((a, b), abs=1e-12)
         assert metric.difference == pytest.approx(b - a if higher_is_better(metric.name) else a - b, abs=1e-12)
+
+
+def test_metrics_of_many_labels_equal_scikit_learns():
+    chance = np.random.default_rng(4)
+    truth = chance.choice(4, 300, p=[0.4, 0.3, 0.2, 0.1])
+    held_out = HeldOut(truth.astype(float), np.repeat(np.arange(6), 50))
+
+    def side(skill):
+        logits = chance.standard_normal((300, 4))
+        logits[np.arange(300), truth] += skill
+        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        return Side(shares.argmax(axis=1).astype(float), shares)
+
+    champion, candidate = side(0.5), side(2.0)
+    found = compare(USUAL["multiclass"], held_out, champion, candidate, 0.95, "c")
+    assert [metric.name for metric in found] == list(USUAL["multiclass"])
+    for metric in found:
+        a, b = (MANY[metric.name](truth, each) for each in (champion, candidate))
+        assert (metric.champion, metric.candidate) == pytest.approx((a, b), abs=1e-12)
+        assert metric.low > 0
+
+
+def test_a_candidate_of_many_labels_that_answers_with_no_probabilities_is_refused():
+    whole = spec("multiclass", score=(0, 1))
+    fine = np.full((3, 4), 0.25)
+    assert in_range(whole, Side(np.zeros(3), fine))
+    for bad in (np.nan, -0.1, 1.1):
+        shares = fine.copy()
+        shares[1, 2] = bad
+        assert not in_range(whole, Side(np.zeros(3), shares))
 
 
 def test_regression_metrics_equal_scikit_learns():

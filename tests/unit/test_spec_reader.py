@@ -114,6 +114,42 @@ def test_a_cost_is_asked_for_only_where_the_spec_says_it():
     assert mistakes(regression + "costs: {late: {on-time: 5}}\n") == ["m.yaml:8: `costs` is for classification"]
 
 
+LABELS = ", ".join(f"l{i}" for i in range(120))
+MANY = HEAD.replace(
+    "task: binary\nlabels: [on-time, late]\npositive: late", "task: multiclass\nlabels: [ant, bee, cat]"
+)
+
+
+def test_a_metric_of_many_labels_is_of_all_of_them_of_one_or_of_each():
+    spec = parse_spec(MANY + "metrics: [f1_macro, recall, 'auc:bee']\n", "m.yaml")
+    assert spec.metrics == ("f1_macro", "recall:ant", "recall:bee", "recall:cat", "auc:bee", "log_loss")
+    assert parse_spec(MANY, "m.yaml").metrics == ("accuracy", "f1_macro", "auc_ovr", "log_loss")
+    assert from_plain(to_plain(spec)) == spec
+    for name in ("recall", "recall:dog"):
+        rule = f"rules: [{{name: a, metric: '{name}', window: day, below: 1}}]\n"
+        assert mistakes(MANY + rule) == [f"m.yaml:9: unknown metric `{name}`; did you mean `recall:cat`?"]
+
+
+def test_labels_beyond_the_hundredth_have_metrics_as_one():
+    spec = parse_spec(MANY.replace("ant, bee, cat", LABELS) + "metrics: ['recall:l99', 'recall:(other)']\n", "m.yaml")
+    assert len(spec.labels) == 120
+    found = mistakes(MANY.replace("ant, bee, cat", LABELS) + "metrics: ['recall:l100']\n")
+    assert found[0].startswith("m.yaml:9: unknown metric `recall:l100`; did you mean")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ("labels: [ant, bee]", "m.yaml:3: a multiclass model has three labels or more; one of two is `task: binary`"),
+        ("labels: [ant, bee, (other)]", "m.yaml:3: `(other)` is what the labels beyond the first 100 are told as"),
+        ("labels: [ant, bee, cat]\npositive: ant", "m.yaml:4: `positive` is for a binary model"),
+        ("horizon: 2d", "m.yaml:1: `labels` is missing: a multiclass model needs the labels that it may answer with"),
+    ],
+)
+def test_wrong_labels_of_a_multiclass_model_are_told(changed, said):
+    assert said in mistakes(MANY.replace("labels: [ant, bee, cat]", changed))
+
+
 def test_one_mistake_does_not_become_others_elsewhere():
     rules = "metrics: [auc]\nrules: [{name: a, metric: auc, window: day, below: 0.5}, {name: b, range: distance}]\n"
     assert mistakes(HEAD.replace("binary", "binry") + "outputs: {score: {range: [0, 1]}}\n" + rules) == [

@@ -16,7 +16,7 @@ from driftline.platform import retention
 from driftline.platform import settings as settings_module
 from driftline.platform.declare import apply_spec, latest_calibrations, latest_spec
 from driftline.platform.settings import Settings
-from driftline.spec.model import MonitorSpec
+from driftline.spec.model import MOST_LABELS, MonitorSpec
 from driftline.spec.plain import to_plain
 from driftline.spec.reader import read_spec
 
@@ -61,7 +61,12 @@ def spec_group() -> None:
 @click.argument("file", type=FILE)
 def check_spec(file: Path) -> None:
     """Say everything that is wrong with a spec, without touching anything."""
-    click.echo(f"{file}: {read_spec(file).model} is fine")
+    spec = read_spec(file)
+    click.echo(f"{file}: {spec.model} is fine")
+    if len(spec.labels) > MOST_LABELS:
+        click.echo(
+            f"the first {MOST_LABELS} labels are told by themselves, the other {len(spec.labels) - MOST_LABELS} as one"
+        )
 
 
 @spec_group.command("show")
