@@ -116,6 +116,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "version": "What its predictions will carry.",
         "trained_on": "The rows that it has learnt from.",
         "validation": "Figures that the training function gave.",
+        "checks": "What the model scores on its own training rows, with intervals.",
         "error": "Why there is no model.",
         "duration_s": "Wall time of the training, in seconds.",
         "written_at": "Wall time.",

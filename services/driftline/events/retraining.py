@@ -67,11 +67,22 @@ class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric of one model on `n` known rows, with its 95 % interval; null where it has none."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
 class Candidate(Event, frozen=True, kw_only=True):
     """The trainer's answer to a request: a model, or `error`. Topic `candidates`. `id` follows from the request's.
 
     `baseline` is the id of a `Baseline` event that the trainer stored beside the artifact (`baseline.json`), so that
-    control can publish it before the version is named champion.
+    control can publish it before the version is named champion. `checks`: what the model scores on the rows that it was
+    trained on, which are kept with it, so that the gate can compute it again.
     """
 
     case: str
@@ -84,6 +95,7 @@ class Candidate(Event, frozen=True, kw_only=True):
     trained_on: TrainedOn | None
     validation: dict[str, float]
     recipe: Recipe
+    checks: tuple[Figure, ...] = ()
     error: str | None = None
     duration_s: float = 0.0
     written_at: Millis = 0
