@@ -192,3 +192,15 @@ def test_a_pickle_in_place_of_the_model_is_refused_and_never_run(settings, tmp_p
     with pytest.raises(ArtifactError, match="cannot be loaded"):
         load(settings, msgspec.structs.replace(artifact, sha256=digest))
     assert not canary.exists()
+
+
+def test_a_file_stored_with_a_model_comes_back_and_is_vouched_for_like_the_others(settings):
+    artifact = store(settings, MANIFEST_OF_M, fitted(), extra={"rows.parquet": b"rows"})
+    loaded = load(settings, artifact)
+    assert loaded.extra("rows.parquet") == b"rows"
+    assert loaded.extra("manifest.json") is None  # not one of the files that it vouches for
+    (settings.artifact_dir / artifact.uri / "rows.parquet").write_bytes(b"others")
+    with pytest.raises(ArtifactError, match="does not match the checksum"):
+        loaded.extra("rows.parquet")
+    with pytest.raises(ArtifactError, match="does not match the checksum"):
+        load(settings, artifact)

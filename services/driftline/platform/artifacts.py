@@ -56,11 +56,18 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A loaded artifact: a scikit-learn estimator and what its manifest says."""
+    """A loaded artifact: a scikit-learn estimator and what its manifest says. `place`: its directory, once stored."""
 
     manifest: Manifest
     estimator: Any
     baseline: Baseline | None
+    place: Path | None = None
+
+    def extra(self, name: str) -> bytes | None:
+        """A file that was stored with it, checked like all others; None where it has none of this name."""
+        if self.place is None or name not in self.manifest.files:
+            return None
+        return _verified(_inside(self.place, name), self.manifest.files[name])
 
     def frame(self, rows: Sequence[Row]) -> pd.DataFrame:
         """The rows as the estimator takes them; see `frame_of`."""
@@ -98,8 +105,17 @@ def frame_of(manifest: Manifest, columns: Mapping[str, Sequence[Value]]) -> pd.D
     return pd.DataFrame(series)
 
 
-def store(settings: Settings, manifest: Manifest, estimator: Any, baseline: Baseline | None = None) -> Artifact:
-    """Write an artifact under `<model>/<version>/<digest>`: complete or not at all, and never over another one."""
+def store(
+    settings: Settings,
+    manifest: Manifest,
+    estimator: Any,
+    baseline: Baseline | None = None,
+    extra: Mapping[str, bytes] = {},
+) -> Artifact:
+    """Write an artifact under `<model>/<version>/<digest>`: complete or not at all, and never over another one.
+
+    `extra`: further files to keep with it, by name.
+    """
     skops_io = _skops()
     settings.artifact_dir.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".writing-", dir=settings.artifact_dir))
@@ -107,6 +123,8 @@ def store(settings: Settings, manifest: Manifest, estimator: Any, baseline: Base
         _write(work / MODEL, skops_io.dumps(estimator))
         if baseline is not None:
             _write(work / BASELINE, encode(baseline))
+        for name, content in extra.items():
+            _write(work / name, content)
         files = {path.name: _sha256(path.read_bytes()) for path in sorted(work.iterdir())}
         data = encode(msgspec.structs.replace(manifest, files=files))
         _write(work / MANIFEST, data)
@@ -117,6 +135,7 @@ def store(settings: Settings, manifest: Manifest, estimator: Any, baseline: Base
             place.parent.mkdir(parents=True, exist_ok=True)
             work.chmod(0o755)
             os.replace(work, place)
+            _sync(place.parent)
         return Artifact(uri=uri, sha256=digest, format=FORMAT)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -137,7 +156,7 @@ def load(settings: Settings, artifact: Artifact) -> StoredModel:
     files = {name: _verified(_inside(place, name), digest) for name, digest in manifest.files.items()}
     _check_nothing_else(place, set(files))
     baseline = decode(files[BASELINE], Baseline) if BASELINE in files else None
-    return StoredModel(manifest, _load_estimator(files[MODEL], place), baseline)
+    return StoredModel(manifest, _load_estimator(files[MODEL], place), baseline, place)
 
 
 def load_estimator(path: Path) -> Any:
@@ -179,6 +198,15 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _sync(directory: Path) -> None:
+    """Let the names in it outlive a loss of power too."""
+    opened = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _read(path: Path) -> bytes:
