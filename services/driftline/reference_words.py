@@ -220,6 +220,30 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
             "metric": ("a metric", "`log_loss` (classification), `mae` (regression)", "What decides."),
             "min_effect": ("number, 0 or more", "`0`", "The least gain."),
             "confidence": ("0.5 to under 1", "`0.95`", "Of the gain's interval, whose lower bound must be above 0."),
+            "block": (
+                "duration",
+                "`1d`",
+                "Rows so close in time count as one observation; at least three of them are needed.",
+            ),
+            "not_worse": (
+                "metric: number, 0 or more",
+                "none",
+                "By how much other metrics may get worse: the lower bound of their gain must be above minus that.",
+            ),
+            "veto": ("mapping", "none", "Segments in which the candidate must not be worse: see below."),
+            "max_latency_ratio": ("number above 0", "none", "How many times the champion's latency it may take a row."),
+            "max_size": ("bytes, or as in `200MB`", "none", "How large the model's files may be."),
+        },
+    ),
+    "promotion.veto": (
+        "A candidate is refused if a segment has certainly lost so much in the promotion metric.",
+        {
+            "segments": (
+                "list of ways to cut, or `all`",
+                "required",
+                "Whose segments are looked at, of `segments` above.",
+            ),
+            "worse_by": ("number, 0 or more", "required", "The least loss that vetoes, if its bound is below 0 too."),
         },
     ),
     "retention": (

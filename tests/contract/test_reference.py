@@ -31,7 +31,7 @@ retrain:
   data: {span: 30d, holdout: 7d}
 """
 WITH_EVERY_SECTION = LEAST.replace("windows:", "outputs: {score: {range: [0, 1]}}\nwindows:") + (
-    "promotion: {policy: auto}\nlimits: {max_kept: 10}\nretention: {decisions: forever}\n"
+    "segments: [c]\npromotion: {veto: {segments: [c], worse_by: 0.1}}\nlimits: {max_kept: 10}\nretention: {decisions: forever}\n"
 )
 INTERNAL = {"DRIFTLINE_STACK"}
 """What the local stack marks its own processes with: nobody sets it."""
@@ -115,6 +115,7 @@ def test_the_stated_defaults_are_those_of_a_spec_without_them():
     assert spec.features["x"].missing == stated("features.<name>", "missing")
     assert (spec.promotion.metric, spec.promotion.min_effect) == ("log_loss", float(stated("promotion", "min_effect")))
     assert spec.promotion.confidence == float(stated("promotion", "confidence"))
+    assert spec.promotion.block == parse_duration(stated("promotion", "block"))
     assert spec.outputs["score"].range == (0.0, 1.0)
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from driftline.core.checks import figures_of, side_of, truth_of
-from driftline.core.comparison import Side
+from driftline.core.paired_metrics import Side
 from driftline.spec.metrics import USUAL
 from driftline.spec.model import MonitorSpec, PromotionSpec
 

@@ -56,10 +56,33 @@ def make_baseline(
         large = float(np.median(errors[np.isfinite(errors)])) if np.isfinite(errors).any() else None
         bins = msgspec.structs.replace(bins, large_error=large)
     rows = _Rows(spec, bins, columns, said, predictions, () if trained_on else outcomes, shares)
+    return _counted(rows, bins, spec.model, version, source)
+
+
+def count_again(
+    recorded: Baseline,
+    spec: MonitorSpec,
+    columns: Mapping[str, Sequence[Value]],
+    scores: FloatArray | None,
+    predictions: FloatArray | Sequence[Label] | None,
+    outcomes: Sequence[Label | None],
+) -> Baseline:
+    """A baseline of these rows in the bins of `recorded`, whatever bins `spec` would give today.
+
+    The outcomes count if they did in `recorded`.
+    """
+    shares = scores if spec.task == "multiclass" else None
+    known = outcomes if "labelled" in recorded.counts else ()
+    said = _of_answers(spec, scores, predictions)
+    rows = _Rows(spec, recorded.bins, columns, said, predictions, known, shares)
+    return _counted(rows, recorded.bins, recorded.model, recorded.version, recorded.source)
+
+
+def _counted(rows: _Rows, bins: Bins, model: str, version: str, source: str) -> Baseline:
     totals, segments = rows.counted()
     baseline = Baseline(
         id="",
-        model=spec.model,
+        model=model,
         version=version,
         bins=bins,
         n=rows.size,

@@ -12,23 +12,12 @@ import numpy as np
 
 from driftline.core.baseline import numbers_of_labels
 from driftline.core.columns import scores_of
-from driftline.core.comparison import (
-    _METRICS,
-    BOOTSTRAP_BLOCKS,
-    FloatArray,
-    HeldOut,
-    IntArray,
-    Side,
-    _bootstrap,
-    _draws,
-    _jackknife,
-)
+from driftline.core.comparison import HeldOut, figures
+from driftline.core.paired_metrics import FloatArray, IntArray, Side
 from driftline.events.inputs import Label, Score
 from driftline.events.retraining import Figure
 from driftline.spec.metrics import USUAL
 from driftline.spec.model import MonitorSpec
-
-CONFIDENCE = 0.95
 
 
 def figures_of(spec: MonitorSpec, truth: FloatArray, side: Side, days: IntArray, name: str) -> tuple[Figure, ...]:
@@ -36,20 +25,7 @@ def figures_of(spec: MonitorSpec, truth: FloatArray, side: Side, days: IntArray,
 
     `truth` as in `HeldOut`, `days` numbers the day of each row; `name` seeds the resamples, so a repeat finds the same.
     """
-    rows = HeldOut(truth, days)
-    numbers, block = np.unique(days, return_inverse=True)
-    draws = _draws(numbers.size, name)
-    bounds = _bootstrap if numbers.size >= BOOTSTRAP_BLOCKS else _jackknife
-    found = []
-    for metric in USUAL[spec.task]:
-        of_side = _METRICS[metric](side, rows)
-        value = of_side(np.ones(truth.size))
-        if np.isnan(value):
-            continue
-        again = np.array([of_side(weights[block]) for weights in draws])
-        low, high, _ = bounds(value, again[~np.isnan(again)], numbers.size, CONFIDENCE)
-        found.append(Figure(name=metric, value=value, low=low, high=high, n=truth.size))
-    return tuple(found)
+    return figures(USUAL[spec.task], HeldOut(truth, days), side, name)
 
 
 def side_of(spec: MonitorSpec, answers: Sequence[tuple[Label, Score]]) -> Side:

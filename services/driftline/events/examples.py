@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from driftline.events import admin, alerts, baselines, columns, inputs, reports, retraining, slices
+from driftline.events import admin, alerts, baselines, columns, inputs, reports, retraining, slices, verdicts
 
 NOON = 1_364_904_900_000
 WINDOW = reports.Window(name="day", start=NOON - 86_400_000, end=NOON)
@@ -177,12 +177,44 @@ GOOD: dict[str, msgspec.Struct] = {
         champion="2",
         artifact_sha256="ab" * 32,
         decision="promote",
-        reason="gain-is-certain",
+        reason="better",
         rows=retraining.Rows(span=SPAN, n=6100, blocks=7, digest="ef" * 32),
         metrics=(
             retraining.Comparison(name="log_loss", champion=0.58, candidate=0.55, difference=0.03, low=0.01, high=0.05),
         ),
-        method="t-interval-over-days",
+        method="jackknife-t",
+        spec="flight-delay@2",
+        min_effect=0.005,
+        confidence=0.95,
+        block_ms=86_400_000,
+        tests=(verdicts.PairedTest(name="delong", difference=0.02, statistic=2.6, p_value=0.009),),
+        not_worse=(verdicts.NotWorse(name="auc", margin=0.01, difference=0.02, low=0.004, holds=True),),
+        worse_by=0.02,
+        segments=(
+            verdicts.SegmentGain(
+                segment="origin=EWR", n=2100, champion=0.59, candidate=0.57, difference=0.02, high=0.06
+            ),
+        ),
+        latency=verdicts.Latency(champion_ms=4.1, candidate_ms=4.4, ratio=1.073, limit=2.0),
+        size=verdicts.Size(size_bytes=310_000, limit=None),
+        proofs=(
+            verdicts.Proof(of="candidate", kind="unseen", holds=True),
+            verdicts.Proof(
+                of="candidate",
+                kind="figure",
+                holds=True,
+                name="log_loss",
+                told=0.52,
+                low=0.5,
+                high=0.54,
+                found=0.52,
+            ),
+        ),
+        kept=verdicts.Kept(
+            uri="flight-delay/3/abababababababab.verdict",
+            files={"holdout.parquet": "12" * 32, "beside.json": "34" * 32, "question.json": "56" * 32},
+            answers={"champion": "78" * 32, "candidate": "9a" * 32},
+        ),
     ),
     "case": retraining.Case(
         id="s1",

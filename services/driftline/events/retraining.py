@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from driftline.events.base import Event, Millis
+from driftline.events.verdicts import Kept, Latency, NotWorse, PairedTest, Proof, SegmentGain, Size
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +126,9 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
 class Verdict(Event, frozen=True, kw_only=True):
     """The gate's judgement of one candidate. Topic `verdicts`. `id` follows from the candidate's.
 
-    `metrics` begins with the promotion metric, the one that decides.
+    `hold`: the rows did not suffice to judge it. `metrics` begins with the promotion metric, the one that decides: the
+    candidate must gain `min_effect` in it, and the lower bound at `confidence` must be above 0. All that was looked at
+    is told, also beyond what decided.
     """
 
     case: str
@@ -134,11 +137,23 @@ class Verdict(Event, frozen=True, kw_only=True):
     version: str
     champion: str
     artifact_sha256: str
-    decision: Literal["promote", "refuse"]
+    decision: Literal["promote", "hold", "refuse"]
     reason: str
     rows: Rows | None
     metrics: tuple[Comparison, ...]
     method: str
+    spec: str = ""
+    min_effect: float | None = None
+    confidence: float | None = None
+    block_ms: int | None = None
+    tests: tuple[PairedTest, ...] = ()
+    not_worse: tuple[NotWorse, ...] = ()
+    worse_by: float | None = None
+    segments: tuple[SegmentGain, ...] = ()
+    latency: Latency | None = None
+    size: Size | None = None
+    proofs: tuple[Proof, ...] = ()
+    kept: Kept | None = None
     written_at: Millis = 0
 
 

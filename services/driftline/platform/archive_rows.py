@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +32,12 @@ class Rows:
 
     `about`: id, version, role, time, arrival, outcome_time, outcome_arrival (epoch ms), outcome (label or number).
     `features`: a column each in the spec's order, numbers as double, categories as text; null where missing.
+    `attributes`: what each prediction has of them.
     """
 
     about: pa.Table
     features: pa.Table
+    attributes: Sequence[Mapping[str, Value]]
 
 
 def training_rows(archive: Path, slice_ms: int, spec: MonitorSpec, part: Span, known_by: Millis) -> Rows:
@@ -55,6 +57,7 @@ def training_rows(archive: Path, slice_ms: int, spec: MonitorSpec, part: Span, k
 
     def read() -> Rows:
         about, features = [], []
+        attributes: list[Mapping[str, Value]] = []
         with _connect(archive, slice_ms, spec, part, known_by) as connection:
             reader: pa.RecordBatchReader = connection.sql(sql, params=asked).to_arrow_reader(BATCH_ROWS)
             for batch in reader:
@@ -63,9 +66,11 @@ def training_rows(archive: Path, slice_ms: int, spec: MonitorSpec, part: Span, k
                 kept = pa.Table.from_batches([batch]).drop_columns(["value", "outcome_value"])
                 about.append(kept.append_column("outcome", _labels(spec, outcomes)))
                 features.append(_features(spec, [event.features for event in events]))
+                attributes += [event.attributes for event in events]
         return Rows(
             pa.concat_tables(about) if about else _ABOUT.append(_labels_field(spec)).empty_table(),
             pa.concat_tables(features) if features else _features(spec, []),
+            attributes,
         )
 
     return retried(read)

@@ -142,12 +142,28 @@ class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):
     schedule: str | None = None
 
 
+class VetoSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """No segment of these ways to cut may certainly lose `worse_by` in the promotion metric."""
+
+    segments: tuple[str, ...]
+    worse_by: float
+
+
 class PromotionSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """When a candidate replaces the champion: the gain in `metric` >= `min_effect` and its lower bound > 0."""
+    """When a candidate replaces the champion: the gain in `metric` >= `min_effect` and its lower bound > 0.
+
+    `block`: how long a stretch of rows counts as one observation. `not_worse`: by how much other metrics may get worse.
+    `max_latency_ratio`: how much slower than the champion; `max_size`: of the artifact, in bytes.
+    """
 
     metric: str
     min_effect: float
     confidence: float = 0.95
+    block: timedelta = timedelta(days=1)
+    not_worse: dict[str, float] = {}
+    veto: VetoSpec | None = None
+    max_latency_ratio: float | None = None
+    max_size: int | None = None
 
 
 class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from driftline.spec.model import (
     millis,
     told,
 )
+from driftline.spec.promotion import parse_size, read_not_worse, read_veto
 from driftline.spec.rules import Known, read_rules
 from driftline.spec.segments import read_segments
 from driftline.spec.yaml_nodes import Mistakes, Node, load
@@ -109,7 +110,7 @@ class _Reader:
             ),
         )
         retrain = self._retrain(fields.get("retrain"), horizon)
-        promotion = self._promotion(fields.get("promotion"), usual)
+        promotion = self._promotion(fields.get("promotion"), usual, [segment.name for segment in segments], retrain)
         needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon
         retain = self._retention(fields.get("retention"), needed)
         costs = self._costs(fields.get("costs"), task, labels)
@@ -305,12 +306,18 @@ class _Reader:
             schedule=fields["schedule"].parsed(_cron, None) if "schedule" in fields else None,
         )
 
-    def _promotion(self, node: Node | None, known: tuple[str, ...]) -> PromotionSpec:
+    def _promotion(
+        self, node: Node | None, known: tuple[str, ...], segments: list[str], retrain: RetrainSpec | None
+    ) -> PromotionSpec:
         default = "log_loss" if "log_loss" in known else "mae"
         if node is None:
             return PromotionSpec(metric=default, min_effect=0.0)
         fields = node.fields(
-            optional=("policy", "metric", "min_effect", "confidence"), later=("veto", "max_latency_ratio", "probation")
+            optional=(
+                *("policy", "metric", "min_effect", "confidence"),
+                *("block", "not_worse", "veto", "max_latency_ratio", "max_size"),
+            ),
+            later=("probation",),
         )
         if "policy" in fields:
             fields["policy"].choice(("auto",), later=("approve",))
@@ -321,7 +328,24 @@ class _Reader:
             fields["min_effect"].mistake("a minimum effect is not negative")
         if confidence is not None and not 0.5 <= confidence < 1:
             fields["confidence"].mistake("a confidence lies between 0.5 and 1")
-        return PromotionSpec(metric=metric or default, min_effect=effect or 0.0, confidence=confidence or 0.95)
+        block = self._duration(fields.get("block"), DAY)
+        if "block" in fields and retrain is not None and 3 * block > retrain.holdout:
+            fields["block"].mistake(
+                "a candidate is judged on three blocks at least: `data.holdout` is too short for it"
+            )
+        ratio = fields["max_latency_ratio"].number() if "max_latency_ratio" in fields else None
+        if ratio is not None and ratio <= 0:
+            fields["max_latency_ratio"].mistake("a ratio of latencies is above 0; 2 allows twice the champion's")
+        return PromotionSpec(
+            metric=metric or default,
+            min_effect=effect or 0.0,
+            confidence=confidence or 0.95,
+            block=block,
+            not_worse=read_not_worse(fields.get("not_worse"), known, metric or default),
+            veto=read_veto(fields.get("veto"), segments),
+            max_latency_ratio=ratio,
+            max_size=fields["max_size"].parsed(parse_size, None) if "max_size" in fields else None,
+        )
 
     def _retention(self, node: Node | None, needed: timedelta) -> timedelta:
         least = timedelta(days=-(-needed // DAY))
