@@ -31,7 +31,8 @@ retrain:
   data: {span: 30d, holdout: 7d}
 """
 WITH_EVERY_SECTION = LEAST.replace("windows:", "outputs: {score: {range: [0, 1]}}\nwindows:") + (
-    "segments: [c]\npromotion: {veto: {segments: [c], worse_by: 0.1}}\nlimits: {max_kept: 10}\nretention: {decisions: forever}\n"
+    "segments: [c]\npromotion: {veto: {segments: [c], worse_by: 0.1}}\n"
+    "limits: {max_kept: 10}\nretention: {decisions: forever}\n"
 )
 INTERNAL = {"DRIFTLINE_STACK"}
 """What the local stack marks its own processes with: nobody sets it."""

@@ -51,6 +51,42 @@ def test_defaults_are_those_of_the_contract():
     assert spec.retain_raw == timedelta(days=2)
 
 
+def test_a_promotion_is_read_word_for_word():
+    text = """
+segments: [origin, {distance: [500]}]
+promotion:
+  metric: auc
+  min_effect: 0.005
+  block: 12h
+  not_worse: {log_loss: 0.01, f1: 0}
+  veto: {segments: [origin], worse_by: 0.02}
+  max_latency_ratio: 2
+  max_size: 1.5GB
+"""
+    promotion = parse_spec(HEAD + text, "m.yaml").promotion
+    assert (promotion.metric, promotion.min_effect, promotion.block) == ("auc", 0.005, timedelta(hours=12))
+    assert promotion.not_worse == {"log_loss": 0.01, "f1": 0.0}
+    assert (promotion.veto.segments, promotion.veto.worse_by) == (("origin",), 0.02)
+    assert (promotion.max_latency_ratio, promotion.max_size) == (2.0, 1_500_000_000)
+    everything = parse_spec(HEAD + text.replace("[origin], w", "all, w"), "m.yaml").promotion
+    assert everything.veto.segments == ("origin", "distance")
+    nothing = parse_spec(HEAD, "m.yaml").promotion
+    assert (nothing.block, nothing.not_worse, nothing.veto) == (timedelta(days=1), {}, None)
+
+
+def test_a_veto_over_a_way_to_cut_that_is_none_is_told_with_the_nearest():
+    text = "segments: [origin]\npromotion: {veto: {segments: [orign], worse_by: 0.02}}\n"
+    assert mistakes(HEAD + text) == ["m.yaml:11: unknown way to cut into segments `orign`; did you mean `origin`?"]
+
+
+def test_a_holdout_of_fewer_than_three_blocks_is_told_before_a_candidate_waits_for_them():
+    text = HEAD + "retrain: {trainer: 'a.b:train', data: {span: 7d, holdout: 1d}}\n"
+    assert parse_spec(text + "promotion: {block: 8h}\n", "m.yaml").promotion.block == timedelta(hours=8)
+    assert mistakes(text + "promotion: {block: 9h}\n") == [
+        "m.yaml:11: a candidate is judged on three blocks at least: `data.holdout` is too short for it"
+    ]
+
+
 def test_a_rule_is_read_word_for_word():
     rest = "below: 0.64, clear_above: 0.66, for: 2 of 3, min_samples: 5_000, severity: critical, retrain: true"
     (rule,) = parse_spec(HEAD + RULE.format(rest=rest), "m.yaml").rules
@@ -194,6 +230,18 @@ def test_one_mistake_does_not_become_others_elsewhere():
         ("promotion: {metric: mae}", "unknown word `mae`; known: accuracy, f1, auc, log_loss"),
         ("promotion: {min_effect: -1}", "a minimum effect is not negative"),
         ("promotion: {confidence: 95}", "a confidence lies between 0.5 and 1"),
+        ("promotion: {block: 0d}", "this duration must be longer than zero"),
+        ("promotion: {not_worse: {acc: 0.1}}", "unknown metric `acc`; did you mean `auc`?"),
+        ("promotion: {not_worse: {log_loss: 0.1}}", "`log_loss` is the metric that must get better"),
+        ("promotion: {not_worse: {auc: -0.1}}", "how much worse a metric may get is not negative"),
+        ("promotion: {not_worse: {auc: much}}", "`much` is no number"),
+        ("promotion: {veto: {segments: [origin], worse_by: 0.1}}", "a veto needs `segments` at the top"),
+        ("promotion: {veto: {worse_by: 0.1}}", "`segments` is missing"),
+        ("promotion: {veto: {segments: all, worse_by: -1}}", "how much worse a segment must be for a veto is not neg"),
+        ("promotion: {max_latency_ratio: 0}", "a ratio of latencies is above 0"),
+        ("promotion: {max_size: big}", "'big' is no size; write a number of bytes, or with a unit as in 200MB"),
+        ("promotion: {max_size: 0MB}", "'0MB' is no size"),
+        ("promotion: {probation: 3d}", "`probation` is not supported yet"),
         ("retention: {raw: 1d}", "raw data must be kept for data.span + data.holdout + horizon at least"),
         ("metrics: auc", "expected a list"),
         ("metrics: [auc, auc]", "a value appears twice"),
