@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.timeline.stories import DAY, EMPTY, HOUR, alert_life, reading, report, rule
+from tests.timeline.stories import DAY, EMPTY, HOUR, CaseStory, alert_life, reading, report, rule
 
 from driftline.core import alerts
+from driftline.core.alert_events import fingerprint
 from driftline.core.alerts import Change, Standing
+from driftline.core.cases import Call
 from driftline.core.rules import judge
 from driftline.events.alerts import AlertKind, AlertState, Severity
 from driftline.events.slices import Breach
@@ -137,19 +139,24 @@ def test_quiet_is_counted_from_the_last_breach():
 
 
 def test_a_call_for_a_human_lists_what_was_tried():
-    alert = alerts.manual_intervention("m", "1", "case", "auc-low", ("attempt 1 (rule): refused", "attempt 2"), DAY)
+    tried = ("attempt 1 (rule): refused", "attempt 2")
+    standing = Standing()
+    case, _ = CaseStory().tell("day 0 rule breaches -> open: attempt-1-requested")
+    alert = alerts.call_human(standing, "1", case, Call.BUDGET_USED_UP, tried, DAY)
     assert (alert.kind, alert.severity, alert.state) == (
         AlertKind.MANUAL_INTERVENTION,
         Severity.CRITICAL,
         AlertState.FIRING,
     )
     assert alert.evidence.tried == ("attempt 1 (rule): refused", "attempt 2")
-    assert "a human is needed" in alert.summary
+    assert alert.reason == "budget-used-up"
+    assert "(budget used up): a human is needed" in alert.summary
+    assert alerts.call_human(standing, "1", case, Call.NONE_PASSES, tried, 2 * DAY) is None
 
 
 def test_fingerprints_tell_models_versions_and_rules_apart():
     names = [("m", "1", "all", "r"), ("n", "1", "all", "r"), ("m", "2", "all", "r"), ("m", "1", "all", "s")]
-    assert len({alerts.fingerprint(*name) for name in names}) == 4
+    assert len({fingerprint(*name) for name in names}) == 4
 
 
 def test_what_is_foretold_changes_nothing_and_has_an_id_of_its_own():

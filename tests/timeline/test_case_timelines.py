@@ -370,5 +370,5 @@ def test_the_next_deadline_is_known_to_the_millisecond(text, day):
     story.tell(text)
     due = cases.next_deadline(story.book)
     assert due == day * DAY + 1
-    assert not cases.pass_time(story.book, due - 1)
-    assert cases.pass_time(story.book, due)
+    assert not cases.pass_time(story.book, 0, due - 1)
+    assert cases.pass_time(story.book, 0, due)
