@@ -126,10 +126,17 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     false_alarms: FalseAlarms | None = None
 
 
-class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """How candidates are made. `trainer` is `package.module:function`; `budget` attempts per `budget_per`."""
+MEMORY_LIMIT = 4_000_000_000
 
-    trainer: str
+
+class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How candidates are made: by exactly one of `trainer`, a function `package.module:function`, and `command`.
+
+    `budget` attempts per `budget_per`. `memory_limit`: bytes that each process of a training may take.
+    """
+
+    trainer: str | None = None
+    command: tuple[str, ...] = ()
     span: timedelta
     holdout: timedelta
     label_delay: timedelta
@@ -139,6 +146,7 @@ class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):
     improve_within: timedelta
     deadline: timedelta
     time_limit: timedelta
+    memory_limit: int = MEMORY_LIMIT
     schedule: str | None = None
 
 
