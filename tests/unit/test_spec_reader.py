@@ -61,13 +61,13 @@ promotion:
   not_worse: {log_loss: 0.01, f1: 0}
   veto: {segments: [origin], worse_by: 0.02}
   max_latency_ratio: 2
-  max_size: 1.5GB
+  max_size: 150MB
 """
     promotion = parse_spec(HEAD + text, "m.yaml").promotion
     assert (promotion.metric, promotion.min_effect, promotion.block) == ("auc", 0.005, timedelta(hours=12))
     assert promotion.not_worse == {"log_loss": 0.01, "f1": 0.0}
     assert (promotion.veto.segments, promotion.veto.worse_by) == (("origin",), 0.02)
-    assert (promotion.max_latency_ratio, promotion.max_size) == (2.0, 1_500_000_000)
+    assert (promotion.max_latency_ratio, promotion.max_size) == (2.0, 150_000_000)
     everything = parse_spec(HEAD + text.replace("[origin], w", "all, w"), "m.yaml").promotion
     assert everything.veto.segments == ("origin", "distance")
     nothing = parse_spec(HEAD, "m.yaml").promotion
@@ -239,8 +239,8 @@ def test_one_mistake_does_not_become_others_elsewhere():
         ("promotion: {veto: {worse_by: 0.1}}", "`segments` is missing"),
         ("promotion: {veto: {segments: all, worse_by: -1}}", "how much worse a segment must be for a veto is not neg"),
         ("promotion: {max_latency_ratio: 0}", "a ratio of latencies is above 0"),
-        ("promotion: {max_size: big}", "'big' is no size; write a number of bytes, or with a unit as in 200MB"),
-        ("promotion: {max_size: 0MB}", "'0MB' is no size"),
+        ("promotion: {max_size: big}", "'big' is no amount of memory; write a whole number and MB or GB"),
+        ("promotion: {max_size: 0MB}", "no model is so small"),
         ("promotion: {probation: 3d}", "`probation` is not supported yet"),
         ("retention: {raw: 1d}", "raw data must be kept for data.span + data.holdout + horizon at least"),
         ("metrics: auc", "expected a list"),
@@ -334,6 +334,32 @@ def test_a_wrong_retrain_is_told(rest, said):
     assert len(found) == 1
     assert found[0].startswith("m.yaml:10: ")
     assert said in found[0]
+
+
+COMMAND = "retrain: {{{how}, data: {{span: 7d, holdout: 1d}}}}\n"
+
+
+def test_a_command_in_place_of_a_function_keeps_every_word():
+    spec = parse_spec(HEAD + COMMAND.format(how="command: [./train.sh, --n, 2, --n, 2], memory_limit: 2GB"), "m.yaml")
+    assert spec.retrain is not None
+    assert spec.retrain.trainer is None
+    assert spec.retrain.command == ("./train.sh", "--n", "2", "--n", "2")
+    assert spec.retrain.memory_limit == 2_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("schedule: 0 4 * * *", "name either a `trainer`, which is a Python function, or a `command`"),
+        ("trainer: 'a:b', command: [c]", "name either a `trainer`, which is a Python function, or a `command`"),
+        ("command: []", "a command is a list of words, the first a program: [./train.sh, --fast]"),
+        ("command: train.sh", "expected a list"),
+        ("command: [c], memory_limit: 2", "'2' is no amount of memory; write a whole number and MB or GB, such as 2GB"),
+        ("command: [c], memory_limit: 2MB", "the trainer itself takes nearly as much; give at least 500MB"),
+    ],
+)
+def test_who_trains_and_with_how_much_memory_must_be_clear(how, told):
+    assert f"m.yaml:10: {told}" in mistakes(HEAD + COMMAND.format(how=how))
 
 
 @pytest.mark.parametrize("trainer", ["train", "a.b", "a-b:train", "a:b:c", "a.:train", ":train"])

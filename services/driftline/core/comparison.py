@@ -24,8 +24,7 @@ from driftline.core.paired_metrics import FloatArray, IntArray, Rows, Side, numb
 from driftline.events.retraining import Comparison, Figure
 from driftline.spec.metrics import higher_is_better
 
-__all__ = ["Estimate", "FloatArray", "HeldOut", "IntArray", "Side", "blocks_of", "compare", "figures", "gain_of"]
-
+DAY_MS = 86_400_000
 MIN_BLOCKS = 3  # with two blocks one of them decides alone
 BOOTSTRAP_BLOCKS = 10
 RESAMPLES = 1000
@@ -69,6 +68,11 @@ class Estimate:
 def blocks_of(times: Sequence[int], start: int, block_ms: int) -> IntArray:
     """The block of each event time, counted from the holdout's `start`, so that all blocks are equally long."""
     return (np.asarray(times, dtype=np.int64) - start) // block_ms
+
+
+def days_of(times: Sequence[int], start: int) -> IntArray:
+    """The same for blocks of a day."""
+    return blocks_of(times, start, DAY_MS)
 
 
 def method_of(blocks: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
+from itertools import compress
 
 import msgspec
 import pyarrow as pa
@@ -28,7 +28,7 @@ from driftline.platform.lookups import (
 )
 from driftline.platform.records import Outgoing, Record
 from driftline.platform.settings import Settings
-from driftline.platform.worker import SERVER_FAULTS, Work
+from driftline.platform.worker import SERVER_FAULTS, Turn, Work
 from driftline.spec.model import MonitorSpec, millis
 from driftline.spec.plain import to_plain
 
@@ -41,7 +41,7 @@ def make_work(settings: Settings) -> Work:
     """What the worker does with each record of `candidates`: failed ones need no verdict."""
     deployment = read_deployment(settings)
 
-    def work(record: Record, _cancel: threading.Event) -> list[Outgoing]:
+    def work(record: Record, _turn: Turn) -> list[Outgoing]:
         candidate = read_event(record, Candidate)
         asked = candidate.written_at
         if candidate.error is not None or answered(
@@ -75,29 +75,29 @@ def judged(settings: Settings, deployment: Deployment, candidate: Candidate) -> 
 
 
 def held_out_rows(settings: Settings, deployment: Deployment, question: Question) -> HeldOutRows:
-    """The rows of the request's holdout; of a champion without an artifact, those that it has answered.
+    """The rows of the request's holdout outside excluded periods; if the champion has no artifact, those it answered.
 
     The trainer waited until the archive held all that the request knows of, so the rows stand there already.
     """
     archive, slice_ms, spec = settings.archive_dir, millis(deployment.slice), question.resolved
     recipe = question.request.recipe
     rows = training_rows(archive, slice_ms, spec, recipe.holdout, recipe.known_by)
-    about, features, attributes = rows.about, rows.features, rows.attributes
-    said = None
+    ids, times = rows.about["id"].to_pylist(), rows.about["time"].to_pylist()
+    taken = [not any(each.start <= time < each.end for each in recipe.exclude) for time in times]
+    logged: dict[str, tuple[Label, Score]] | None = None
     if question.champion is None:
         version = question.request.champion
         logged = _by_id(spec, logged_predictions(archive, slice_ms, spec, version, recipe.holdout, recipe.known_by))
-        known = [row_id in logged for row_id in about["id"].to_pylist()]
-        about, features = (table.filter(pa.array(known, pa.bool_())) for table in (about, features))
-        attributes = [each for each, answered_too in zip(attributes, known, strict=True) if answered_too]
-        said = [logged[row_id] for row_id in about["id"].to_pylist()]
+        taken = [allowed and row_id in logged for allowed, row_id in zip(taken, ids, strict=True)]
+    about, features = (table.filter(pa.array(taken, pa.bool_())) for table in (rows.about, rows.features))
+    ids = about["id"].to_pylist()
     return HeldOutRows(
-        ids=about["id"].to_pylist(),
+        ids=ids,
         times=about["time"].to_pylist(),
         outcomes=about["outcome"].to_pylist(),
         features=features.to_pydict(),
-        attributes=attributes,
-        said=said,
+        attributes=list(compress(rows.attributes, taken)),
+        said=None if logged is None else [logged[row_id] for row_id in ids],
     )
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from driftline.spec.model import VetoSpec
+from driftline.spec.sizes import parse_size
 from driftline.spec.yaml_nodes import Node, nearest
-
-_UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMG]?B|)")
 
 
 def read_not_worse(node: Node | None, known: Sequence[str], metric: str) -> dict[str, float]:
@@ -45,10 +42,12 @@ def read_veto(node: Node | None, segments: Sequence[str]) -> VetoSpec | None:
     return VetoSpec(segments=ways, worse_by=worse_by or 0.0)
 
 
-def parse_size(text: str) -> int:
-    """`200MB` in bytes, MB being a million. Raises `ValueError` with what is expected."""
-    match = _SIZE.fullmatch(text.strip().replace("_", ""))
-    size = int(float(match[1]) * _UNITS[match[2]]) if match else 0
-    if not size:
-        raise ValueError(f"{text!r} is no size; write a number of bytes, or with a unit as in 200MB")
+def read_size(node: Node | None) -> int | None:
+    """`200MB`, or a number of bytes. Mistakes are noted."""
+    if node is None:
+        return None
+    text = node.text()
+    size = int(text) if text is not None and text.isdecimal() else node.parsed(parse_size, None)
+    if size == 0:
+        node.mistake("no model is so small")
     return size
