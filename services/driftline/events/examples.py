@@ -274,7 +274,7 @@ BAD: dict[str, dict[str, tuple[dict[str, Any], tuple[str, ...]]]] = {
     "prediction-batch": {"ids-as-text": ({"id": "a"}, ()), "without-ids": ({}, ("id",))},
     "outcome": {"without-outcome": ({}, ("outcome",)), "id-as-number": ({"id": 7}, ())},
     "verdict": {"undecided": ({"decision": "maybe"}, ())},
-    "command": {"unknown-action": ({"action": "rollback"}, ())},
+    "command": {"unknown-action": ({"action": "dismiss"}, ())},
     "slice": {"without-partition": ({}, ("partition",))},
     "notice": {"unknown-kind": ({"kind": "tired"}, ())},
 }
