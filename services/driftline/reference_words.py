@@ -308,6 +308,10 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "DRIFTLINE_STATE_DIR": ("`.driftline` in the working directory", "Where a process keeps its files."),
     "DRIFTLINE_ARCHIVE_DIR": ("`archive` in the state directory", "The archive, of archiver, trainer and gate."),
     "DRIFTLINE_ARTIFACT_DIR": ("`artifacts` in the state directory", "Where trained models are stored."),
+    "DRIFTLINE_KEY_DIR": (
+        "`keys` in the state directory",
+        "The key that signs artifacts, and those whose signatures are believed.",
+    ),
     "DRIFTLINE_SLOT": ("`0`", "Names a worker among those of its service: each needs another."),
     "DRIFTLINE_METRICS_PORT": ("a free one", "Where a worker of monitor or control answers Prometheus, on loopback."),
     "DRIFTLINE_LOG_LEVEL": ("`INFO`", "How much the workers log: `DEBUG`, `INFO`, `WARNING`, `ERROR`."),

@@ -142,6 +142,7 @@ def _job(settings: Settings, request: RetrainRequest, spec: MonitorSpec, trainer
         version=version_of(request),
         source=f"training rows of request {request.id}",
         artifact_dir=str(settings.artifact_dir),
+        key_dir=str(settings.keys),
     )
     (directory / JOB).write_bytes(encode(job))
     return directory
