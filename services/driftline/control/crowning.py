@@ -72,6 +72,9 @@ class Crowning:
             return
         if candidate.artifact.sha256 != verdict.artifact_sha256:
             return
+        case, serving = self._book.cases.open, self._book.champion
+        if case is not None and serving is not None and case.attempts[-1].champion != serving.champion.version:
+            verdict = msgspec.structs.replace(verdict, decision="refuse", reason=Why.OUTDATED)
         case = cases.take_verdict(self._book.cases, verdict, spec.promotion, at)
         if case is None:
             return
@@ -147,7 +150,7 @@ class Crowning:
         """Publish a case's change, and call a human if it needs one."""
         out.event(case, at)
         if spec is not None and spec.retrain is not None:
-            why = cases.call(self._book.cases, case, spec.retrain)
+            why = cases.call(case, spec.retrain)
             if why is not None:
                 self.call_human(case, why, at, out)
 
@@ -157,7 +160,7 @@ class Crowning:
         standing = self._judging.standing(version, f"manual-intervention:{case.case}")
         self._judging.tell(standing, alerts.call_human(standing, version, case, why, cases.tried(case), at), at, out)
 
-    def skipped(self, spec: MonitorSpec, why: Skipped, at: Millis, out: Out) -> None:
+    def skipped(self, why: Skipped, at: Millis, out: Out) -> None:
         """A rule asked for an attempt in vain: a case whose budget is used up needs a human."""
         case = self._book.cases.open
         if why is Skipped.BUDGET and case is not None and case.rule is not None:

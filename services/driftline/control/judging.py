@@ -109,7 +109,7 @@ class Judging:
         for standing in list(self._book.standings.values()):
             quiet = _quiet_at(spec, standing)
             if quiet is not None and quiet <= at:
-                self._is_quiet(spec, standing, at, out)
+                self._is_quiet(standing, at, out)
         over = [silence for silence in self._book.silences if silence.until <= at]
         if over:
             self._book.silences = [silence for silence in self._book.silences if silence.until > at]
@@ -135,7 +135,7 @@ class Judging:
             if again is not None and again <= at:
                 out.event(alerts.retell(standing, at), at)
 
-    def _is_quiet(self, spec: MonitorSpec, standing: Standing, at: Millis, out: Out) -> None:
+    def _is_quiet(self, standing: Standing, at: Millis, out: Out) -> None:
         of_range = standing.last is not None and standing.last.kind is AlertKind.RANGE
         alert = alerts.resolve(standing, Change.QUIET if of_range else Change.NOTHING_EVICTED, at)
         if alert is not None:

@@ -22,7 +22,7 @@ class Retraining:
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self.when_skipped: Callable[[MonitorSpec, Skipped, Millis, Out], None] = lambda *_: None
+        self.when_skipped: Callable[[Skipped, Millis, Out], None] = lambda *_: None
 
     def trigger(
         self,
@@ -41,8 +41,7 @@ class Retraining:
         if skipped is not None and why is not Trigger.COMMAND:
             if rule is not None:
                 self._book.skipping[asker] = skipped.value
-            if spec is not None:
-                self.when_skipped(spec, skipped, at, out)
+            self.when_skipped(skipped, at, out)
             if told != skipped.value:
                 name = digest_id("skipped", self._book.model, asker, at)
                 out.event(result_of(name, caused_by, asker, self._book.model, False, skipped.value, at), at)

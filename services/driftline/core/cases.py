@@ -62,6 +62,7 @@ class Why(StrEnum):
     SHADOW_BETTER = "shadow-is-better"
     SHADOW_NOT_BETTER = "shadow-is-not-better"
     SHADOW_UNSEEN = "no-shadow-predictions"
+    OUTDATED = "champion-has-changed"  # since the attempt was requested: it was compared with another one
     PROBATION_FAILED = "worse-than-the-version-before"
 
 
@@ -241,11 +242,16 @@ def decide(book: CaseBook, verdict: str | None, promote: bool, reason: str, at: 
 
 
 def roll_back(book: CaseBook, reason: str, at: Millis, caused_by: tuple[str, ...]) -> Case | None:
-    """The promotion of the last case that made one is taken back; None where there is no such case."""
-    case = book.open if book.open is not None and _promoted(book.open) else book.ended
-    if case is None or case.state is CaseState.ROLLED_BACK or (case is book.open and _running(book) is not None):
-        return None
+    """The promotion of the last case that made one is taken back; None where there is no such case.
+
+    A case in which an attempt is running says so and goes on.
+    """
     was_open = book.open
+    case = was_open if was_open is not None and _promoted(was_open) else book.ended
+    if case is None:
+        return None
+    if case is was_open and _running(book) is not None:
+        return _change(book, case, at, reason, caused_by, state=case.state)
     changed = _change(book, case, at, reason, caused_by, state=CaseState.ROLLED_BACK)
     book.open, book.ended = (None if case is was_open else was_open), None
     return changed
@@ -258,7 +264,7 @@ def close(book: CaseBook, case: str | None, reason: str, at: Millis, cause: str)
     return _change(book, book.open, at, reason, (cause,), state=CaseState.CLOSED)
 
 
-def call(book: CaseBook, case: Case, retrain: RetrainSpec) -> Call | None:
+def call(case: Case, retrain: RetrainSpec) -> Call | None:
     """Whether a case that a rule opened needs a human by what has just changed in it."""
     if case.trigger is not Trigger.RULE or not case.attempts:
         return None

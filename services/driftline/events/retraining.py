@@ -58,7 +58,10 @@ class RetrainRequest(Event, frozen=True, kw_only=True):
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored model: `uri` of its directory under the artifact store, `sha256` of its manifest."""
+    """A stored model: `uri` of its directory under the artifact store, `sha256` of its manifest.
+
+    `signature` is that of the Ed25519 key `ID` over the manifest, `ID:SIGNATURE` in hex. Without one it is not loaded.
+    """
 
     uri: str
     sha256: str

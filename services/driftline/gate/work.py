@@ -81,23 +81,23 @@ def held_out_rows(settings: Settings, deployment: Deployment, question: Question
     """
     archive, slice_ms, spec = settings.archive_dir, millis(deployment.slice), question.resolved
     recipe = question.request.recipe
-    rows = training_rows(archive, slice_ms, spec, recipe.holdout, recipe.known_by)
-    ids, times = rows.about["id"].to_pylist(), rows.about["time"].to_pylist()
-    taken = [not any(each.start <= time < each.end for each in recipe.exclude) for time in times]
-    logged: dict[str, tuple[Label, Score]] | None = None
+    rows = training_rows(archive, slice_ms, spec, recipe.holdout, recipe.known_by, recipe.exclude)
+    about, features, attributes = rows.about, rows.features, rows.attributes
+    said = None
     if question.champion is None:
         version = question.request.champion
         logged = _by_id(spec, logged_predictions(archive, slice_ms, spec, version, recipe.holdout, recipe.known_by))
-        taken = [allowed and row_id in logged for allowed, row_id in zip(taken, ids, strict=True)]
-    about, features = (table.filter(pa.array(taken, pa.bool_())) for table in (rows.about, rows.features))
-    ids = about["id"].to_pylist()
+        taken = [row_id in logged for row_id in about["id"].to_pylist()]
+        about, features = (table.filter(pa.array(taken, pa.bool_())) for table in (about, features))
+        attributes = list(compress(attributes, taken))
+        said = [logged[row_id] for row_id in about["id"].to_pylist()]
     return HeldOutRows(
-        ids=ids,
+        ids=about["id"].to_pylist(),
         times=about["time"].to_pylist(),
         outcomes=about["outcome"].to_pylist(),
         features=features.to_pydict(),
-        attributes=list(compress(rows.attributes, taken)),
-        said=None if logged is None else [logged[row_id] for row_id in ids],
+        attributes=attributes,
+        said=said,
     )
 
 

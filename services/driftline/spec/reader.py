@@ -8,6 +8,7 @@ from pathlib import Path
 from cronsim import CronSim, CronSimError
 
 from driftline.errors import SpecError
+from driftline.events.base import to_millis
 from driftline.spec.durations import parse_budget, parse_duration
 from driftline.spec.metrics import ESTIMATED, METRICS, OF_LABEL, TASKS, USUAL, Task, of_labels
 from driftline.spec.model import (
@@ -34,6 +35,7 @@ DAY = timedelta(days=1)
 LEAST_MEMORY = 500_000_000  # Python with what reads rows and stores models takes 350 MB
 MOST_WEEKS = 12
 MAX_KEPT = 50_000_000
+RETRIES, MAX_REFUSALS = 2, 3
 
 
 def read_spec(path: Path) -> MonitorSpec:
@@ -68,7 +70,7 @@ class _Reader:
             required=("model", "task", "features", "windows"),
             optional=(
                 *("labels", "positive", "outputs", "horizon", "lateness", "pane", "limits", "metrics", "rules"),
-                *("segments", "baseline", "retrain", "promotion", "retention", "costs", "false_alarms"),
+                *("segments", "baseline", "retrain", "promotion", "retention", "costs", "false_alarms", "repeat"),
             ),
         )
         model = self._model_name(fields.get("model"))
@@ -113,7 +115,9 @@ class _Reader:
             ),
         )
         retrain = self._retrain(fields.get("retrain"), horizon)
-        promotion = self._promotion(fields.get("promotion"), usual, [segment.name for segment in segments], retrain)
+        ways = [segment.name for segment in segments]
+        promotion = self._promotion(fields.get("promotion"), usual, windows, ways, retrain)
+        repeat = self._duration(fields.get("repeat"), timedelta(0))
         needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon
         retain = self._retention(fields.get("retention"), needed)
         costs = self._costs(fields.get("costs"), task, labels)
@@ -144,6 +148,7 @@ class _Reader:
             retain_raw=retain,
             segments=segments,
             baseline=baseline,
+            repeat=repeat,
         )
 
     def _task(self, node: Node | None) -> Task | None:
@@ -291,14 +296,18 @@ class _Reader:
             required=("data",),
             optional=(
                 *("trainer", "command", "schedule", "cooldown", "budget", "improve_within", "deadline"),
-                *("time_limit", "memory_limit"),
+                *("time_limit", "memory_limit", "retries", "max_refusals"),
             ),
         )
         if ("trainer" in fields) == ("command" in fields):
             node.mistake("name either a `trainer`, which is a Python function, or a `command`")
         data = (
-            fields["data"].fields(required=("span", "holdout"), optional=("label_delay",)) if "data" in fields else {}
+            fields["data"].fields(required=("span", "holdout"), optional=("label_delay", "exclude"))
+            if "data" in fields
+            else {}
         )
+        retries = fields["retries"].count() if "retries" in fields else RETRIES
+        refusals = fields["max_refusals"].count() if "max_refusals" in fields else MAX_REFUSALS
         budget, per = fields["budget"].parsed(parse_budget, (8, 60 * DAY)) if "budget" in fields else (8, 60 * DAY)
         return RetrainSpec(
             trainer=fields["trainer"].parsed(_function, None) if "trainer" in fields else None,
@@ -314,23 +323,34 @@ class _Reader:
             time_limit=self._duration(fields.get("time_limit"), timedelta(minutes=30)),
             memory_limit=self._memory(fields.get("memory_limit")),
             schedule=fields["schedule"].parsed(_cron, None) if "schedule" in fields else None,
+            exclude=_periods(data.get("exclude")),
+            retries=RETRIES if retries is None else retries,
+            max_refusals=refusals or MAX_REFUSALS,
         )
 
     def _promotion(
-        self, node: Node | None, known: tuple[str, ...], segments: list[str], retrain: RetrainSpec | None
+        self,
+        node: Node | None,
+        known: tuple[str, ...],
+        windows: dict[str, WindowSpec],
+        segments: list[str],
+        retrain: RetrainSpec | None,
     ) -> PromotionSpec:
         default = "log_loss" if "log_loss" in known else "mae"
         if node is None:
             return PromotionSpec(metric=default, min_effect=0.0)
         fields = node.fields(
             optional=(
-                *("policy", "metric", "min_effect", "confidence"),
+                *("policy", "metric", "min_effect", "confidence", "shadow", "probation"),
                 *("block", "not_worse", "veto", "max_latency_ratio", "max_size"),
             ),
-            later=("probation",),
         )
-        if "policy" in fields:
-            fields["policy"].choice(("auto",), later=("approve",))
+        policy = fields["policy"].choice(("auto", "approve")) if "policy" in fields else "auto"
+        longest = max((window.span for window in windows.values()), default=timedelta(0))
+        spans = {word: self._duration(fields.get(word), timedelta(0)) for word in ("shadow", "probation")}
+        for word, span in spans.items():
+            if windows and span > longest:
+                fields[word].mistake(f"`{word}` is not longer than the longest window: live figures are kept as long")
         metric = fields["metric"].choice(known) if "metric" in fields else default
         effect = fields["min_effect"].number() if "min_effect" in fields else 0.0
         confidence = fields["confidence"].number() if "confidence" in fields else 0.95
@@ -355,6 +375,9 @@ class _Reader:
             veto=read_veto(fields.get("veto"), segments),
             max_latency_ratio=ratio,
             max_size=read_size(fields.get("max_size")),
+            policy="approve" if policy == "approve" else "auto",
+            shadow=spans["shadow"],
+            probation=spans["probation"],
         )
 
     def _retention(self, node: Node | None, needed: timedelta) -> timedelta:
@@ -393,6 +416,28 @@ def _words(node: Node) -> tuple[str, ...]:
     if any("\0" in word for word in words):
         node.mistake("no word of a command can hold a NUL")
     return words
+
+
+def _periods(node: Node | None) -> tuple[tuple[int, int], ...]:
+    """`[[2013-03-08, 2013-03-10]]`: from the beginning of the first day to that of the second, in UTC."""
+    found = []
+    for each in node.items() if node else []:
+        ends = [item.parsed(_instant, None) for item in each.items()]
+        if len(ends) != 2:
+            each.mistake("a period is `[from, to]`, two dates or instants")
+        elif ends[0] is not None and ends[1] is not None:
+            if ends[0] >= ends[1]:
+                each.mistake("the period is empty")
+            found.append((ends[0], ends[1]))
+    return tuple(found)
+
+
+def _instant(text: str) -> int | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no date; write for example `2013-03-08` or `2013-03-08T12:00:00Z`") from error
+    return to_millis(time if time.tzinfo else time.replace(tzinfo=UTC))
 
 
 def _function(text: str) -> str:
