@@ -66,7 +66,7 @@ def surroundings():
 
 
 def retraining(plugin: str, what: str, **limits) -> RetrainSpec:
-    """By one of `tests.functions_to_train`, called or run by a command; what has a colon or blanks is taken as is."""
+    """By one of `tests.functions_to_train`, called or run by a command; a colon or a blank: taken as it is."""
     who = {"trainer": what if ":" in what else f"tests.functions_to_train:{what}"}
     if plugin == "command":
         words = what.split() if " " in what else [sys.executable, "-m", "tests.command_to_train", what]

@@ -77,7 +77,7 @@ class RedisLeases:
         try:
             return bool(self._hold([self._prefix + name], [owner, int(for_s * 1000)]))
         except redis.RedisError as error:
-            raise Unreachable(f"no Redis answers, so nobody knows who works on {name} ({error})") from error
+            raise Unreachable(f"no Redis answers ({error})") from error
 
     def release(self, name: str, owner: str) -> None:
         """See `Leases`."""
@@ -90,8 +90,8 @@ class RedisLeases:
 class Lease:
     """One lease of one owner, kept by a thread from `take` on until the end of a `with`.
 
-    It is `lost` once it is found to be somebody else's. A Redis that does not answer, or has forgotten it, ends
-    nothing.
+    It is `lost` once it is found to be somebody else's. A Redis that does not answer, or has forgotten it, holds nobody
+    up: it is taken for ours, and taken when Redis is back.
     """
 
     def __init__(self, leases: Leases, name: str, for_s: float = FOR_S) -> None:
@@ -106,8 +106,12 @@ class Lease:
         return self._lost.is_set()
 
     def take(self) -> bool:
-        """Try once; whether it is ours. Raises `Unreachable`."""
-        return self._leases.hold(self._name, self._owner, self._for_s)
+        """Try once; False: it is somebody else's."""
+        try:
+            return self._leases.hold(self._name, self._owner, self._for_s)
+        except Unreachable as error:
+            log.warning("work goes on without lease %s: %s", self._name, error)
+            return True
 
     def __enter__(self) -> Self:
         self._keeper.start()
@@ -123,10 +127,7 @@ class Lease:
 
     def _keep(self) -> None:
         while not self._end.wait(self._for_s / 3):
-            try:
-                if not self.take():
-                    log.warning("lease %s is somebody else's now", self._name)
-                    self._lost.set()
-                    return
-            except Unreachable as error:
-                log.warning("lease %s is not renewed: %s", self._name, error)
+            if not self.take():
+                log.warning("lease %s is somebody else's now", self._name)
+                self._lost.set()
+                return
