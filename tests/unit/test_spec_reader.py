@@ -241,7 +241,6 @@ def test_one_mistake_does_not_become_others_elsewhere():
         ("promotion: {max_latency_ratio: 0}", "a ratio of latencies is above 0"),
         ("promotion: {max_size: big}", "'big' is no amount of memory; write a whole number and MB or GB"),
         ("promotion: {max_size: 0MB}", "no model is so small"),
-        ("promotion: {probation: 3d}", "`probation` is not supported yet"),
         ("retention: {raw: 1d}", "raw data must be kept for data.span + data.holdout + horizon at least"),
         ("metrics: auc", "expected a list"),
         ("metrics: [auc, auc]", "a value appears twice"),

@@ -40,7 +40,7 @@ class HeldOut:
 
     truth: FloatArray
     blocks: IntArray
-    segments: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    segments: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from driftline.core.comparison import MIN_BLOCKS, HeldOut, compare, gain_of, method_of
@@ -212,10 +214,11 @@ def _segments(
     return tuple(told.values())
 
 
-def _rows_by_segment(way: str, held_out: HeldOut) -> dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+def _rows_by_segment(way: str, held_out: HeldOut) -> dict[str, NDArray[np.bool_]]:
     """The rows of each segment that a way to cut makes, in order of names; small ones beyond the first are one."""
     names = held_out.segments[way]
-    sizes = dict(zip(*(found.tolist() for found in np.unique(names, return_counts=True)), strict=True))
-    named = largest(sizes, way, MOST_SEGMENTS)
-    told = np.array([named[name] for name in names.tolist()], dtype=np.str_)
-    return {name: told == name for name in np.unique(told).tolist()}
+    named = largest(Counter(names), way, MOST_SEGMENTS)
+    told = sorted({named[name] for name in names})
+    number = {name: told.index(named[name]) for name in named if named[name] in told}
+    codes = np.array([number[name] for name in names])
+    return {name: codes == place for place, name in enumerate(told)}

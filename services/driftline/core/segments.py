@@ -128,7 +128,7 @@ class SegmentCodes:
 def segments_of(way: SegmentSpec, columns: Mapping[str, Sequence[Value]]) -> list[str]:
     """The segment of each row, as in `origin=EWR, carrier=UA`. `columns`: of all features and attributes, by name.
 
-    What no column is there for is missing in every row.
+    What no column is there for is missing in every row. A segment whose name is too long is one of the others.
     """
     size = len(next(iter(columns.values()), ()))
     parts: list[list[str | None]] = []
@@ -139,7 +139,8 @@ def segments_of(way: SegmentSpec, columns: Mapping[str, Sequence[Value]]) -> lis
         else:
             names = (category_name(value) for value in values)
             parts.append([f"{cut.name}={MISSING if name is None else name}" for name in names])
-    return [", ".join(str(part) for part in row) for row in zip(*parts, strict=True)]
+    joined = (", ".join(str(part) for part in row) for row in zip(*parts, strict=True))
+    return [name if len(name) <= LONGEST else f"{way.name}={OTHER}" for name in joined]
 
 
 def _numbers(values: Sequence[Value]) -> NDArray[np.float64]:

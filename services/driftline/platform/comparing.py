@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from driftline.core.checks import side_of, truth_of
 from driftline.core.comparison import HeldOut, blocks_of
@@ -189,13 +188,13 @@ def _said(champion: StoredModel | None, rows: HeldOutRows) -> Sequence[tuple[Lab
     return rows.said
 
 
-def _segments(spec: MonitorSpec, rows: HeldOutRows) -> Mapping[str, np.ndarray[Any, np.dtype[np.str_]]]:
+def _segments(spec: MonitorSpec, rows: HeldOutRows) -> Mapping[str, Sequence[str]]:
     """The segment of each row, by the ways to cut that may veto."""
     ways = spec.promotion.veto.segments if spec.promotion.veto else ()
     cuts = {cut.name for way in spec.segments for cut in way.cuts if way.name in ways and cut.source == "attribute"}
     columns: dict[str, Sequence[Value]] = {**rows.features}
     columns |= {name: [each.get(name) for each in rows.attributes] for name in cuts}
-    return {way.name: np.array(segments_of(way, columns), np.str_) for way in spec.segments if way.name in ways}
+    return {way.name: segments_of(way, columns) for way in spec.segments if way.name in ways}
 
 
 def _digest(answers: Sequence[tuple[Label, Score]]) -> str:
