@@ -62,9 +62,10 @@ class Champion:
 
     With `follow`, a background thread swaps it within a second of a promotion; without, `refresh` does. A new champion
     whose artifact cannot be loaded, or whose checksums do not match, never replaces the one that serves: `problem` and
-    the log say what is wrong, and it is tried again. Where another version is to answer beside it, before a promotion or
-    on probation after one, `predict_beside` does: publish its answers with the role `shadow`. Raises `DeploymentError` where the model has no champion yet,
-    `ArtifactError` where the first one cannot be loaded, `Unreachable`.
+    the log say what is wrong, and it is tried again. Where another version is to answer beside it, before a promotion
+    or on probation after one, `predict_beside` does: publish its answers with the role `shadow`. Raises
+    `DeploymentError` where the model has no champion yet, `ArtifactError` where the first one cannot be loaded,
+    `Unreachable`.
     """
 
     def __init__(
