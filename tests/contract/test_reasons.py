@@ -8,7 +8,7 @@ import pytest
 
 from driftline.core.alerts import Change
 from driftline.core.cases import Call, Skipped, Why
-from driftline.core.comparison import Reason as Compared
+from driftline.core.gate import Reason as Compared
 from driftline.core.rules import Reason as Judged
 from driftline.events.alerts import AlertKind
 from driftline.events.retraining import AttemptState, CaseState

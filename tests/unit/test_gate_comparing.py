@@ -356,7 +356,7 @@ def test_no_rows_hold_and_a_broken_artifact_refuses(settings):
     stage.changed(artifact=None)
     with pytest.raises(NotCompared, match=r"^candidate-unusable: it has no artifact"):
         stage.verdict()
-    assert verdict_on(stage.candidate, "", "not-compared: whatever").decision == "refuse"
+    assert verdict_on(stage.candidate, "", f"{Reason.NOT_COMPARED}: whatever").decision == "refuse"
 
 
 @pytest.mark.parametrize("task", list(TASKS))
