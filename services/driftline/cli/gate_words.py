@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from driftline.core.gate import Reason
 from driftline.events.base import iso
 from driftline.events.retraining import Comparison, Verdict
-from driftline.events.verdicts import Proof
+from driftline.events.verdicts import Latency, Proof
 
 DAY_MS = 86_400_000
 _SAID = {
@@ -48,7 +48,7 @@ def _lines(verdict: Verdict) -> Iterator[str]:
     yield f"champion {verdict.champion or 'unknown'}, spec {verdict.spec or 'unknown'}"
     if verdict.rows is not None:
         span = verdict.rows.span
-        yield f"compared on {verdict.rows.n:,} rows, {verdict.rows.blocks} blocks of {_length(verdict.block_ms)}, "
+        yield f"compared on {verdict.rows.n:,} rows, {verdict.rows.blocks} blocks of {_length(verdict.block_ms)}"
         yield f"  from {iso(span.start)} to {iso(span.end)}, digest {verdict.rows.digest[:16]}"
         yield f"intervals: {verdict.method}, {verdict.confidence or 0:.0%}"
     for place, metric in enumerate(verdict.metrics):
@@ -80,16 +80,25 @@ def _guards(verdict: Verdict) -> Iterator[str]:
         else:
             told = f"gain {segment.difference:+.4f}, at most {segment.high:+.4f}, n = {segment.n:,}"
             yield f"  {_mark(not segment.vetoes)} {segment.segment}: {told}"
-    latency, size = verdict.latency, verdict.size
-    if latency is not None:
-        beside = (
-            "" if latency.champion_ms is None else f", champion {latency.champion_ms:.3g} ms, ratio {latency.ratio:g}"
+    if verdict.latency is not None:
+        yield _latency(verdict.latency)
+    if verdict.size is not None:
+        size, limit = verdict.size.size_bytes, verdict.size.limit
+        yield (
+            f"size: {size:,} bytes"
+            if limit is None
+            else f"{_mark(size <= limit)} size {size:,} bytes, at most {limit:,}"
         )
-        unjudged = ", not judged: the champion is no artifact" if latency.limit and latency.ratio is None else ""
-        limit = "" if latency.limit is None else f" (at most {latency.limit:g}{unjudged})"
-        yield f"latency of one row: candidate {latency.candidate_ms:.3g} ms{beside}{limit}"
-    if size is not None:
-        yield f"size: {size.size_bytes:,} bytes" + ("" if size.limit is None else f" (at most {size.limit:,})")
+
+
+def _latency(latency: Latency) -> str:
+    told = f"latency of one row: candidate {latency.candidate_ms:.3g} ms"
+    if latency.champion_ms is None or latency.ratio is None:
+        return told + ("" if latency.limit is None else ", not judged: the champion is no artifact")
+    told += f", champion {latency.champion_ms:.3g} ms, ratio {latency.ratio:g}"
+    if latency.limit is None:
+        return told
+    return f"{_mark(latency.ratio <= latency.limit)} {told}, at most {latency.limit:g}"
 
 
 def _compared(metric: Comparison) -> str:
