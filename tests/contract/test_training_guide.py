@@ -66,7 +66,13 @@ def test_what_the_guide_shows_trains_a_model(place, plugin, monkeypatch):
     pq.write_table(pa.table(features), place / FEATURES)
     pq.write_table(pa.table(about), place / ABOUT)
     job = Job(
-        spec=to_plain(spec), version="v", candidate="c", source="s", start=0, artifact_dir=str(place / "artifacts")
+        spec=to_plain(spec),
+        version="v",
+        candidate="c",
+        source="s",
+        start=0,
+        artifact_dir=str(place / "artifacts"),
+        key_dir=str(place / "keys"),
     )
     (place / JOB).write_bytes(encode(job))
     told: list[str] = []

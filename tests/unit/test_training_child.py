@@ -112,6 +112,7 @@ def job(settings: Settings, plugin: str, what: str, **limits) -> Path:
         source="test",
         start=START,
         artifact_dir=str(settings.artifact_dir),
+        key_dir=str(settings.keys),
     )
     (directory / JOB).write_bytes(encode(wanted))
     return directory

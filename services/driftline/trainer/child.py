@@ -87,7 +87,7 @@ def _stored(job: Job, spec: MonitorSpec, manifest: Manifest, trained: Trained, r
     told = [value for value, _ in answers]
     outcomes: list[Any] = list(rows.outcomes)
     baseline = make_baseline(spec, rows.features, scores, told, job.version, job.source, outcomes, trained_on=True)
-    settings = replace(settings_module.load(), artifact_dir=Path(job.artifact_dir))
+    settings = replace(settings_module.load(), artifact_dir=Path(job.artifact_dir), key_dir=Path(job.key_dir))
     artifact = store(settings, manifest, trained.estimator, baseline, {ROWS: pack_rows(spec, rows)})
     if load(settings, artifact).answers_to(frame.head(CHECKED_ROWS)) != answers[:CHECKED_ROWS]:
         raise DriftlineError("the stored model does not answer as the trained one does")

@@ -32,6 +32,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     start: Millis
     artifact_dir: str
+    key_dir: str
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

@@ -106,7 +106,7 @@ class _Training:
         with Child(directory) as child:
             self._tell("waiting for the archive")
             self._await_archive(spec.retrain.time_limit.total_seconds())
-            rows = training_rows(archive, slice_ms, spec, recipe.training, recipe.known_by)
+            rows = training_rows(archive, slice_ms, spec, recipe.training, recipe.known_by, recipe.exclude)
             n = rows.about.num_rows
             if not n:
                 raise DriftlineError(
@@ -165,6 +165,7 @@ def _job(settings: Settings, request: RetrainRequest, spec: MonitorSpec) -> Path
         source=f"training rows of request {request.id}",
         start=request.recipe.training.start,
         artifact_dir=str(settings.artifact_dir),
+        key_dir=str(settings.keys),
     )
     (directory / JOB).write_bytes(encode(job))
     return directory
