@@ -208,7 +208,12 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
     "retrain": (
         "How candidates are made.",
         {
-            "trainer": ("`package.module:function`", "required", "The function that trains, in a process of its own."),
+            "trainer": ("`package.module:function`", "this or `command`", "The function that trains."),
+            "command": (
+                "a list of words",
+                "this or `trainer`",
+                "The program that trains, in any language, with its arguments.",
+            ),
             "data": ("mapping", "required", "Which rows to learn from and to compare on."),
             "schedule": ("cron, in UTC", "none", "Asks for a retrain whatever the figures."),
             "cooldown": (
@@ -227,7 +232,8 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
                 "In this time a case that a rule opened must end well, else a human is called.",
             ),
             "deadline": ("duration", "`1d`", "An attempt that has no answer after this has failed."),
-            "time_limit": ("duration", "`30m`", "How long the training function may run."),
+            "time_limit": ("duration", "`30m`", "How long a training may run; then it is ended."),
+            "memory_limit": ("an amount like `2GB`", "`4GB`", "How much memory each process of a training may take."),
             "retries": (
                 "count",
                 "`2`",

@@ -14,6 +14,7 @@ from driftline.reference_fields import FIELDS
 from driftline.reference_words import SETTINGS, SPEC_SECTIONS
 from driftline.spec.durations import parse_duration
 from driftline.spec.reader import parse_spec
+from driftline.spec.sizes import parse_size
 from driftline.spec.yaml_nodes import Node
 
 SERVICES = Path(__file__).parents[2] / "services" / "driftline"
@@ -102,6 +103,7 @@ def test_the_stated_defaults_are_those_of_a_spec_without_them():
     assert spec.max_kept == int(stated("limits", "max_kept"))
     for word in ("cooldown", "improve_within", "deadline", "time_limit"):
         assert getattr(retrain, word) == parse_duration(stated("retrain", word))
+    assert retrain.memory_limit == parse_size(stated("retrain", "memory_limit"))
     assert f"{retrain.budget} per {retrain.budget_per.days}d" == stated("retrain", "budget")
     assert retrain.schedule is None
     assert retrain.label_delay == spec.horizon

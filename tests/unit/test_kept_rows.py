@@ -6,13 +6,18 @@ import io
 from datetime import UTC, datetime
 
 import msgspec
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from sklearn.dummy import DummyClassifier
 from tests.unit.test_checks import spec
 
 from driftline.errors import ArtifactError, DriftlineError
-from driftline.platform.kept_rows import KeptRows, pack_rows, unpack_rows
+from driftline.platform import registering
+from driftline.platform.artifacts import load
+from driftline.platform.kept_rows import ROWS, KeptRows, pack_rows, unpack_rows
 from driftline.platform.registering import read_reference
+from driftline.platform.settings import Settings
 from driftline.spec.model import FeatureSpec
 
 FEATURES = {"time": FeatureSpec(type="number"), "carrier": FeatureSpec(type="category")}
@@ -50,3 +55,21 @@ def test_reference_rows_bring_their_ids_and_times_where_they_have_them(tmp_path)
     path.write_text("time,distance\nsoon,1\n")
     with pytest.raises(DriftlineError, match="neither a timestamp nor milliseconds"):
         read_reference(known, path)
+
+
+def test_a_registered_model_keeps_its_reference_rows(tmp_path, monkeypatch):
+    for name in ("read_deployment", "declare_baseline", "send_command"):
+        monkeypatch.setattr(registering, name, lambda *_: None)
+    known = msgspec.structs.replace(SPEC, features={"distance": FeatureSpec(type="number")})
+    settings = Settings("nowhere", "redis://nowhere", "t.", tmp_path, tmp_path, tmp_path / "artifacts")
+    frame = pd.DataFrame({"distance": [1.0, 2.0]})
+    estimator = DummyClassifier(strategy="prior").fit(frame, ["no", "yes"])
+
+    def kept(version, reference):
+        artifact = registering.register(settings, known, version, estimator, reference, "ada").artifact
+        return unpack_rows(load(settings, artifact).extra(ROWS))
+
+    features = {"distance": [1.0, None]}
+    assert kept("1", features) == KeptRows([None, None], [None, None], [None, None], features)
+    told = {"id": ["a", "b"], "time": [5, None], "outcome": ["yes", "no"]}
+    assert kept("2", features | told) == KeptRows(["a", "b"], [5, None], ["yes", "no"], features)

@@ -288,6 +288,32 @@ def test_a_wrong_retrain_is_told(rest, said):
     assert said in found[0]
 
 
+COMMAND = "retrain: {{{how}, data: {{span: 7d, holdout: 1d}}}}\n"
+
+
+def test_a_command_in_place_of_a_function_keeps_every_word():
+    spec = parse_spec(HEAD + COMMAND.format(how="command: [./train.sh, --n, 2, --n, 2], memory_limit: 2GB"), "m.yaml")
+    assert spec.retrain is not None
+    assert spec.retrain.trainer is None
+    assert spec.retrain.command == ("./train.sh", "--n", "2", "--n", "2")
+    assert spec.retrain.memory_limit == 2_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("schedule: 0 4 * * *", "name either a `trainer`, which is a Python function, or a `command`"),
+        ("trainer: 'a:b', command: [c]", "name either a `trainer`, which is a Python function, or a `command`"),
+        ("command: []", "a command is a list of words, the first a program: [./train.sh, --fast]"),
+        ("command: train.sh", "expected a list"),
+        ("command: [c], memory_limit: 2", "'2' is no amount of memory; write a whole number and MB or GB, such as 2GB"),
+        ("command: [c], memory_limit: 2MB", "the trainer itself takes nearly as much; give at least 500MB"),
+    ],
+)
+def test_who_trains_and_with_how_much_memory_must_be_clear(how, told):
+    assert f"m.yaml:10: {told}" in mistakes(HEAD + COMMAND.format(how=how))
+
+
 @pytest.mark.parametrize("trainer", ["train", "a.b", "a-b:train", "a:b:c", "a.:train", ":train"])
 def test_a_trainer_that_names_no_function_is_refused(trainer):
     (found,) = mistakes(HEAD + f"retrain: {{trainer: '{trainer}', data: {{span: 7d, holdout: 1d}}}}\n")

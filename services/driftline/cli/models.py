@@ -39,7 +39,7 @@ def models() -> None:
     required=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Rows with a column a feature. With a column `outcome`: rows that the model was not made from; what its "
-    "scores mean is learnt from them.",
+    "scores mean is learnt from them. They are kept with the model, with `id` and `time` where they have these.",
 )
 @WAIT
 def register_model(model: str, version: str, artifact: Path, reference: Path, wait: float) -> None:

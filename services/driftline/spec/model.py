@@ -136,14 +136,19 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     quiet: timedelta = timedelta(0)
 
 
-class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """How candidates are made. `trainer` is `package.module:function`; `budget` attempts per `budget_per`.
+MEMORY_LIMIT = 4_000_000_000
 
-    `exclude`: periods of event time that are in no data. `retries`: so often a failed attempt is made again by itself.
-    After `max_refusals` candidates that did not pass the gate a case that a rule opened calls a human.
+
+class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How candidates are made: by exactly one of `trainer`, a function `package.module:function`, and `command`.
+
+    `budget` attempts per `budget_per`. `memory_limit`: bytes that each process of a training may take. `exclude`:
+    periods of event time that are in no data. `retries`: so often a failed attempt is made again by itself. After
+    `max_refusals` candidates that did not pass the gate a case that a rule opened calls a human.
     """
 
-    trainer: str
+    trainer: str | None = None
+    command: tuple[str, ...] = ()
     span: timedelta
     holdout: timedelta
     label_delay: timedelta
@@ -153,6 +158,7 @@ class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):
     improve_within: timedelta
     deadline: timedelta
     time_limit: timedelta
+    memory_limit: int = MEMORY_LIMIT
     schedule: str | None = None
     exclude: tuple[tuple[Millis, Millis], ...] = ()
     retries: int = 0

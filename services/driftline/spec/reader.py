@@ -12,6 +12,7 @@ from driftline.events.base import to_millis
 from driftline.spec.durations import parse_budget, parse_duration
 from driftline.spec.metrics import ESTIMATED, METRICS, OF_LABEL, TASKS, USUAL, Task, of_labels
 from driftline.spec.model import (
+    MEMORY_LIMIT,
     MOST_LABELS,
     OTHER,
     BaselineSpec,
@@ -26,9 +27,11 @@ from driftline.spec.model import (
 )
 from driftline.spec.rules import Known, read_rules
 from driftline.spec.segments import read_segments
+from driftline.spec.sizes import parse_size, show_size
 from driftline.spec.yaml_nodes import Mistakes, Node, load
 
 DAY = timedelta(days=1)
+LEAST_MEMORY = 500_000_000  # Python with what reads rows and stores models takes 350 MB
 MOST_WEEKS = 12
 MAX_KEPT = 50_000_000
 RETRIES, MAX_REFUSALS = 2, 3
@@ -288,12 +291,14 @@ class _Reader:
         if node is None:
             return None
         fields = node.fields(
-            required=("trainer", "data"),
+            required=("data",),
             optional=(
-                *("schedule", "cooldown", "budget", "improve_within", "deadline", "time_limit"),
-                *("retries", "max_refusals"),
+                *("trainer", "command", "schedule", "cooldown", "budget", "improve_within", "deadline"),
+                *("time_limit", "memory_limit", "retries", "max_refusals"),
             ),
         )
+        if ("trainer" in fields) == ("command" in fields):
+            node.mistake("name either a `trainer`, which is a Python function, or a `command`")
         data = (
             fields["data"].fields(required=("span", "holdout"), optional=("label_delay", "exclude"))
             if "data" in fields
@@ -303,7 +308,8 @@ class _Reader:
         refusals = fields["max_refusals"].count() if "max_refusals" in fields else MAX_REFUSALS
         budget, per = fields["budget"].parsed(parse_budget, (8, 60 * DAY)) if "budget" in fields else (8, 60 * DAY)
         return RetrainSpec(
-            trainer=fields["trainer"].parsed(_function, "") if "trainer" in fields else "",
+            trainer=fields["trainer"].parsed(_function, None) if "trainer" in fields else None,
+            command=_words(fields["command"]) if "command" in fields else (),
             span=self._duration(data.get("span"), DAY),
             holdout=self._duration(data.get("holdout"), DAY),
             label_delay=self._duration(data.get("label_delay"), horizon, zero=True),
@@ -313,6 +319,7 @@ class _Reader:
             improve_within=self._duration(fields.get("improve_within"), 14 * DAY),
             deadline=self._duration(fields.get("deadline"), DAY),
             time_limit=self._duration(fields.get("time_limit"), timedelta(minutes=30)),
+            memory_limit=self._memory(fields.get("memory_limit")),
             schedule=fields["schedule"].parsed(_cron, None) if "schedule" in fields else None,
             exclude=_periods(data.get("exclude")),
             retries=RETRIES if retries is None else retries,
@@ -361,6 +368,12 @@ class _Reader:
             fields["raw"].mistake("raw data must be kept for data.span + data.holdout + horizon at least")
         return raw
 
+    def _memory(self, node: Node | None) -> int:
+        size = MEMORY_LIMIT if node is None else node.parsed(parse_size, MEMORY_LIMIT)
+        if node is not None and size < LEAST_MEMORY:
+            node.mistake(f"the trainer itself takes nearly as much; give at least {show_size(LEAST_MEMORY)}")
+        return size
+
     def _duration(self, node: Node | None, default: timedelta, *, zero: bool = False) -> timedelta:
         if node is None:
             return default
@@ -369,6 +382,16 @@ class _Reader:
             node.mistake("this duration must be longer than zero")
             return default
         return length
+
+
+def _words(node: Node) -> tuple[str, ...]:
+    """A command line, one word an item."""
+    words = tuple(word for item in node.items() if (word := item.text()) is not None)
+    if not words or not words[0]:
+        node.mistake("a command is a list of words, the first a program: [./train.sh, --fast]")
+    if any("\0" in word for word in words):
+        node.mistake("no word of a command can hold a NUL")
+    return words
 
 
 def _periods(node: Node | None) -> tuple[tuple[int, int], ...]:
