@@ -156,15 +156,15 @@ def test_where_redis_forgets_the_lease_the_worst_is_a_second_candidate_that_nobo
     monkeypatch.setenv("TRAINING_SECONDS", "8")
     begin(stage, spec("function", "slow"))
     client = redis.Redis.from_url(stage.redis_url)
-    with running(stage, "trainer"), running(replace(stage, state_dir=tmp_path / "b"), "trainer-b"):
+    with running(stage, "trainer"), running(replace(stage, state_dir=tmp_path / "b", key_dir=stage.keys), "trainer-b"):
         eventually(lambda: len(trainings(stage)) == 1)
         client.delete(stage.prefix + LEASE)
         eventually(lambda: len(candidates(stage)) == 2)
     first, second = candidates(stage)
     assert (first.id, first.version, first.baseline) == (second.id, second.version, second.baseline)
     book = CaseBook(open=asked_for(first))
-    assert take_candidate(book, first, 5).attempts[0].state is AttemptState.COMPARING
-    assert take_candidate(book, second, 6) is None
+    assert take_candidate(book, first, 0, 5).attempts[0].state is AttemptState.COMPARING
+    assert take_candidate(book, second, 0, 6) is None
     third = msgspec.structs.replace(first, id="third")
     send_all(stage, [Outgoing(Topic.CANDIDATES, b"m", encode(third), 0)])
     verdicts = run_until(stage, gate, Topic.CANDIDATES, Topic.VERDICTS, Verdict, count=2)

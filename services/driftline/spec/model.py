@@ -142,9 +142,9 @@ MEMORY_LIMIT = 4_000_000_000
 class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How candidates are made: by exactly one of `trainer`, a function `package.module:function`, and `command`.
 
-    `budget` attempts per `budget_per`. `memory_limit`: bytes that each process of a training may take.
-    `exclude`: periods of event time that are in no data. `retries`: so often a failed attempt is made again by itself.
-    After `max_refusals` candidates that did not pass the gate a case that a rule opened calls a human.
+    `budget` attempts per `budget_per`. `memory_limit`: bytes that each process of a training may take. `exclude`:
+    periods of event time that are in no data. `retries`: so often a failed attempt is made again by itself. After
+    `max_refusals` candidates that did not pass the gate a case that a rule opened calls a human.
     """
 
     trainer: str | None = None
