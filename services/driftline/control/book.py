@@ -12,7 +12,7 @@ from driftline.core.cases import CaseBook
 from driftline.core.counters import Placement
 from driftline.core.windows import Open, Run
 from driftline.events.alerts import Alert
-from driftline.events.base import Millis
+from driftline.events.base import Link, Millis
 from driftline.events.baselines import Calibration
 from driftline.events.retraining import Candidate, ModelState
 from driftline.events.slices import Slice
@@ -37,7 +37,7 @@ class Book(msgspec.Struct, kw_only=True):
     each version. `runs`: windows that end after so many events. `watches`: detectors,
     but for the values that they were fed. `failures`: of the last windows of a name and version, whether what came true
     lay apart from its estimate; `checked`: the end of the last such window. `calibrations`: of rules with a budget of
-    false alarms.
+    false alarms. `link`: of the next decision.
     """
 
     model: str
@@ -65,6 +65,12 @@ class Book(msgspec.Struct, kw_only=True):
     failures: dict[str, list[bool]] = {}
     checked: dict[str, Millis] = {}
     calibrations: dict[str, Calibration] = {}
+    link: Link = Link()
+
+    @property
+    def spec_name(self) -> str:
+        """The spec in force, as in `flight-delay@2`; empty before the first one."""
+        return f"{self.model}@{self.revision}" if self.revision else ""
 
     def counted(self) -> dict[str, int]:
         """The counters that reports tell: the monitor's, and how often a trigger asked for nothing, by the reason."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from driftline.events.base import Event, Millis
+from driftline.events.base import Decision, Millis
 from driftline.events.reports import Window
 from driftline.events.slices import Gap
 
@@ -107,18 +107,35 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     false_alarms: AlarmBudget | None = None
 
 
-class Alert(Event, frozen=True, kw_only=True):
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """The rule as it was judged: its thresholds, calibrated ones too, and every default filled in. See `spec.RuleSpec`.
+
+    `params` are those that a detector was given.
+    """
+
+    above: float | None = None
+    below: float | None = None
+    clear_above: float | None = None
+    clear_below: float | None = None
+    k: int = 1
+    of: int = 1
+    min_samples: int
+    min_coverage: float
+    detector: str = ""
+    params: dict[str, float] = {}
+
+
+class Alert(Decision, frozen=True, kw_only=True):
     """One change of one alert. `fingerprint` = (model, version, segment, rule); `episode` counts from 1.
 
     `reason` is the named reason of the judgement behind this change; `summary` is one plain sentence. An alert about a
     source partition has no model and no version, and one about all versions of a model no version: they are empty.
     `provisional`: told before the slice that decides; the firing event of that episode follows, or a resolved one with
-    the reason `not-confirmed`.
+    the reason `not-confirmed`. `terms`: of the rule that is in force, where one in force is behind it.
     """
 
     fingerprint: str
     episode: int
-    model: str
     version: str
     segment: str
     rule: str
@@ -138,3 +155,4 @@ class Alert(Event, frozen=True, kw_only=True):
     window: Window | None = None
     evidence: Evidence = Evidence()
     provisional: bool = False
+    terms: Terms | None = None

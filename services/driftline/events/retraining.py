@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from driftline.events.base import Event, Millis
+from driftline.events.base import Decision, Event, Millis
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,18 +35,16 @@ class Trigger(StrEnum):
     COMMAND = "command"
 
 
-class RetrainRequest(Event, frozen=True, kw_only=True):
-    """Attempt `attempt` of case `case`. Topic `retrain-requests`. `spec` names the spec ("flight-delay@2")."""
+class RetrainRequest(Decision, frozen=True, kw_only=True):
+    """Attempt `attempt` of case `case`. Topic `retrain-requests`."""
 
     case: str
-    model: str
     champion: str
     trigger: Trigger
     attempt: int
     requested_at: Millis
     deadline: Millis
     recipe: Recipe
-    spec: str
     reason: str
 
 
@@ -188,11 +186,10 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Case(Event, frozen=True, kw_only=True):
+class Case(Decision, frozen=True, kw_only=True):
     """A retrain case at one of its changes. Topic `cases`. `case` names it; `id` names this change."""
 
     case: str
-    model: str
     state: CaseState
     trigger: Trigger
     rule: str | None
@@ -215,10 +212,9 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
     since: Millis
 
 
-class ModelState(Event, frozen=True, kw_only=True):
+class ModelState(Decision, frozen=True, kw_only=True):
     """Which version of a model serves. Topic `models`; control is its only writer."""
 
-    model: str
     champion: Champion
     previous: Champion | None
     reason: str
