@@ -61,7 +61,7 @@ def test_a_chain_is_whole_and_holds_every_decision_about_its_model():
     assert not chain.faults
     assert chain.end == remembered
     assert chain.decisions == len({msgspec.json.decode(value)["id"] for _, value in told if b'"link":{' in value}) > 20
-    assert {place.topic for place, _ in told} == set(CHAINED) - {Topic.BASELINES}
+    assert {place.topic for place, _ in told} == set(CHAINED)
     outside = [msgspec.json.decode(value, type=Alert) for _, value in told if b'"link":null' in value]
     assert all(alert.provisional or not alert.model for alert in outside)
 

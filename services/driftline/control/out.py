@@ -97,8 +97,8 @@ class Out:
         if isinstance(decision, Alert):
             terms = terms_of(decision, about.spec, book.calibrations.values())
             decision = msgspec.structs.replace(decision, terms=terms)
-            if decision.provisional:
-                return decision
+        if isinstance(decision, Calibration) or (isinstance(decision, Alert) and decision.provisional):
+            return decision
         decision = msgspec.structs.replace(decision, link=book.link)
         book.link = book.link.after(encode(decision))
         return decision

@@ -45,10 +45,10 @@ def read(records: Iterable[Record], shard: int) -> Published:
             continue
         about = decode(record.value, _About)
         found.ids.add(about.id)
-        if about.link is not None and about.link.number >= found.links.get(about.model, Link()).number:
-            found.links[about.model] = about.link.after(record.value)
         if of_all:
             continue
+        if about.link is not None and about.link.number >= found.links.get(about.model, Link()).number:
+            found.links[about.model] = about.link.after(record.value)
         found.until = max(found.until, about.at, about.revision, about.requested_at)
         if record.source.topic is Topic.ALERTS:
             alert = decode(record.value, Alert)

@@ -127,8 +127,7 @@ class Shard:
     def go_on_from(self, links: Mapping[str, Link]) -> None:
         """Without state, the chains of this shard's models go on behind what stands in the topics."""
         for model, link in links.items():
-            if partition_of(model, self._catalog.deployment.shards) == self.number:
-                self.desk_of(model).book.link = link
+            self.desk_of(model).book.link = link
 
     # --- slice by slice ---
 

@@ -9,11 +9,10 @@ from typing import NamedTuple
 import msgspec
 
 from driftline.events.base import Link
-from driftline.events.baselines import Calibration, decode_baselines_record
 from driftline.events.topics import TOPICS, Topic
 
-CHAINED = (Topic.ALERTS, Topic.CASES, Topic.MODELS, Topic.RETRAIN_REQUESTS, Topic.BASELINES)
-"""Where the decisions of a chain stand; of `baselines` it is the calibrations."""
+CHAINED = (Topic.ALERTS, Topic.CASES, Topic.MODELS, Topic.RETRAIN_REQUESTS)
+"""Where the decisions of a chain stand, all of them in the partition of its shard."""
 
 
 class Place(NamedTuple):
@@ -117,12 +116,8 @@ def verify(records: Iterable[tuple[Place, bytes]], remembered: Mapping[str, Link
 def _read(topic: Topic, value: bytes) -> _Head | None:
     """What a record says of itself, if it is a decision that has a place in a chain. It must be one of its topic."""
     head = msgspec.json.decode(value, type=_Head)
-    if topic is Topic.BASELINES:
-        decided = isinstance(decode_baselines_record(value), Calibration)
-    else:
-        msgspec.json.decode(value, type=TOPICS[topic].holds)
-        decided = not head.provisional and head.model != ""
-    return head if decided else None
+    msgspec.json.decode(value, type=TOPICS[topic].holds)
+    return None if head.provisional or not head.model else head
 
 
 def _links(chain: Chain, found: list[_Stands], remembered: Link | None) -> Iterator[Fault]:
@@ -169,13 +164,13 @@ def _places(chain: Chain, found: list[_Stands]) -> Iterator[Fault]:
     """
     first: dict[bytes, Place] = {}
     standing: dict[tuple[Topic, int], list[_Stands]] = {}
-    shards = [one.place.partition for one in found if one.place.topic is not Topic.BASELINES]
     for one in found:
         place = first.setdefault(one.value, one.place)
         if place[:2] != one.place[:2]:
             yield _fault(chain.model, Flaw.DUPLICATED, one, f"it stands at {place} too")
-        elif one.place.topic is not Topic.BASELINES and one.place.partition != shards[0]:
-            yield _fault(chain.model, Flaw.REORDERED, one, f"the chain stands in partition {shards[0]}")
+        elif one.place.partition != found[0].place.partition:
+            where = f"the chain stands in partition {found[0].place.partition}"
+            yield _fault(chain.model, Flaw.REORDERED, one, where)
         standing.setdefault((one.place.topic, one.place.partition), []).append(one)
     for ones in standing.values():
         yield from _order(chain, ones)

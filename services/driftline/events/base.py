@@ -44,8 +44,8 @@ class Decision(Event, frozen=True, kw_only=True):
 
     `spec` is the revision in force ("flight-delay@2"), empty where there is none; `code` the version of Driftline that
     decided. The decision rests on all that had arrived by its time, in every partition, and on nothing else. `link` is
-    null where it is about no model, or was told before its slice: when that is, is no function of what stands in the
-    inputs.
+    null where it is about no model, stands in `baselines`, or was told before its slice: when that is, is no function
+    of what stands in the inputs.
     """
 
     model: str
