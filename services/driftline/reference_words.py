@@ -61,6 +61,7 @@ _TOP: dict[str, Said] = {
         "the same time in each of the weeks before.",
     ),
     "rules": ("list", "none", "What raises an alert."),
+    "repeat": ("duration", "never", "How often a firing alert is told again that is neither acknowledged nor muted."),
     "false_alarms": (
         "text like `1 per 30d`",
         "none",
@@ -86,6 +87,22 @@ _RULE: dict[str, Said] = {
         "one kind",
         "Judges how far features have moved from the baseline in a window.",
     ),
+    "data": (
+        "`missing`, `out_of_range` or `unseen`",
+        "one kind",
+        "Judges which share of a feature's values in a window is not as declared or as in the reference.",
+    ),
+    "coverage": (
+        "a window",
+        "one kind",
+        "Judges which share of the window's predictions has an outcome when it is first reported. Beside it fit "
+        "`below`, `clear_above`, `for`, `min_samples`, `critical` and `certain`.",
+    ),
+    "no_predictions_for": (
+        "duration",
+        "one kind",
+        "Fires when no prediction of the model has come for so long, and mutes the alerts that follow from that.",
+    ),
     "detector": (
         "`adwin`, `page_hinkley`, `kswin`, or a detector of River by its class",
         "one kind",
@@ -99,7 +116,7 @@ _RULE: dict[str, Said] = {
         "window. The error of a regression is the share of large ones, and needs reference data with outcomes.",
     ),
     "params": ("mapping", "none", "Arguments of River's detector, in place of its own."),
-    "window": ("a window", "required but for range and detector", "Which window is judged, or watched."),
+    "window": ("a window", "required for metric, estimate, drift and data", "Which window is judged, or watched."),
     "above": ("number", "one of the two", "Breached where the figure is greater."),
     "below": ("number", "one of the two", "Breached where the figure is smaller."),
     "false_alarms": (
@@ -108,6 +125,18 @@ _RULE: dict[str, Said] = {
         "How often the rule may fire for nothing, over all its features and segments together. The threshold is "
         "calibrated on each version's first days, so the baseline must be `{first: ...}`; until they are over, the "
         "rule is not judged. Not for ranges and detectors.",
+    ),
+    "above_baseline": ("text like `5%`", "in place of the two", "Of a metric: so much above the baseline's figure."),
+    "below_baseline": ("text like `5%`", "in place of the two", "Of a metric: so much below the baseline's figure."),
+    "critical": (
+        "number",
+        "none",
+        "A second threshold, beyond the first: past it the alert is critical, and stays so until it is over.",
+    ),
+    "certain": (
+        "`true` or `false`",
+        "`false`",
+        "Only what is past the threshold with the near bound of its interval is a breach.",
     ),
     "clear_above": ("number", "`below`", "With `below`: what the figure must reach to resolve the alert."),
     "clear_below": (
@@ -173,7 +202,7 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
         },
     ),
     "rules[]": (
-        "A rule is of exactly one kind: `range`, `metric` or `drift`. Beside `range` only `name` and `severity` fit.",
+        "A rule is of exactly one kind. Beside `range` and `no_predictions_for` only `name` and `severity` fit.",
         _RULE,
     ),
     "retrain": (
@@ -199,6 +228,16 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
             ),
             "deadline": ("duration", "`1d`", "An attempt that has no answer after this has failed."),
             "time_limit": ("duration", "`30m`", "How long the training function may run."),
+            "retries": (
+                "count",
+                "`2`",
+                "So often a failed attempt is made again by itself: after ten minutes, twenty, and so on.",
+            ),
+            "max_refusals": (
+                "count",
+                "`3`",
+                "After so many candidates that did not pass the gate a case that a rule opened calls a human.",
+            ),
         },
     ),
     "retrain.data": (
@@ -211,12 +250,33 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
                 "`horizon`",
                 "Left out, the newest: outcomes are not in yet.",
             ),
+            "exclude": (
+                "list of `[from, to]`",
+                "none",
+                "Periods of event time that are in neither part: dates or instants, in UTC where no offset is said.",
+            ),
         },
     ),
     "promotion": (
         "When a candidate replaces the champion.",
         {
-            "policy": ("`auto`", "`auto`", "Control promotes on the gate's verdict, without asking."),
+            "policy": (
+                "`auto` or `approve`",
+                "`auto`",
+                "Control promotes on the gate's verdict without asking, or once a human has approved "
+                "(`driftline models promote`).",
+            ),
+            "shadow": (
+                "duration",
+                "none",
+                "So long a candidate that passed the gate answers beside the champion; then live figures decide.",
+            ),
+            "probation": (
+                "duration",
+                "none",
+                "So long after a promotion the version before answers beside the champion; one that is certainly worse "
+                "is rolled back.",
+            ),
             "metric": ("a metric", "`log_loss` (classification), `mae` (regression)", "What decides."),
             "min_effect": ("number, 0 or more", "`0`", "The least gain."),
             "confidence": ("0.5 to under 1", "`0.95`", "Of the gain's interval, whose lower bound must be above 0."),
@@ -248,6 +308,10 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "DRIFTLINE_STATE_DIR": ("`.driftline` in the working directory", "Where a process keeps its files."),
     "DRIFTLINE_ARCHIVE_DIR": ("`archive` in the state directory", "The archive, of archiver, trainer and gate."),
     "DRIFTLINE_ARTIFACT_DIR": ("`artifacts` in the state directory", "Where trained models are stored."),
+    "DRIFTLINE_KEY_DIR": (
+        "`keys` in the state directory",
+        "The key that signs artifacts, and those whose signatures are believed.",
+    ),
     "DRIFTLINE_SLOT": ("`0`", "Names a worker among those of its service: each needs another."),
     "DRIFTLINE_METRICS_PORT": ("a free one", "Where a worker of monitor or control answers Prometheus, on loopback."),
     "DRIFTLINE_LOG_LEVEL": ("`INFO`", "How much the workers log: `DEBUG`, `INFO`, `WARNING`, `ERROR`."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import threading
 import time
 from datetime import timedelta
@@ -36,6 +37,7 @@ from driftline.gate import work as gate
 from driftline.platform import artifacts, topics, worker
 from driftline.platform.archive_files import prepare
 from driftline.platform.kafka import consumer, read_all, send_all
+from driftline.platform.keys import Keyring
 from driftline.platform.records import Outgoing, Record, Source
 from driftline.platform.registering import manifest_of
 from driftline.platform.settings import Settings
@@ -257,6 +259,31 @@ def test_a_changed_artifact_is_refused_by_name(stage):
     assert verdict.decision == "refuse"
     assert verdict.reason.startswith("candidate-unusable: ")
     assert "does not match the checksum" in verdict.reason
+
+
+def test_a_candidate_that_is_not_what_was_signed_is_refused_with_the_name_of_what_is_wrong(stage, tmp_path):
+    begin(stage, spec())
+    candidate = trained(stage)
+    assert candidate.artifact.signature.startswith(Keyring(stage.keys).signer())
+    stranger = Keyring(tmp_path / "stranger")
+    manifest = (stage.artifact_dir / candidate.artifact.uri / artifacts.MANIFEST).read_bytes()
+    by_stranger = stranger.sign(manifest)
+    damages = {
+        "unsigned": (None, lambda place: (place / artifacts.SIGNATURE).unlink()),
+        "extra-file": (candidate.artifact.signature, lambda place: (place / "more.pkl").write_bytes(b"")),
+        "unknown-signer": (by_stranger, lambda place: (place / artifacts.SIGNATURE).write_text(by_stranger)),
+    }
+    places = stage.artifact_dir / "m"
+    for fault, (signature, damage) in damages.items():
+        shutil.copytree(stage.artifact_dir / candidate.artifact.uri, places / fault)
+        damage(places / fault)
+        artifact = msgspec.structs.replace(candidate.artifact, uri=f"m/{fault}", signature=signature)
+        other = msgspec.structs.replace(candidate, id=fault, artifact=artifact)
+        send_all(stage, [Outgoing(Topic.CANDIDATES, b"m", encode(other), 0)])
+    verdicts = run_until(stage, gate, Topic.CANDIDATES, Topic.VERDICTS, Verdict, count=1 + len(damages))
+    told = {verdict.candidate: (verdict.decision, verdict.reason.split(": ")[:2]) for verdict in verdicts}
+    assert told.pop(candidate.id)[0] == "promote"
+    assert told == {fault: ("refuse", ["candidate-unusable", fault]) for fault in damages}
 
 
 def test_a_training_longer_than_the_poll_interval_runs_once_and_keeps_its_place(stage, monkeypatch):

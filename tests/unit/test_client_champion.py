@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sklearn.dummy import DummyRegressor
 
 from driftline.client import champion as module
 from driftline.client.champion import Answer, Champion
@@ -14,6 +16,8 @@ from driftline.events import retraining
 from driftline.events.base import encode
 from driftline.events.retraining import Artifact, ModelState
 from driftline.events.topics import Topic
+from driftline.platform import artifacts
+from driftline.platform.keys import Keyring
 from driftline.platform.records import Record, Source
 from driftline.platform.settings import Settings
 
@@ -34,12 +38,10 @@ class Models:
         return self
 
     def promote(self, version: str, model: str = "m", sha: str = "s", artifact: bool = True) -> None:
-        serves = retraining.Champion(
-            version=version,
-            artifact=Artifact(uri=version, sha256=sha, format="skops") if artifact else None,
-            baseline=None,
-            since=0,
-        )
+        self.name(version, Artifact(uri=version, sha256=sha, format="skops") if artifact else None, model)
+
+    def name(self, version: str, artifact: Artifact | None, model: str = "m") -> None:
+        serves = retraining.Champion(version=version, artifact=artifact, baseline=None, since=0)
         state = ModelState(id=version, model=model, champion=serves, previous=None, reason="promoted", at=0)
         self.unread.append(Record(Source(Topic.MODELS, 0), 0, 0, 0, model.encode(), encode(state), ()))
 
@@ -124,6 +126,53 @@ def test_a_broken_artifact_never_replaces_a_good_one(models):
     models.broken = set()  # it has arrived whole by now
     assert champion.refresh()
     assert (champion.version, champion.problem) == ("2", None)
+
+
+def unsigned(settings, artifact):
+    (settings.artifact_dir / artifact.uri / artifacts.SIGNATURE).unlink()
+
+
+def one_file_more(settings, artifact):
+    (settings.artifact_dir / artifact.uri / "more.pkl").write_bytes(b"")
+
+
+def changed(settings, artifact):
+    path = settings.artifact_dir / artifact.uri / artifacts.MODEL
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+def by_a_key_that_is_not_trusted(settings, artifact):
+    Keyring(settings.keys).distrust(artifact.signature.split(":")[0])
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (unsigned, "unsigned"),
+        (one_file_more, "extra-file"),
+        (changed, "changed-file"),
+        (by_a_key_that_is_not_trusted, "unknown-signer"),
+    ],
+)
+def test_an_artifact_that_is_not_what_was_signed_is_told_by_name_and_the_old_model_serves(
+    models, tmp_path, damage, fault
+):
+    settings = replace(SETTINGS, state_dir=tmp_path, artifact_dir=tmp_path / "artifacts")
+
+    def stored(version: str, answer: float) -> Artifact:
+        manifest = artifacts.Manifest(
+            model="m", version=version, task="regression", labels=(), positive=None, features={"x": "number"}
+        )
+        return artifacts.store(settings, manifest, DummyRegressor(strategy="constant", constant=answer).fit([[0]], [0]))
+
+    models.name("1", stored("1", 1.0))
+    champion = Champion("m", settings)
+    artifact = stored("2", 2.0)
+    damage(settings, artifact)
+    models.name("2", artifact)
+    assert not champion.refresh()
+    assert champion.predict([{"x": 0}]) == [Answer("1", 1.0, None)]
+    assert champion.problem.startswith(f"version 2 of model 'm' cannot be served: {fault}: ")
 
 
 def test_a_champion_without_an_artifact_does_not_replace_one_that_has_one(models):

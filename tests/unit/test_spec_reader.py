@@ -230,8 +230,8 @@ def test_a_mistake_stands_at_the_line_that_has_to_be_changed():
         ("below: 0.5, min_coverage: 90", "coverage lies between 0 and 1"),
         ("below: 0.5, severity: critcal", "unknown word `critcal`; did you mean `critical`?"),
         ("below: 0.5, retrain: maybe", "unknown word `maybe`; known: true, false"),
-        ("below: 0.5, features: all", "`features` belongs to a drift rule"),
-        ("below: 0.5, drift: psi", "rule `low` needs exactly one of range, metric, estimate, drift, detector"),
+        ("below: 0.5, features: all", "`features` belongs to a rule about drift or data"),
+        ("below: 0.5, drift: psi", "rule `low` needs exactly one of range, metric, estimate, drift, data, detector"),
     ],
 )
 def test_a_wrong_rule_is_told(rest, said):

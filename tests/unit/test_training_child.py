@@ -82,7 +82,12 @@ def job(settings: Settings, function: str) -> Path:
     pq.write_table(pa.table(about), directory / ABOUT)
     trainer = function if ":" in function else f"tests.functions_to_train:{function}"
     wanted = Job(
-        trainer=trainer, spec=to_plain(SPEC), version="v1", source="test", artifact_dir=str(settings.artifact_dir)
+        trainer=trainer,
+        spec=to_plain(SPEC),
+        version="v1",
+        source="test",
+        artifact_dir=str(settings.artifact_dir),
+        key_dir=str(settings.keys),
     )
     (directory / JOB).write_bytes(encode(wanted))
     return directory

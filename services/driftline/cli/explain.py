@@ -65,7 +65,7 @@ def _show(one: Explained) -> None:
             )
         show(table)
     if one.windows:
-        table = Table("window", "from", "to", "counts since", "with its outcome since", "n", "report", box=None)
+        table = Table("window", "from", "to", "counts since", "with its outcome since", "n", "newest report", box=None)
         for window in one.windows:
             due = "" if window.due is None else f", due {iso(window.due)}"
             counted = moment(window.counted) or ("not reported" + due if not window.reports else "not yet")

@@ -80,11 +80,14 @@ class Out:
             self.event(alert, at)
 
     def champion(self, state: ModelState) -> None:
-        """Name a new champion: the marks of its baseline stand in every partition before anybody can learn of it."""
+        """Name who serves and who stands beside it: the marks of a version's baseline stand in every partition before
+        anybody can learn of the version.
+        """
         if state.id in self.published:
             return
-        if state.champion.baseline is not None:
-            self.records += mark(self.deployment, f"baseline {state.champion.baseline}")
+        for known in (state.champion, state.shadow):
+            if known is not None and known.baseline is not None:
+                self.records += mark(self.deployment, f"baseline {known.baseline}")
         self.event(state, state.at)
 
     def _complete(self, decision: Decision) -> Decision:

@@ -180,6 +180,8 @@ class Shard:
     def _count_away(self) -> None:
         feeds = self.state.feeds.items()
         self._attendance.away = {p: feed.away * self.slice_ms for p, feed in feeds if feed.away is not None}
+        told = (feed.left_out for _, feed in feeds if feed.left_out.state is AlertState.FIRING)
+        self._attendance.alerts = [standing.last for standing in told if standing.last is not None]
 
     def _apply(self, number: int, arrivals: Arrivals, at: Millis, out: Out) -> None:
         """One slice: specs that come into force, partitions by number, inputs, then what is due at its end."""
@@ -224,7 +226,7 @@ class Shard:
         begun = arrived.slice * self.slice_ms
         late = begun + self.slice_ms < at
         for delta in arrived.panes:
-            self.desk_of(delta.model).take_pane(delta, begun, late)
+            self.desk_of(delta.model).take_pane(delta, begun, late, at)
         for breach in arrived.breaches:
             self.desk_of(breach.model).take_breach(breach, cause, at, out)
         for model, counters in arrived.counters.items():

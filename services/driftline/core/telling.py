@@ -68,7 +68,10 @@ def _report(event: WindowReport) -> str:
 
 
 def _alert(event: Alert) -> str:
-    return f"{'provisional, ' if event.provisional else ''}{event.severity}, {event.state}: {event.summary}"
+    known = "" if event.acknowledged is None else f" (acknowledged by {event.acknowledged.by})"
+    muted = f" ({event.muted})" if event.muted else ""
+    early = "provisional, " if event.provisional else ""
+    return f"{early}{event.severity}, {event.state}: {event.summary}{known}{muted}"
 
 
 def _request(event: RetrainRequest) -> str:

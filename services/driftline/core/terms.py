@@ -30,6 +30,10 @@ def terms_of(alert: Alert, spec: MonitorSpec | None, calibrations: Iterable[Cali
         of=rule.of,
         min_samples=rule.min_samples,
         min_coverage=rule.min_coverage,
+        certain=rule.certain,
+        critical=rule.critical,
+        relative=rule.relative,
+        quiet=rule.quiet,
         detector=rule.detector,
         params=rule.params,
     )

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from driftline.core.telling import tell
+from driftline.events.admin import Command
 from driftline.events.base import Event, Millis
 from driftline.events.inputs import Prediction
 from driftline.events.retraining import Candidate, Case, ModelState, RetrainRequest, Verdict
@@ -71,7 +72,7 @@ class Graph:
     """Events by id, and who names whom. A repeat changes nothing.
 
     `live`: whether clocks of processes agree with decision time; where they do not (a replay), an answer is told at the
-    time of what it answers. `slice_ms`: how long slices are.
+    time of what it answers, and a command without one. `slice_ms`: how long slices are.
     """
 
     def __init__(self, slice_ms: int, *, live: bool = True) -> None:
@@ -172,7 +173,9 @@ class Graph:
             return self._unknown(name)
         line = tell(event)
         at = line.at
-        if not self._live and isinstance(event, Candidate | Verdict):
+        if not self._live and isinstance(event, Command):
+            at = None
+        elif not self._live and isinstance(event, Candidate | Verdict):
             answered = self._events.get(event.candidate) if isinstance(event, Verdict) else event
             at = answered.recipe.known_by if isinstance(answered, Candidate) else None
         return Node(id=name, kind=line.kind, at=at, sentence=line.sentence, event=event)

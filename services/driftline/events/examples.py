@@ -13,7 +13,9 @@ NOON = 1_364_904_900_000
 WINDOW = reports.Window(name="day", start=NOON - 86_400_000, end=NOON)
 SPAN = retraining.Span(start=NOON - 86_400_000, end=NOON)
 RECIPE = retraining.Recipe(training=SPAN, holdout=SPAN, known_by=NOON)
-ARTIFACT = retraining.Artifact(uri="flight-delay/2/0a1b", sha256="ab" * 32, format="skops")
+ARTIFACT = retraining.Artifact(
+    uri="flight-delay/2/0a1b", sha256="ab" * 32, format="skops", signature=f"{'c1' * 16}:{'5e' * 64}"
+)
 CHAMPION = retraining.Champion(version="2", artifact=ARTIFACT, baseline="b1", since=NOON)
 BINS = baselines.Bins(
     features={
@@ -278,7 +280,7 @@ BAD: dict[str, dict[str, tuple[dict[str, Any], tuple[str, ...]]]] = {
     "prediction-batch": {"ids-as-text": ({"id": "a"}, ()), "without-ids": ({}, ("id",))},
     "outcome": {"without-outcome": ({}, ("outcome",)), "id-as-number": ({"id": 7}, ())},
     "verdict": {"undecided": ({"decision": "maybe"}, ())},
-    "command": {"unknown-action": ({"action": "rollback"}, ())},
+    "command": {"unknown-action": ({"action": "dismiss"}, ())},
     "slice": {"without-partition": ({}, ("partition",))},
     "notice": {"unknown-kind": ({"kind": "tired"}, ())},
 }

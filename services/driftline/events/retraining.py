@@ -25,6 +25,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     training: Span
     holdout: Span
     known_by: Millis
+    exclude: tuple[Span, ...] = ()
 
 
 class Trigger(StrEnum):
@@ -36,7 +37,10 @@ class Trigger(StrEnum):
 
 
 class RetrainRequest(Decision, frozen=True, kw_only=True):
-    """Attempt `attempt` of case `case`. Topic `retrain-requests`."""
+    """Attempt `attempt` of case `case`. Topic `retrain-requests`.
+
+    `metric` and `value`: the figure that asked for it, or the one that the case is measured by.
+    """
 
     case: str
     champion: str
@@ -46,10 +50,15 @@ class RetrainRequest(Decision, frozen=True, kw_only=True):
     deadline: Millis
     recipe: Recipe
     reason: str
+    metric: str | None = None
+    value: float | None = None
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored model: `uri` of its directory under the artifact store, `sha256` of its manifest."""
+    """A stored model: `uri` of its directory under the artifact store, `sha256` of its manifest.
+
+    `signature` is that of the Ed25519 key `ID` over the manifest, `ID:SIGNATURE` in hex. Without one it is not loaded.
+    """
 
     uri: str
     sha256: str
@@ -132,7 +141,7 @@ class Verdict(Event, frozen=True, kw_only=True):
     version: str
     champion: str
     artifact_sha256: str
-    decision: Literal["promote", "refuse"]
+    decision: Literal["promote", "hold", "refuse"]
     reason: str
     rows: Rows | None
     metrics: tuple[Comparison, ...]
@@ -143,13 +152,20 @@ class Verdict(Event, frozen=True, kw_only=True):
 class AttemptState(StrEnum):
     """An attempt's life.
 
-    requested -> comparing -> promoted | refused
-        |            |
-        +------------+------> failed
+    requested -> comparing -> [shadow ->] [awaiting-approval ->] promoted | refused
+        |            |            |
+        |            +------------+-----> held -> promoted | refused
+        +------------+------------------> failed
+
+    `shadow`: the candidate answers beside the champion, and its live figures decide. `held`: too little is known to
+    decide; as with `awaiting-approval` a human may, until the case's deadline.
     """
 
     REQUESTED = "requested"
     COMPARING = "comparing"
+    SHADOW = "shadow"
+    AWAITING_APPROVAL = "awaiting-approval"
+    HELD = "held"
     PROMOTED = "promoted"
     REFUSED = "refused"
     FAILED = "failed"
@@ -158,9 +174,11 @@ class AttemptState(StrEnum):
 class CaseState(StrEnum):
     """A case's life. `watching`: a candidate was promoted and the metric is being watched.
 
-    open -> watching -> improved
+    open -> watching -> improved -> rolled-back
       |         |
-      +---------+-> recovered | no-better-candidate | escalated
+      +---------+-> recovered | no-better-candidate | rolled-back | escalated | closed
+
+    A promotion may be taken back after its case has ended well. `closed`: by a human.
     """
 
     OPEN = "open"
@@ -168,11 +186,13 @@ class CaseState(StrEnum):
     IMPROVED = "improved"
     RECOVERED = "recovered"
     NO_BETTER_CANDIDATE = "no-better-candidate"
+    ROLLED_BACK = "rolled-back"
     ESCALATED = "escalated"
+    CLOSED = "closed"
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt of a case."""
+    """One attempt of a case, at which a candidate is compared with `champion`."""
 
     n: int
     state: AttemptState
@@ -180,6 +200,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     requested_at: Millis
     deadline: Millis
     trigger: Trigger
+    champion: str = ""
     candidate: str | None = None
     version: str | None = None
     verdict: str | None = None
@@ -213,9 +234,15 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelState(Decision, frozen=True, kw_only=True):
-    """Which version of a model serves. Topic `models`; control is its only writer."""
+    """Which version of a model serves. Topic `models`; control is its only writer.
+
+    `shadow`: a version that is to answer beside the champion, so that the two can be compared: a candidate, or in
+    `probation` the version that was replaced. Applications send its predictions with the role `shadow`.
+    """
 
     champion: Champion
     previous: Champion | None
+    shadow: Champion | None = None
+    state: Literal["stable", "shadow", "probation", "rolled-back"] = "stable"
     reason: str
     at: Millis

@@ -121,7 +121,7 @@ def compared(
     if candidate.artifact is None:
         raise NotCompared(Refusal.CANDIDATE_UNUSABLE, "it has no artifact")
     challenger = _loaded(settings, candidate.artifact, Refusal.CANDIDATE_UNUSABLE)
-    rows = training_rows(archive, slice_ms, spec, recipe.holdout, recipe.known_by)
+    rows = training_rows(archive, slice_ms, spec, recipe.holdout, recipe.known_by, recipe.exclude)
     logged: Mapping[str, tuple[Label, Score]] = {}
     if artifact is None:
         said = logged_predictions(archive, slice_ms, spec, request.champion, recipe.holdout, recipe.known_by)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +38,14 @@ class Rows:
     features: pa.Table
 
 
-def training_rows(archive: Path, slice_ms: int, spec: MonitorSpec, part: Span, known_by: Millis) -> Rows:
+def training_rows(
+    archive: Path, slice_ms: int, spec: MonitorSpec, part: Span, known_by: Millis, exclude: Sequence[Span] = ()
+) -> Rows:
     """One row an id whose prediction's event time lies in `part`; it and its outcome arrived before `known_by`.
 
-    Where several versions predicted an id, the champion's prediction stands for it, else the first: chosen before its
-    time is looked at, so that an id is in one of two parts that do not overlap, never in both.
+    Nothing whose time lies in `exclude` is among them. Where several versions predicted an id, the champion's
+    prediction stands for it, else the first: chosen before its time is looked at, so that an id is in one of two parts
+    that do not overlap, never in both.
     """
     sql = """
         FROM (
@@ -52,6 +55,10 @@ def training_rows(archive: Path, slice_ms: int, spec: MonitorSpec, part: Span, k
         SELECT id, version, role, time, arrival, outcome_time, outcome_arrival, value, outcome_value
         WHERE time >= $start AND time < $end ORDER BY time, id"""
     asked = {"known_by": known_by, "model": spec.model, "start": part.start, "end": part.end}
+    for span in exclude:
+        sql = sql.replace(
+            "ORDER BY time, id", f"AND NOT (time >= {span.start} AND time < {span.end}) ORDER BY time, id"
+        )
 
     def read() -> Rows:
         about, features = [], []

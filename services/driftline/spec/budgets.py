@@ -45,6 +45,8 @@ def share(whole: FalseAlarms | None, rules: Iterable[RuleSpec]) -> tuple[RuleSpe
 
 def unfit(kind: str, target: str, window: WindowSpec | None, baseline: BaselineSpec) -> str | None:
     """Why a rule's threshold cannot be calibrated."""
+    if kind == "data":
+        return f"a share of values has no `{BUDGET}`: write `above`"
     if baseline.kind != "first":
         return f"`{BUDGET}` is calibrated on the model's first days: write `baseline: {{first: 28d}}` at the top"
     if window is not None and window.events is not None:

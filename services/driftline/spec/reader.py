@@ -8,6 +8,7 @@ from pathlib import Path
 from cronsim import CronSim, CronSimError
 
 from driftline.errors import SpecError
+from driftline.events.base import to_millis
 from driftline.spec.durations import parse_budget, parse_duration
 from driftline.spec.metrics import ESTIMATED, METRICS, OF_LABEL, TASKS, USUAL, Task, of_labels
 from driftline.spec.model import (
@@ -30,6 +31,7 @@ from driftline.spec.yaml_nodes import Mistakes, Node, load
 DAY = timedelta(days=1)
 MOST_WEEKS = 12
 MAX_KEPT = 50_000_000
+RETRIES, MAX_REFUSALS = 2, 3
 
 
 def read_spec(path: Path) -> MonitorSpec:
@@ -64,7 +66,7 @@ class _Reader:
             required=("model", "task", "features", "windows"),
             optional=(
                 *("labels", "positive", "outputs", "horizon", "lateness", "pane", "limits", "metrics", "rules"),
-                *("segments", "baseline", "retrain", "promotion", "retention", "costs", "false_alarms"),
+                *("segments", "baseline", "retrain", "promotion", "retention", "costs", "false_alarms", "repeat"),
             ),
         )
         model = self._model_name(fields.get("model"))
@@ -109,7 +111,8 @@ class _Reader:
             ),
         )
         retrain = self._retrain(fields.get("retrain"), horizon)
-        promotion = self._promotion(fields.get("promotion"), usual)
+        promotion = self._promotion(fields.get("promotion"), usual, windows)
+        repeat = self._duration(fields.get("repeat"), timedelta(0))
         needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon
         retain = self._retention(fields.get("retention"), needed)
         costs = self._costs(fields.get("costs"), task, labels)
@@ -140,6 +143,7 @@ class _Reader:
             retain_raw=retain,
             segments=segments,
             baseline=baseline,
+            repeat=repeat,
         )
 
     def _task(self, node: Node | None) -> Task | None:
@@ -285,11 +289,18 @@ class _Reader:
             return None
         fields = node.fields(
             required=("trainer", "data"),
-            optional=("schedule", "cooldown", "budget", "improve_within", "deadline", "time_limit"),
+            optional=(
+                *("schedule", "cooldown", "budget", "improve_within", "deadline", "time_limit"),
+                *("retries", "max_refusals"),
+            ),
         )
         data = (
-            fields["data"].fields(required=("span", "holdout"), optional=("label_delay",)) if "data" in fields else {}
+            fields["data"].fields(required=("span", "holdout"), optional=("label_delay", "exclude"))
+            if "data" in fields
+            else {}
         )
+        retries = fields["retries"].count() if "retries" in fields else RETRIES
+        refusals = fields["max_refusals"].count() if "max_refusals" in fields else MAX_REFUSALS
         budget, per = fields["budget"].parsed(parse_budget, (8, 60 * DAY)) if "budget" in fields else (8, 60 * DAY)
         return RetrainSpec(
             trainer=fields["trainer"].parsed(_function, "") if "trainer" in fields else "",
@@ -303,17 +314,25 @@ class _Reader:
             deadline=self._duration(fields.get("deadline"), DAY),
             time_limit=self._duration(fields.get("time_limit"), timedelta(minutes=30)),
             schedule=fields["schedule"].parsed(_cron, None) if "schedule" in fields else None,
+            exclude=_periods(data.get("exclude")),
+            retries=RETRIES if retries is None else retries,
+            max_refusals=refusals or MAX_REFUSALS,
         )
 
-    def _promotion(self, node: Node | None, known: tuple[str, ...]) -> PromotionSpec:
+    def _promotion(self, node: Node | None, known: tuple[str, ...], windows: dict[str, WindowSpec]) -> PromotionSpec:
         default = "log_loss" if "log_loss" in known else "mae"
         if node is None:
             return PromotionSpec(metric=default, min_effect=0.0)
         fields = node.fields(
-            optional=("policy", "metric", "min_effect", "confidence"), later=("veto", "max_latency_ratio", "probation")
+            optional=("policy", "metric", "min_effect", "confidence", "shadow", "probation"),
+            later=("veto", "max_latency_ratio"),
         )
-        if "policy" in fields:
-            fields["policy"].choice(("auto",), later=("approve",))
+        policy = fields["policy"].choice(("auto", "approve")) if "policy" in fields else "auto"
+        longest = max((window.span for window in windows.values()), default=timedelta(0))
+        spans = {word: self._duration(fields.get(word), timedelta(0)) for word in ("shadow", "probation")}
+        for word, span in spans.items():
+            if windows and span > longest:
+                fields[word].mistake(f"`{word}` is not longer than the longest window: live figures are kept as long")
         metric = fields["metric"].choice(known) if "metric" in fields else default
         effect = fields["min_effect"].number() if "min_effect" in fields else 0.0
         confidence = fields["confidence"].number() if "confidence" in fields else 0.95
@@ -321,7 +340,14 @@ class _Reader:
             fields["min_effect"].mistake("a minimum effect is not negative")
         if confidence is not None and not 0.5 <= confidence < 1:
             fields["confidence"].mistake("a confidence lies between 0.5 and 1")
-        return PromotionSpec(metric=metric or default, min_effect=effect or 0.0, confidence=confidence or 0.95)
+        return PromotionSpec(
+            metric=metric or default,
+            min_effect=effect or 0.0,
+            confidence=confidence or 0.95,
+            policy="approve" if policy == "approve" else "auto",
+            shadow=spans["shadow"],
+            probation=spans["probation"],
+        )
 
     def _retention(self, node: Node | None, needed: timedelta) -> timedelta:
         least = timedelta(days=-(-needed // DAY))
@@ -343,6 +369,28 @@ class _Reader:
             node.mistake("this duration must be longer than zero")
             return default
         return length
+
+
+def _periods(node: Node | None) -> tuple[tuple[int, int], ...]:
+    """`[[2013-03-08, 2013-03-10]]`: from the beginning of the first day to that of the second, in UTC."""
+    found = []
+    for each in node.items() if node else []:
+        ends = [item.parsed(_instant, None) for item in each.items()]
+        if len(ends) != 2:
+            each.mistake("a period is `[from, to]`, two dates or instants")
+        elif ends[0] is not None and ends[1] is not None:
+            if ends[0] >= ends[1]:
+                each.mistake("the period is empty")
+            found.append((ends[0], ends[1]))
+    return tuple(found)
+
+
+def _instant(text: str) -> int | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no date; write for example `2013-03-08` or `2013-03-08T12:00:00Z`") from error
+    return to_millis(time if time.tzinfo else time.replace(tzinfo=UTC))
 
 
 def _function(text: str) -> str:

@@ -90,7 +90,7 @@ def _stored(
     scores = scores_of(spec, [score for _, score in answers])
     told = [value for value, _ in answers]
     baseline = make_baseline(spec, columns, scores, told, job.version, job.source, outcomes, trained_on=True)
-    settings = replace(settings_module.load(), artifact_dir=Path(job.artifact_dir))
+    settings = replace(settings_module.load(), artifact_dir=Path(job.artifact_dir), key_dir=Path(job.key_dir))
     artifact = store(settings, manifest, trained.estimator, baseline)
     if load(settings, artifact).answers_to(frame.head(CHECKED_ROWS)) != answers[:CHECKED_ROWS]:
         raise DriftlineError("the stored model does not answer as the trained one does")

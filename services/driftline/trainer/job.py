@@ -21,6 +21,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     source: str
     artifact_dir: str
+    key_dir: str
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

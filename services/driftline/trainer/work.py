@@ -98,7 +98,9 @@ def _train(
     recipe, directory = request.recipe, _job(settings, request, spec, spec.retrain.trainer)
     with Child(directory) as child:
         _await_archive(settings, deployment, request, limit_s, cancel)
-        rows = training_rows(settings.archive_dir, millis(deployment.slice), spec, recipe.training, recipe.known_by)
+        rows = training_rows(
+            settings.archive_dir, millis(deployment.slice), spec, recipe.training, recipe.known_by, recipe.exclude
+        )
         n = rows.about.num_rows
         if not n:
             raise DriftlineError("the archive holds no predictions with outcomes in the training span of the request")
@@ -140,6 +142,7 @@ def _job(settings: Settings, request: RetrainRequest, spec: MonitorSpec, trainer
         version=version_of(request),
         source=f"training rows of request {request.id}",
         artifact_dir=str(settings.artifact_dir),
+        key_dir=str(settings.keys),
     )
     (directory / JOB).write_bytes(encode(job))
     return directory
