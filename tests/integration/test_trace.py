@@ -192,4 +192,4 @@ def what_is_spoilt_is_found(settings):
     (fault,) = chain["faults"]
     assert (fault["flaw"], fault["number"]) == ("changed", 2)
     assert fault["place"] == ["models", 0, 1]
-    assert "another" in fault["detail"]
+    assert fault["detail"] == "decision 2 is the one that stands at models-0 at 0"

@@ -138,8 +138,10 @@ def _links(chain: Chain, found: list[_Stands], remembered: Link | None) -> Itera
         fitting = [one for one in ones if wanted is None or one.link.after(one.value).previous == wanted]
         genuine = next(iter(fitting or ones), None)
         for one in ones:
-            if one is not genuine or number < 1:
-                yield _fault(model, Flaw.CHANGED, one, "another decision has this number, or none can have it")
+            if number < 1:
+                yield _fault(model, Flaw.CHANGED, one, "decisions are counted from 1")
+            elif genuine is not None and one is not genuine:
+                yield _fault(model, Flaw.CHANGED, one, f"decision {number} is the one that stands at {genuine.place}")
             elif not fitting:
                 yield _fault(model, Flaw.CHANGED, one, "its digest is not the one that is named behind it")
         if genuine is not None:
