@@ -9,7 +9,7 @@ import pytest
 from tests.timeline.stories import DAY, RETRAIN, CaseStory, spec
 
 from driftline.core import cases
-from driftline.core.cases import Call, CaseBook, Skipped
+from driftline.core.cases import Call, CaseBook, Skipped, Why
 from driftline.events.retraining import Case, CaseState, RetrainRequest, Trigger
 from driftline.spec.model import PromotionSpec
 
@@ -91,21 +91,24 @@ def test_an_attempt_that_runs_when_the_time_is_up_is_awaited():
 
 
 def test_an_attempt_without_an_answer_fails_at_its_deadline():
-    CaseStory().tell("""
+    story = CaseStory()
+    story.tell("""
         day 0    rule breaches  -> open: attempt-1-requested
         day 2    time passes    -> -
         day 2.1  time passes    -> open: attempt-1-failed
         day 2.2  candidate      -> -
     """)
+    assert story.events[-1].attempts[0].reason == Why.NO_ANSWER
 
 
 def test_an_attempt_without_a_verdict_fails_at_its_deadline():
-    CaseStory().tell("""
+    events = CaseStory().tell("""
         day 0    rule breaches    -> open: attempt-1-requested
         day 1    candidate        -> open: attempt-1-comparing
         day 2.1  time passes      -> open: attempt-1-failed
         day 2.2  verdict promote  -> -
     """)
+    assert events[-1].attempts[0].reason == Why.DEADLINE_PASSED
 
 
 def test_a_deadline_that_passes_with_the_cases_own_ends_both():

@@ -40,9 +40,13 @@ class Models:
     def promote(self, version: str, model: str = "m", sha: str = "s", artifact: bool = True) -> None:
         self.name(version, Artifact(uri=version, sha256=sha, format="skops") if artifact else None, model)
 
-    def name(self, version: str, artifact: Artifact | None, model: str = "m") -> None:
+    def name(self, version: str, artifact: Artifact | None, model: str = "m", beside: str | None = None) -> None:
         serves = retraining.Champion(version=version, artifact=artifact, baseline=None, since=0)
-        state = ModelState(id=version, model=model, champion=serves, previous=None, reason="promoted", at=0)
+        other = None if beside is None else Artifact(uri=beside, sha256="s", format="skops")
+        shadow = retraining.Champion(version=beside, artifact=other, baseline=None, since=0) if beside else None
+        state = ModelState(
+            id=version, model=model, champion=serves, previous=None, shadow=shadow, reason="promoted", at=0
+        )
         self.unread.append(Record(Source(Topic.MODELS, 0), 0, 0, 0, model.encode(), encode(state), ()))
 
     def catch_up(self) -> list[Record]:
@@ -103,6 +107,28 @@ def test_refresh_swaps_in_place_and_says_so(models):
     models.promote("1")  # a human brought the old one back
     assert champion.refresh()
     assert champion.version == "1"
+
+
+def test_what_is_to_answer_beside_the_champion_does_so_while_it_is_wanted(models):
+    first = Artifact(uri="1", sha256="s", format="skops")
+    models.name("1", first)
+    champion = open_champion(models)
+    assert champion.predict_beside([{"x": 0.5}]) == []
+    models.name("1", first, beside="2")
+    assert not champion.refresh()  # the same version serves
+    assert champion.version == "1"
+    assert champion.predict_beside([{"x": 0.5}]) == [Answer("2", "by-2", 0.5)]
+    models.name("1", first)
+    champion.refresh()
+    assert champion.predict_beside([{"x": 0.5}]) == []
+
+
+def test_what_cannot_be_loaded_does_not_answer_beside_and_disturbs_nobody(models):
+    models.name("1", Artifact(uri="1", sha256="s", format="skops"), beside="2")
+    models.broken = {"2"}
+    champion = open_champion(models)
+    assert champion.predict_beside([{"x": 0.5}]) == []
+    assert (champion.version, champion.problem) == ("1", None)
 
 
 def test_the_same_version_with_another_artifact_is_loaded_anew(models):

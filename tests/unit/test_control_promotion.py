@@ -9,9 +9,10 @@ import pytest
 from tests.timeline.shards import HOUR, QUARTER, candidate, catalog, command, delta, play, spec, verdict
 from tests.unit.test_control_work import begun, case_story, hours
 
+from driftline.core.cases import Why
 from driftline.events.admin import CommandResult
 from driftline.events.alerts import Alert
-from driftline.events.retraining import ModelState
+from driftline.events.retraining import Case, ModelState
 from driftline.events.topics import Topic
 from driftline.spec.model import PromotionSpec, WindowSpec
 
@@ -196,6 +197,7 @@ def test_a_candidate_that_was_compared_with_a_version_that_serves_no_more_is_not
     shard = play(log, declared())
     assert [state[0] for state in states(shard)] == ["1", "2", "1"]
     assert "watching: attempt-2-refused" in case_story(shard)
+    assert shard.events(Topic.CASES, Case)[-1].attempts[1].reason == Why.OUTDATED
 
 
 # --- artifacts ---

@@ -343,3 +343,98 @@ def test_files_that_cannot_be_read_are_said_to_be_so(tmp_path):
         read_spec(tmp_path / "latin.yaml")
     (tmp_path / "utf8.yaml").write_text(HEAD.replace("flight-delay", "caf\xe9"), encoding="utf-8")
     assert read_spec(tmp_path / "utf8.yaml").model == "caf\xe9"
+
+
+# --- rules about what does not come, two thresholds, and the baseline ---
+
+
+def rules_of(*texts):
+    return parse_spec(HEAD + "rules:\n" + "".join(f"  - {text}\n" for text in texts), "m.yaml").rules
+
+
+def test_rules_about_data_coverage_and_silence_are_read():
+    data, coverage, silence = rules_of(
+        "{name: gaps, data: missing, features: [distance], window: day, above: 0.1}",
+        "{name: labels, coverage: day, below: 0.5, critical: 0.2, for: 2 of 3}",
+        "{name: quiet, no_predictions_for: 8h, severity: critical}",
+    )
+    assert (data.kind, data.target, data.features, data.above) == ("data", "missing", ("distance",), 0.1)
+    assert (coverage.kind, coverage.window, coverage.below, coverage.critical, coverage.k) == (
+        *("coverage", "day", 0.5, 0.2),
+        2,
+    )
+    assert (silence.kind, silence.quiet, silence.severity) == ("silence", timedelta(hours=8), "critical")
+
+
+def test_thresholds_may_be_two_certain_or_relative():
+    (one,) = rules_of("{name: a, metric: auc, window: day, below: 0.7, critical: 0.6, certain: true}")
+    assert (one.critical, one.certain, one.relative) == (0.6, True, False)
+    (other,) = rules_of("{name: a, metric: auc, window: day, below_baseline: 5%}")
+    assert (other.below, other.above, other.relative) == (0.05, None, True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("data: mising, window: day, above: 0.1", "unknown share of values `mising`; did you mean `missing`?"),
+        ("data: missing, window: day, features: [score], above: 0.1", "unknown feature `score`"),
+        ("data: missing, window: day, false_alarms: 1 per 30d", "a share of values has no `false_alarms`"),
+        ("coverage: dya, below: 0.5", "unknown window `dya`; did you mean `day`?"),
+        ("coverage: day", "rule `a` needs `below`"),
+        ("coverage: day, below: 50", "coverage lies between 0 and 1"),
+        ("coverage: day, below: 0.5, retrain: true", "`retrain` is not for coverage"),
+        ("no_predictions_for: long", "'long' is no duration"),
+        ("no_predictions_for: 1h, window: day", "`window` is not for silence: only `severity` fits beside it"),
+        (
+            "metric: auc, window: day, below: 0.7, critical: 0.8",
+            "`critical` lies beyond the threshold, on its bad side",
+        ),
+        ("metric: auc, window: day, below: 0.7, critical: 0.6, severity: critical", "the rule is critical already"),
+        ("metric: auc, window: day, below_baseline: 0.05", "'0.05' is no part of the baseline; write for example `5%`"),
+        ("metric: auc, window: day, below_baseline: 5%, below: 0.7", "`below` does not fit beside `below_baseline`"),
+        ("drift: psi, window: day, above_baseline: 5%", "`above_baseline` is for metrics, which a baseline has too"),
+    ],
+)
+def test_a_wrong_rule_of_a_newer_kind_is_told(rule, said):
+    found = mistakes(HEAD + f"rules: [{{name: a, {rule}}}]\n")
+    assert len(found) == 1
+    assert said in found[0], found
+
+
+RETRAINING = "retrain:\n  trainer: a.b:c\n  data: {span: 7d, holdout: 2d%s}\n"
+
+
+def test_a_retrain_leaves_periods_out_and_tries_again():
+    text = (
+        HEAD + RETRAINING % ", exclude: [[2013-03-08, 2013-03-10T12:00:00+01:00]]" + "  retries: 0\n  max_refusals: 5\n"
+    )
+    found = parse_spec(text, "m.yaml").retrain
+    assert found.exclude == ((1362700800000, 1362913200000),)
+    assert (found.retries, found.max_refusals) == (0, 5)
+    assert parse_spec(HEAD + RETRAINING % "", "m.yaml").retrain.retries == 2
+
+
+@pytest.mark.parametrize(
+    ("period", "said"),
+    [
+        ("[2013-03-08]", "a period is `[from, to]`, two dates or instants"),
+        ("[2013-03-10, 2013-03-08]", "the period is empty"),
+        ("[monday, 2013-03-08]", "'monday' is no date"),
+    ],
+)
+def test_a_wrong_period_is_told(period, said):
+    (found,) = mistakes(HEAD + RETRAINING % f", exclude: [{period}]")
+    assert said in found
+
+
+def test_a_promotion_may_be_approved_shadowed_and_on_probation():
+    found = parse_spec(HEAD + "promotion: {policy: approve, shadow: 12h, probation: 1d}\nrepeat: 4h\n", "m.yaml")
+    promotion = found.promotion
+    assert (promotion.policy, promotion.shadow, promotion.probation) == (
+        "approve",
+        timedelta(hours=12),
+        timedelta(days=1),
+    )
+    assert found.repeat == timedelta(hours=4)
+    (told,) = mistakes(HEAD + "promotion: {probation: 30d}\n")
+    assert "`probation` is not longer than the longest window" in told

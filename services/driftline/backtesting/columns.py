@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 from numpy.typing import NDArray
 
 from driftline.backtesting.letters import DeadLetter
 from driftline.backtesting.mapping import Mapped, attributes_of
 from driftline.backtesting.streams import ROW, TIME, Refuse
 from driftline.backtesting.values import categories_of, coded, label_readings, numbers_of, texts_of
-from driftline.core.columns import OutcomeColumns, PredictionColumns, digests, hashed, hashes_of
+from driftline.core.columns import OutcomeColumns, PredictionColumns, contents, hash_of_name, hashed
 from driftline.core.validation import LARGEST
 from driftline.errors import DriftlineError
 from driftline.events.inputs import Value
@@ -143,7 +142,6 @@ class Columns:
         low, high = hashed(keys)
         flat, per_row = numbers.reshape(-1), np.full(size, len(features), np.int64)
         attributes = self._attributes(rows)
-        parts = [time, shadow, answer, named, hashes_of(attributes or [{}] * size)]
         return PredictionColumns(
             ids=Texts(keys),
             low=low,
@@ -156,8 +154,9 @@ class Columns:
             answer=answer,
             label=named,
             latency=self._latency(rows, size),
-            digest=digests(
-                parts,
+            digest=contents(
+                *(time, shadow, answer, named),
+                attributes or [{}] * size,
                 (flat, per_row),
                 (hashes, np.full(size, len(self._categories), np.int64)),
                 (shares, np.full(size, self._shares, np.int64)),
@@ -280,11 +279,8 @@ class Columns:
         for place, name in enumerate(self._categories):
             codes, values = categories_of(rows.column(f"feature:{name}"))
             texts[:, place] = np.array([*values, None], object)[codes]
-            hashes[:, place] = np.array([*map(self._hash, values), 0], np.uint64)[codes]
+            hashes[:, place] = np.array([*map(hash_of_name, values), 0], np.uint64)[codes]
         return texts.reshape(-1).tolist(), hashes.reshape(-1)
-
-    def _hash(self, name: str | None) -> int:
-        return 0 if name is None else xxhash.xxh3_64_intdigest(name.encode())
 
     def _of_versions(self, rows: Rows) -> tuple[NDArray[np.uint32], I64]:
         if "version" in rows:

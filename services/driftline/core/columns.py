@@ -139,6 +139,23 @@ def hashes_of(attributes: Sequence[Mapping[str, Value]]) -> U64:
     return np.array([xxhash.xxh3_64_intdigest(text) if text else 0 for text in texts], np.uint64)
 
 
+def hash_of_name(name: str | None) -> int:
+    """64 bits of a category; 0 where it is missing."""
+    return 0 if name is None else xxhash.xxh3_64_intdigest(name.encode())
+
+
+def contents(
+    time: I64,
+    shadow: Bools,
+    answer: F64,
+    label: NDArray[np.uint8],
+    attributes: Sequence[Mapping[str, Value]],
+    *lists: tuple[F64 | U64, I64],
+) -> U64:
+    """What each prediction says, as 64 bits: an exact repeat has the same ones. `lists`: see `digests`."""
+    return digests([time, shadow, answer, label, hashes_of(attributes)], *lists)
+
+
 def digests(parts: Sequence[NDArray[Any]], *lists: tuple[F64 | U64, I64]) -> U64:
     """64 bits of each row's content: equal rows have equal ones, whatever stands beside them, others as good as never.
 

@@ -15,10 +15,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
-from driftline.core.columns import OutcomeColumns, PredictionColumns, digests, hashed, hashes_of
+from driftline.core.columns import OutcomeColumns, PredictionColumns, contents, hash_of_name, hashed
 from driftline.core.plans import names_of
 from driftline.errors import InvalidRecord
 from driftline.events.columns import COLUMNS
@@ -288,7 +287,6 @@ class Reader:
         shadow = np.array([role == "shadow" for role in rows.role], np.bool_)
         low, high = hashed(rows.keys)
         attributes: list[dict[str, Value]] = [{} if each is msgspec.UNSET else each for each in rows.attributes]
-        parts = [time, shadow, answer, named, hashes_of(attributes)]
         columns = PredictionColumns(
             ids=rows.ids,
             low=low,
@@ -301,8 +299,9 @@ class Reader:
             answer=answer,
             label=named,
             latency=latency,
-            digest=digests(
-                parts,
+            digest=contents(
+                *(time, shadow, answer, named),
+                attributes,
                 (numbers, of_numbers),
                 (self._hashed_names(categories), per_row - of_numbers),
                 (shares, self._models.shares[model]),
@@ -335,7 +334,7 @@ class Reader:
         if len(known) > REMEMBERED_NAMES:
             known.clear()
         for name in set(names) - known.keys():
-            known[name] = 0 if name is None else xxhash.xxh3_64_intdigest(name.encode())
+            known[name] = hash_of_name(name)
         return np.array([known[name] for name in names], np.uint64)
 
 
