@@ -23,7 +23,7 @@ import msgspec
 from driftline.cli.main import cli
 from driftline.events import admin, alerts, baselines, columns, inputs, reports, retraining, slices
 from driftline.events import topics as topics_module
-from driftline.events.base import Event
+from driftline.events.base import Decision, Event, Link
 from driftline.events.topics import TOPICS, Kept, Spread
 from driftline.platform.telemetry import METRICS
 from driftline.platform.topics import BROKER_STAMPED, MAX_MESSAGE_BYTES
@@ -170,7 +170,8 @@ def _events() -> list[str]:
         for kind in _structs(module):
             lines += _described(kind)
     lines += ["## Shared by all events that Driftline writes", ""]
-    return [*lines, *_described(Event), "## Why a record becomes a dead letter", "", *_reasons()]
+    lines += [line for kind in (Event, Decision, Link) for line in _described(kind)]
+    return [*lines, "## Why a record becomes a dead letter", "", *_reasons()]
 
 
 def _reasons() -> list[str]:
