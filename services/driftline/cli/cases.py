@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from rich.table import Table
 
+from driftline.cli.commanding import COMMENT, WAIT, ask, tell
 from driftline.cli.showing import AS_JSON, moment, short, show, show_json
 from driftline.errors import DriftlineError
 from driftline.events.retraining import Case
@@ -72,6 +73,31 @@ def show_case(name: str, as_json: bool) -> None:
     for case in changes:
         table.add_row(moment(case.at), case.state, case.reason, short(case.id), " ".join(map(short, case.caused_by)))
     show(table)
+
+
+@cases.command("close")
+@click.argument("name", metavar="CASE")
+@COMMENT
+@WAIT
+@AS_JSON
+def close_case(name: str, comment: str, wait: float, as_json: bool) -> None:
+    """Close CASE, between two attempts. The beginning of its name is enough."""
+    found = {case.case: case for case in _changes() if case.case.startswith(name)}
+    if len(found) != 1:
+        what = f"{len(found)} cases are called so" if found else "there is no such case"
+        raise DriftlineError(f"{name}: {what}; `driftline cases list` has them all")
+    (case,) = found.values()
+    result = ask(case.model, "close", wait, case=case.case, comment=comment)
+    tell(result, f"case {short(case.case)} of {case.model} is closed", as_json=as_json)
+
+
+@cases.command("retrain")
+@click.argument("model")
+@WAIT
+@AS_JSON
+def next_attempt(model: str, wait: float, as_json: bool) -> None:
+    """Ask for the next attempt of the open case of MODEL, or the first of a new one: as `driftline retrain`."""
+    tell(ask(model, "retrain", wait), f"a retrain of {model} is requested", as_json=as_json)
 
 
 def _changes() -> list[Case]:
