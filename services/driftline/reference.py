@@ -24,7 +24,7 @@ from driftline.cli.main import cli
 from driftline.core.gate import HOLDS, Reason
 from driftline.events import admin, alerts, baselines, columns, inputs, reports, retraining, slices, verdicts
 from driftline.events import topics as topics_module
-from driftline.events.base import Event
+from driftline.events.base import Decision, Event, Link
 from driftline.events.topics import TOPICS, Kept, Spread
 from driftline.platform.telemetry import METRICS
 from driftline.platform.topics import BROKER_STAMPED, MAX_MESSAGE_BYTES
@@ -171,12 +171,8 @@ def _events() -> list[str]:
         for kind in _structs(module):
             lines += _described(kind)
     lines += ["## Shared by all events that Driftline writes", ""]
-    lines += [
-        *_described(Event),
-        "## Why a record becomes a dead letter",
-        "",
-        *_reasons(topics_module.DeadLetterReason),
-    ]
+    lines += [line for kind in (Event, Decision, Link) for line in _described(kind)]
+    lines += ["## Why a record becomes a dead letter", "", *_reasons(topics_module.DeadLetterReason)]
     said = "Of several the first one is the reason. `better` promotes, "
     said += f"{', '.join(f'`{each}`' for each in HOLDS)} hold, all others refuse."
     return [*lines, "## Why a verdict is what it is", "", said, "", *_reasons(Reason)]

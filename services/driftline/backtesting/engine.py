@@ -11,7 +11,6 @@ from driftline.backtesting.columns import Columns
 from driftline.backtesting.declared import REVISION, Declared
 from driftline.backtesting.mapping import Mapped
 from driftline.backtesting.streams import ROW, TIME, Cut, Refuse
-from driftline.control.out import Out
 from driftline.control.shard import Arrivals, Shard
 from driftline.control.turns import Turn
 from driftline.core.binning import default_bins
@@ -119,7 +118,7 @@ class Engine:
         return found
 
     def _go(self, arrivals: dict[int, Arrivals], until: int) -> None:
-        out = Out(self._declared.deployment, SHARD, set())
+        out = self._shard.out()
         self._shard.go(Turn(until), arrivals, out)
         for record in out.records:
             if record.topic is not Topic.PREDICTIONS:  # marks for the monitor, which has what they name already

@@ -18,7 +18,6 @@ from driftline.platform.kafka import read_deployment
 
 WAIT = click.option("--wait", type=float, default=30.0, show_default=True, help="Seconds to wait for control's answer.")
 COMMENT = click.option("--comment", default="", help="Why; it is kept with the decision.")
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 
 def ask(model: str, action: Action, wait: float, **about: Any) -> CommandResult:

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from driftline.cli.asking import YES, make_sure
-from driftline.cli.commanding import AS_JSON, COMMENT, WAIT, ask, tell
+from driftline.cli.commanding import COMMENT, WAIT, ask, tell
+from driftline.cli.showing import AS_JSON
 from driftline.errors import DriftlineError
 from driftline.events.base import decode, iso
 from driftline.events.retraining import ModelState

@@ -14,7 +14,7 @@ from driftline.core.counters import Placement
 from driftline.core.muting import Silence
 from driftline.core.windows import Open, Run
 from driftline.events.alerts import Alert
-from driftline.events.base import Millis
+from driftline.events.base import Link, Millis
 from driftline.events.baselines import Calibration
 from driftline.events.retraining import Candidate, ModelState
 from driftline.events.slices import Slice
@@ -52,7 +52,8 @@ class Book(msgspec.Struct, kw_only=True):
     each version. `runs`: windows that end after so many events. `watches`: detectors,
     but for the values that they were fed. `failures`: of the last windows of a name and version, whether what came true
     lay apart from its estimate; `checked`: the end of the last such window. `calibrations`: of rules with a budget of
-    false alarms. `silences`: what nobody is to be told of. `heard`: when predictions last came. `probation`: see there.
+    false alarms. `silences`: what nobody is to be told of. `heard`: when predictions last came. `probation`: see
+    there. `link`: of the next decision.
     """
 
     model: str
@@ -83,6 +84,12 @@ class Book(msgspec.Struct, kw_only=True):
     silences: list[Silence] = []
     heard: Millis | None = None
     probation: Probation | None = None
+    link: Link = Link()
+
+    @property
+    def spec_name(self) -> str:
+        """The spec in force, as in `flight-delay@2`; empty before the first one."""
+        return f"{self.model}@{self.revision}" if self.revision else ""
 
     def speaks_of(self, version: str) -> bool:
         """Whether rules speak about a version: the champion, or any while none is registered."""

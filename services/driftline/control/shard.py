@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -22,7 +22,7 @@ from driftline.core.pane import Layout
 from driftline.errors import DeploymentError
 from driftline.events.admin import Command, CommandResult
 from driftline.events.alerts import AlertState, SliceSpan
-from driftline.events.base import Millis, digest_id, encode
+from driftline.events.base import Link, Millis, digest_id, encode
 from driftline.events.baselines import Baseline
 from driftline.events.partitioning import partition_of
 from driftline.events.retraining import Candidate, Verdict
@@ -119,6 +119,15 @@ class Shard:
         """The requests that wait for an answer."""
         running = (running_request(desk.book.cases) for desk in self.desks.values())
         return tuple(sorted(request for request in running if request is not None))
+
+    def out(self, published: Container[str] = ()) -> Out:
+        """Where a step's decisions go. `published`: see `Out`."""
+        return Out(self._catalog.deployment, self.number, published, self.desks)
+
+    def go_on_from(self, links: Mapping[str, Link]) -> None:
+        """Without state, the chains of this shard's models go on behind what stands in the topics."""
+        for model, link in links.items():
+            self.desk_of(model).book.link = link
 
     # --- slice by slice ---
 

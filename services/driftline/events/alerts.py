@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from driftline.events.base import Event, Millis
+from driftline.events.base import Decision, Millis
 from driftline.events.reports import Window
 from driftline.events.slices import Gap
 
@@ -119,7 +119,30 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[str, ...] = ()
 
 
-class Alert(Event, frozen=True, kw_only=True):
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """The rule as it was judged: its thresholds, calibrated ones too, and every default filled in. See `spec.RuleSpec`.
+
+    Of a `relative` rule they are shares of the baseline's figure. `params` are those that a detector was given, `quiet`
+    is for how long nothing may come.
+    """
+
+    above: float | None = None
+    below: float | None = None
+    clear_above: float | None = None
+    clear_below: float | None = None
+    k: int = 1
+    of: int = 1
+    min_samples: int
+    min_coverage: float
+    certain: bool = False
+    critical: float | None = None
+    relative: bool = False
+    quiet: timedelta = timedelta(0)
+    detector: str = ""
+    params: dict[str, float] = {}
+
+
+class Alert(Decision, frozen=True, kw_only=True):
     """One change of one alert. `fingerprint` = (model, version, segment, rule); `episode` counts from 1.
 
     `reason` is the named reason of the judgement behind this change; `summary` is one plain sentence. An alert about a
@@ -129,12 +152,11 @@ class Alert(Event, frozen=True, kw_only=True):
     is part of. A muted alert goes through its states like any other.
 
     `provisional`: told before the slice that decides; the firing event of that episode follows, or a resolved one with
-    the reason `not-confirmed`.
+    the reason `not-confirmed`. `terms`: of the rule that is in force, where one in force is behind it.
     """
 
     fingerprint: str
     episode: int
-    model: str
     version: str
     segment: str
     rule: str
@@ -158,3 +180,4 @@ class Alert(Event, frozen=True, kw_only=True):
     acknowledged: Acknowledged | None = None
     muted: str = ""
     incident: str = ""
+    terms: Terms | None = None

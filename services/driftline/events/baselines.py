@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import msgspec
 
-from driftline.events.base import Event, Millis, decode
+from driftline.events.base import Decision, Event, Millis, decode
 
 
 class NumberBins(msgspec.Struct, frozen=True, kw_only=True, tag="number"):
@@ -73,7 +73,7 @@ class Baseline(Event, frozen=True, kw_only=True):
     segments: dict[str, dict[str, SegmentCounts]] = msgspec.field(default_factory=dict)
 
 
-class Calibration(Event, frozen=True, kw_only=True, tag="calibration", tag_field="type"):
+class Calibration(Decision, frozen=True, kw_only=True, tag="calibration", tag_field="type"):
     """The threshold that a rule with a budget of false alarms has for a version, from the version's first days.
 
     `alarms` in the time `per` is the budget, over all features and segments of the rule. `threshold` is passed where a
@@ -84,7 +84,6 @@ class Calibration(Event, frozen=True, kw_only=True, tag="calibration", tag_field
     `held_back_time` long; null where that is too short to tell. `summary` says it in plain words.
     """
 
-    model: str
     version: str
     rule: str
     alarms: float

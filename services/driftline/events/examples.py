@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from driftline.events import admin, alerts, baselines, columns, inputs, reports, retraining, slices, verdicts
+from driftline.events import admin, alerts, base, baselines, columns, inputs, reports, retraining, slices, verdicts
 
 NOON = 1_364_904_900_000
 WINDOW = reports.Window(name="day", start=NOON - 86_400_000, end=NOON)
@@ -140,6 +140,10 @@ GOOD: dict[str, msgspec.Struct] = {
         threshold=0.64,
         n=905,
         window=WINDOW,
+        terms=alerts.Terms(below=0.64, clear_above=0.66, k=2, of=3, min_samples=500, min_coverage=0.9),
+        spec="flight-delay@2",
+        code="0.1.0",
+        link=base.Link(number=7, previous="9f" * 32),
     ),
     "retrain-request": retraining.RetrainRequest(
         id="q1",

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from driftline.events.base import Event, Millis
+from driftline.events.base import Decision, Event, Millis
 from driftline.events.verdicts import Kept, Latency, NotWorse, PairedTest, Proof, SegmentGain, Size
 
 
@@ -37,21 +37,19 @@ class Trigger(StrEnum):
     COMMAND = "command"
 
 
-class RetrainRequest(Event, frozen=True, kw_only=True):
-    """Attempt `attempt` of case `case`. Topic `retrain-requests`. `spec` names the spec ("flight-delay@2").
+class RetrainRequest(Decision, frozen=True, kw_only=True):
+    """Attempt `attempt` of case `case`. Topic `retrain-requests`.
 
     `metric` and `value`: the figure that asked for it, or the one that the case is measured by.
     """
 
     case: str
-    model: str
     champion: str
     trigger: Trigger
     attempt: int
     requested_at: Millis
     deadline: Millis
     recipe: Recipe
-    spec: str
     reason: str
     metric: str | None = None
     value: float | None = None
@@ -224,11 +222,10 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Case(Event, frozen=True, kw_only=True):
+class Case(Decision, frozen=True, kw_only=True):
     """A retrain case at one of its changes. Topic `cases`. `case` names it; `id` names this change."""
 
     case: str
-    model: str
     state: CaseState
     trigger: Trigger
     rule: str | None
@@ -251,14 +248,13 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
     since: Millis
 
 
-class ModelState(Event, frozen=True, kw_only=True):
+class ModelState(Decision, frozen=True, kw_only=True):
     """Which version of a model serves. Topic `models`; control is its only writer.
 
     `shadow`: a version that is to answer beside the champion, so that the two can be compared: a candidate, or in
     `probation` the version that was replaced. Applications send its predictions with the role `shadow`.
     """
 
-    model: str
     champion: Champion
     previous: Champion | None
     shadow: Champion | None = None
