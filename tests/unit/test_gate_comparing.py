@@ -433,18 +433,18 @@ def test_explain_says_it_in_plain_words_with_every_figure(told):
         told.verdict.kept.uri,
     ):
         assert part in text
-    assert told.run("2").output == text  # by the candidate's version
+    assert told.run("m/2").output == text  # by the candidate's version
 
 
 def test_explain_as_json_is_the_event(told):
-    assert json.loads(told.run("2", "--json").output) == json.loads(encode(told.verdict))
+    assert json.loads(told.run("m/2", "--json").output) == json.loads(encode(told.verdict))
 
 
 def test_rerun_says_that_all_numbers_are_the_same(told):
-    result = told.run("2", "--rerun")
+    result = told.run("m/2", "--rerun")
     assert result.exit_code == 0
     assert "every number is the same" in result.output
-    found = json.loads(told.run("2", "--rerun", "--json").output)
+    found = json.loads(told.run("m/2", "--rerun", "--json").output)
     assert (found["same"], found["different"], found["verdict"]["id"]) == (True, [], told.verdict.id)
 
 
@@ -452,24 +452,24 @@ def test_rerun_says_which_number_is_not_the_same_and_exits_with_1(told):
     first, *rest = told.verdict.metrics
     forged = (msgspec.structs.replace(first, low=0.5), *rest)
     told.record.value = encode(msgspec.structs.replace(told.verdict, metrics=forged))
-    result = told.run("2", "--rerun")
+    result = told.run("m/2", "--rerun")
     assert result.exit_code == 1
     assert f"metrics[0].low: 0.5 then, {first.low} now" in result.output
 
 
 def test_a_verdict_that_is_none_is_told_with_those_that_there_are(told):
     error = told.run("nonsense").exception
-    assert "no verdict nonsense; the newest: 2 (" in str(error)
+    assert "no verdict nonsense; the newest: m/2 (" in str(error)
 
 
 def test_a_refusal_before_any_comparison_is_explained_and_cannot_be_computed_again(told):
     text = "candidate-unusable: its file is gone"
     question, _ = fetch(told.settings, told.verdict.kept)
     told.record.value = encode(verdict_on(question.candidate, "1", text))
-    output = told.run("2").output
+    output = told.run("m/2").output
     assert output.startswith("m version 2 was refused (candidate-unusable): the candidate's model cannot be used.")
     assert "its file is gone" in output
-    assert "kept no rows" in str(told.run("2", "--rerun").exception)
+    assert "kept no rows" in str(told.run("m/2", "--rerun").exception)
 
 
 def test_every_reason_has_its_words():

@@ -28,11 +28,11 @@ def gate() -> None:
 def explain(verdict: str, rerun: bool, as_json: bool) -> None:
     """VERDICT in plain words, with every figure that it rests on.
 
-    VERDICT is its id, the beginning of it, or the version of the candidate. With --rerun the exit code is 1 where a
+    VERDICT is its id, the beginning of it, or `model/version` of the candidate. With --rerun the exit code is 1 where a
     number other than a latency is not what it was.
 
     \b
-    driftline gate explain v20130531-f78217
+    driftline gate explain flight-delay/v20130531-f78217
     driftline gate explain 5d0c44 --rerun
     driftline gate explain 5d0c44 --json | jq .reason
     """
@@ -60,12 +60,14 @@ def _again(settings: Settings, verdict: Verdict) -> list[str]:
 
 
 def _named(settings: Settings, name: str) -> Verdict:
-    """The newest verdict of this id, beginning of an id, or version of a candidate."""
+    """The newest verdict of this id, beginning of an id, or `model/version`."""
     records = read_all(settings, Topic.VERDICTS)
     known = [decode(r.value, Verdict) for r in records if r.value and r.header(MARK_HEADER) is None]
-    found = [each for each in known if each.id.startswith(name)] or [each for each in known if each.version == name]
+    found = [each for each in known if each.id.startswith(name)] or [
+        each for each in known if f"{each.model}/{each.version}" == name
+    ]
     if not found:
-        newest = ", ".join(f"{each.version} ({each.id[:12]})" for each in known[-5:]) or "there are none"
+        newest = ", ".join(f"{each.model}/{each.version} ({each.id[:12]})" for each in known[-5:]) or "there are none"
         raise DriftlineError(f"no verdict {name}; the newest: {newest}")
     return found[-1]
 
