@@ -13,7 +13,19 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.figures import backtest, breach, detectors, engine, memory, models, profile, stream, windows, workers
+from benchmarks.figures import (
+    backtest,
+    breach,
+    detectors,
+    engine,
+    memory,
+    models,
+    profile,
+    stream,
+    swap,
+    windows,
+    workers,
+)
 from benchmarks.measure import Progress
 from benchmarks.results import Began, Result
 from benchmarks.servers import only_redis, servers
@@ -51,6 +63,7 @@ ALL = (
     Benchmark("stream", stream.__doc__ or "", Needs.SERVERS, stream.measure, stream.FULL, stream.QUICK),
     Benchmark("workers", workers.__doc__ or "", Needs.SERVERS, workers.measure, workers.FULL, workers.QUICK),
     Benchmark("breach", breach.__doc__ or "", Needs.SERVERS, breach.measure, breach.FULL, breach.QUICK),
+    Benchmark("swap", swap.__doc__ or "", Needs.SERVERS, swap.measure, swap.FULL, swap.QUICK),
 )
 
 

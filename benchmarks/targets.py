@@ -135,6 +135,15 @@ TARGETS = (
         "MLRun 10 min, SageMaker 1 h, Arize a daily join",
     ),
     Target(
+        "a promotion appended to an application that answers with the version",
+        "2 s",
+        (Figure("swap", "p99 ms", "ms", " p99"),),
+        (2000.0,),
+        _at_most,
+        (Figure("swap", "p50 ms", "ms", " p50"),),
+        "-",
+    ),
+    Target(
         "memory a kept prediction, with its outcome, worker",
         "64 bytes and 1 a feature: 76",
         (Figure("memory", f"{WITH}: worker, resident", "bytes"),),

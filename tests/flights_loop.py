@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import redis
 from examples.flights import data, training
 from examples.flights.serving import DAY_MS, FIRST, MODEL, Application
 from sklearn.linear_model import LogisticRegression
@@ -31,8 +32,8 @@ from driftline.spec.reader import parse_spec, read_spec
 
 ROOT = Path(__file__).parents[1]
 BEGIN, RULES_FROM, END = (int(datetime(2013, 2, day, tzinfo=UTC).timestamp() * 1000) for day in (4, 16, 28))
-VICTIMS = {"redis": 1, "monitor": 2, "kafka": 3, "control": 4}
-"""On which day of the rules each is ended with SIGKILL."""
+VICTIMS = {"redis": 1, "monitor": 2, "kafka": 3, "control": 4, "state": 6}
+"""On which day of the rules each is ended with SIGKILL; all that is stored is then taken away."""
 HOUR_MS = 3_600_000
 
 STUBBORN = """
@@ -54,6 +55,36 @@ retrain:
   budget: 3 per 30d
   improve_within: 3d
 """
+
+
+LEARNING = """
+model: {name}
+task: binary
+labels: ["no", "yes"]
+positive: "yes"
+features:
+  x: {{type: number}}
+  z: {{type: number}}
+segments: [side]
+horizon: 12h
+lateness: 1h
+pane: 15m
+windows: {{day: {{span: 24h}}, long: {{span: 3d, every: 1d}}}}
+retrain:
+  trainer: tests.functions_to_train:logistic
+  schedule: "{schedule}"
+  data: {{span: 3d, holdout: 3d, label_delay: 1h}}
+  cooldown: 1d
+  budget: 20 per 30d
+promotion: {{metric: log_loss, min_effect: 0.01, {promotion}}}
+"""
+LOPSIDED = LEARNING.format(
+    name="lopsided", schedule="0 4 16-20 * *", promotion="veto: {segments: [side], worse_by: 0.05}"
+)
+"""A retrain of it learns what holds on the left, and forgets what holds on the right."""
+BACKFIRING = LEARNING.format(name="backfiring", schedule="0 4 16 * *", promotion="probation: 3d")
+"""A retrain of it learns what holds until it is promoted, and no longer."""
+LEFT_SHARE = 0.8
 
 
 def flights_spec():
@@ -81,6 +112,53 @@ def stubborn_events(start: int):
         )
         known = time + 5 * 60_000
         yield known, Outcome(id=name, model="stubborn", time=known, outcome="yes" if truth else "no")
+
+
+class Learning:
+    """The application of `lopsided` and `backfiring`: x is right three times in four; z is nearly always right, but for
+    lopsided on the right side only ever wrong, and for backfiring wrong once another version serves.
+    """
+
+    def __init__(self, settings: Settings, model: str) -> None:
+        self._model, self._champion = model, Champion(model, settings)
+
+    def day(self, start: int):
+        """What it publishes in a day, stamped."""
+        self._champion.refresh()
+        turned = self._model == "backfiring" and self._champion.version != "1"
+        rng = np.random.default_rng([start // DAY_MS, len(self._model)])
+        size = 192
+        truth = rng.random(size) < 0.5
+        sides = np.where(rng.random(size) < LEFT_SHARE, "left", "right")
+        tells = np.where(turned | ((self._model == "lopsided") & (sides == "right")), ~truth, truth)
+        tells = np.where(rng.random(size) < 0.05, ~tells, tells)
+        x = np.where(np.where(rng.random(size) < 0.75, truth, ~truth), 1.0, -1.0) + rng.normal(0, 0.2, size)
+        z = np.where(tells, 1.0, -1.0) + rng.normal(0, 0.2, size)
+        rows = [{"x": a, "z": b} for a, b in zip(x.tolist(), z.tolist(), strict=True)]
+        for role, answers in (
+            ("champion", self._champion.predict(rows)),
+            ("shadow", self._champion.predict_beside(rows)),
+        ):
+            for i, answer in enumerate(answers):
+                time = start + i * DAY_MS // size
+                yield (
+                    time,
+                    Prediction(
+                        id=f"{self._model}{time}",
+                        model=self._model,
+                        version=answer.version,
+                        role=role,
+                        time=time,
+                        features=rows[i],
+                        attributes={"side": str(sides[i])},
+                        prediction=answer.prediction,
+                        score=answer.score,
+                    ),
+                )
+        for i, came in enumerate(truth.tolist()):
+            known = start + i * DAY_MS // size + 5 * 60_000
+            name = f"{self._model}{start + i * DAY_MS // size}"
+            yield known, Outcome(id=name, model=self._model, time=known, outcome="yes" if came else "no")
 
 
 def odd_events(start: int):
@@ -178,19 +256,27 @@ def drive(settings, stack, own_servers):
     register(settings, stubborn, "1", right, {"x": x.tolist()}, "test")
     of_workers = dict.fromkeys(("monitor", "control"), stack)
     of_servers = dict.fromkeys(("redis", "kafka"), own_servers) if own_servers else {}
-    victims = {RULES_FROM + VICTIMS[name] * DAY_MS: (name, of) for name, of in (of_workers | of_servers).items()}
+    every = of_workers | of_servers | {"state": None}
+    victims = {RULES_FROM + VICTIMS[name] * DAY_MS: (name, of) for name, of in every.items()}
     killed, sent, now = [], 0, BEGIN
 
     def on_wait(_wait):
         # called while the workers have not decided up to the stretch's end: the victim has work in hand
         if victim := victims.pop(now, None):
             name, of = victim
+            if of is None:
+                killed.append((name, forget_all(settings)))
+                return
             pid = of.pid(name)
             os.kill(pid, signal.SIGKILL)
             killed.append((name, pid))
 
     with Replay(settings, on_wait=on_wait, patience_s=120) as replay:
+        replay.stretch(BEGIN - HOUR_MS, [])
+        for text in (LOPSIDED, BACKFIRING):  # later than 1970, where their schedule would begin to count
+            declare_learning(settings, text)
         replay.stretch(BEGIN, [])
+        learning = [Learning(settings, name) for name in ("lopsided", "backfiring")]
         with Champion(MODEL, settings) as champion:
             application = Application(flights, champion, StoredModel(manifest_of(history, FIRST), first, None))
             for now in range(BEGIN, END, DAY_MS):
@@ -198,5 +284,22 @@ def drive(settings, stack, own_servers):
                     apply_spec(settings, flights_spec(), "test")
                     send_all(settings, malformed(now))
                 events = [*application.day(now), *stubborn_events(now), *odd_events(now)]
+                events += [event for application_of in learning for event in application_of.day(now)]
                 sent += replay.stretch(now + DAY_MS, [e for e in events if e[0] < now + DAY_MS]).events
     return killed, sent
+
+
+def declare_learning(settings: Settings, text: str) -> None:
+    """A model whose first version goes by x alone."""
+    spec = parse_spec(text, "learning")
+    apply_spec(settings, spec, "test")
+    signs = np.array([[-1.0, 0.0], [1.0, 0.0]] * 3 + [[1.0, 0.0], [-1.0, 0.0]])
+    by_x = LogisticRegression().fit(signs, ["no", "yes"] * 4)
+    register(settings, spec, "1", by_x, {"x": signs[:, 0].tolist(), "z": signs[:, 1].tolist()}, "test")
+
+
+def forget_all(settings: Settings) -> int:
+    """All that is stored under the deployment's prefix is gone at once; how many keys that were."""
+    with redis.Redis.from_url(settings.redis_url) as client:
+        keys = list(client.scan_iter(match=f"{settings.prefix}*", count=1000))
+        return int(client.delete(*keys)) if keys else 0

@@ -88,6 +88,13 @@ def other_labels(data: TrainingData) -> Trained:
     return Trained(boosted(TrainingData(data.model, data.frame, [f"{x}!" for x in data.target], data.time)).estimator)
 
 
+def logistic(data: TrainingData) -> Trained:
+    """What a straight line makes of numbers."""
+    from sklearn.linear_model import LogisticRegression
+
+    return Trained(LogisticRegression().fit(data.frame, data.target))
+
+
 def worse(data: TrainingData) -> Trained:
     """Surer than any champion of what was once right, whatever the rows say."""
     from sklearn.linear_model import LogisticRegression

@@ -6,13 +6,16 @@ Everything that Driftline says is computed again from the raw topics, with sciki
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from examples.flights.serving import MODEL
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
+from driftline.cli.main import cli
 from driftline.events.alerts import Alert
 from driftline.events.reports import WindowReport
 from driftline.events.retraining import Candidate, Case, ModelState, RetrainRequest, Verdict
@@ -26,7 +29,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 def test_workers_and_servers_were_killed_with_work_in_hand(loop, own_servers):
     # each at a moment at which the replay was waiting for the workers' decisions, see `drive`
     expected = ["redis", "monitor", "kafka", "control"] if own_servers else ["monitor", "control"]
-    assert [name for name, _ in loop.killed] == expected
+    assert [name for name, _ in loop.killed] == [*expected, "state"]
+    assert dict(loop.killed)["state"] > 0
     if own_servers:
         assert all(own_servers.pid(name) != pid for name, pid in loop.killed if name in ("redis", "kafka"))
 
@@ -129,6 +133,47 @@ def test_a_trainer_that_always_delivers_something_worse_ends_in_a_call_for_a_hum
     assert called
     assert called[0].severity == "critical"
     assert called[0].evidence.tried
+
+
+def verdicts_of(loop, model):
+    return [verdict for verdict in loop.events(Topic.VERDICTS, Verdict) if verdict.model == model]
+
+
+def versions_of(loop, model):
+    states = [state for state in loop.events(Topic.MODELS, ModelState) if state.model == model]
+    return [(state.champion.version, state.state) for state in states]
+
+
+def test_a_candidate_that_is_better_overall_and_worse_in_one_segment_is_vetoed(loop):
+    found = verdicts_of(loop, "lopsided")
+    assert found
+    for verdict in found:
+        assert (verdict.decision, verdict.reason) == ("refuse", "segment-worse")
+        (gain, *_) = verdict.metrics
+        assert gain.name == "log_loss"
+        assert gain.low > 0.01
+        assert [segment.segment for segment in verdict.segments if segment.vetoes] == ["side=right"]
+    assert versions_of(loop, "lopsided") == [("1", "stable")]
+
+
+def test_a_promoted_version_that_turns_bad_is_rolled_back_and_its_case_says_so(loop):
+    (promoting,) = [verdict for verdict in verdicts_of(loop, "backfiring") if verdict.decision == "promote"]
+    first, second, third = versions_of(loop, "backfiring")[:3]
+    assert (first, second) == (("1", "stable"), (promoting.version, "probation"))
+    assert third == ("1", "rolled-back")
+    cases = [case for case in loop.events(Topic.CASES, Case) if case.model == "backfiring"]
+    assert any("worse-than-the-version-before" in case.reason for case in cases)
+
+
+def test_every_decision_is_linked_to_the_one_before_it_through_all_that_was_killed(loop, monkeypatch):
+    settings = loop.settings
+    for name in ("bootstrap", "redis_url", "prefix", "state_dir"):
+        monkeypatch.setenv(f"DRIFTLINE_{name.upper()}", str(getattr(settings, name)))
+    told = CliRunner().invoke(cli, ["trace", "verify", "--json"])
+    assert told.exit_code == 0, told.output
+    chains = {chain["model"]: chain for chain in json.loads(told.stdout)["chains"]}
+    assert chains.keys() == {MODEL, "stubborn", "lopsided", "backfiring"}
+    assert all(chain["faults"] == [] for chain in chains.values())
 
 
 def test_the_archive_counts_what_the_monitor_counts(loop, raw):

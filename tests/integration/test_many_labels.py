@@ -6,11 +6,7 @@ Its rule has a budget of false alarms in place of a threshold, which an operator
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -18,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from sklearn import metrics as sk
+from tests.workers import Worker, environment, wait
 
 from driftline.cli.main import cli
 from driftline.client.lockstep import KafkaCluster
@@ -90,31 +87,6 @@ def records(row: dict) -> Iterator[Outgoing]:
     yield Outgoing(Topic.OUTCOMES, key, msgspec.json.encode(came), partition, timestamp=known)
 
 
-class Worker:
-    """A service in a process of its own."""
-
-    def __init__(self, settings, service: str) -> None:
-        self._log = settings.state_dir / f"{service}.log"
-        environment = os.environ | {
-            "DRIFTLINE_BOOTSTRAP": settings.bootstrap,
-            "DRIFTLINE_REDIS_URL": settings.redis_url,
-            "DRIFTLINE_PREFIX": settings.prefix,
-            "DRIFTLINE_STATE_DIR": str(settings.state_dir),
-        }
-        with self._log.open("ab") as log:
-            command = [sys.executable, "-m", f"driftline.{service}.main"]
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-
-    def kill(self) -> None:
-        """With nothing put in order."""
-        self.process.kill()
-        self.process.wait()
-
-    def check(self) -> None:
-        """It runs."""
-        assert self.process.poll() is None, self._log.read_text()[-2000:]
-
-
 @pytest.fixture
 def workers(fresh_settings):
     topics.create(
@@ -129,14 +101,6 @@ def workers(fresh_settings):
     yield found
     for worker in found.values():
         worker.kill()
-
-
-def wait(condition: Callable[[], bool], workers: dict[str, Worker]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        for worker in workers.values():
-            worker.check()
 
 
 def replay(settings, workers: dict[str, Worker], sent: list[dict]) -> None:
@@ -156,7 +120,7 @@ def replay(settings, workers: dict[str, Worker], sent: list[dict]) -> None:
             cluster.listen(0.2)
             return bool(cluster.decided) and min(p.decision_time for p in cluster.decided.values()) >= until
 
-        wait(decided, workers)
+        wait(decided, workers.values())
     cluster.close()
 
 
@@ -205,8 +169,8 @@ def test_its_figures_are_those_of_the_rows_and_its_budget_becomes_a_threshold_th
     ended = sorted((end, report) for (name, end), report in reports.items() if name == "hours")
     assert ended[-1][1].estimates_withdrawn  # the model guesses, and its scores do not know
 
-    for name, value in (("BOOTSTRAP", "bootstrap"), ("REDIS_URL", "redis_url"), ("PREFIX", "prefix")):
-        monkeypatch.setenv(f"DRIFTLINE_{name}", getattr(fresh_settings, value))
+    for name, value in environment(fresh_settings).items():
+        monkeypatch.setenv(name, value)
     shown = CliRunner().invoke(cli, ["spec", "show", "zoo"])
     (rule,) = json.loads(shown.stdout)["rules"]
     assert 0.3 < rule["calibrated"]["threshold"] < 0.75
