@@ -27,6 +27,10 @@ WANTED = {
 }
 
 
+SLOW = {"KSWIN(0.0001,200,100,seed=42)": 4_500}
+"""How much of a stream is enough where each value takes a test of its own: its last detection in any is at 4,143."""
+
+
 def positions(detector, values):
     return [i for i, value in enumerate(values) if detector.update(value)]
 
@@ -35,8 +39,8 @@ def positions(detector, values):
 def test_rivers_detectors_fire_where_they_fire_outside_this_project():
     compared = 0
     for stream in detector_vectors().values():
-        values = stream["values"][: LONGEST - 1]
         for name, expected in stream["detections"].items():
+            values = stream["values"][: SLOW.get(name, LONGEST - 1)]
             detector = Detector(*WANTED[name], low=-math.inf, high=math.inf)
             assert positions(detector, values) == [i for i in expected if i < len(values)], name
             compared += 1
