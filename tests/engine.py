@@ -31,10 +31,10 @@ class Engine:
 
     def _register(self, spec: MonitorSpec, version: str, offset: int) -> tuple[int, int]:
         layout = self._layouts[version]
-        width = len(layout.bins.features) + len(spec.segments)
+        width = layout.tail + len(spec.segments)
         series = self.partition.table.predictions_of(spec.model, version, kept_slices(spec, self._slice_ms), width)
         self.partition.kinds.add(series, "bins", layout, millis(spec.pane))
-        self.partition.segments.add(series, spec.segments, len(layout.bins.features), {})
+        self.partition.segments.add(series, spec.segments, layout.tail, {})
         return series, self.partition.plans.add(spec, layout)
 
     def feed(self, arrivals: Sequence[tuple[int, Prediction | Outcome]]) -> Changed:

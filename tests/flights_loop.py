@@ -151,7 +151,7 @@ def run_loop(servers: LocalServers, own_servers: LocalStack | None, state: Path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DRIFTLINE_BOOTSTRAP", servers.bootstrap)
         patch.setenv("DRIFTLINE_REDIS_URL", servers.redis_url)
-        stack = LocalStack(state, {"DRIFTLINE_PREFIX": prefix, "PYTHONPATH": str(ROOT)})
+        stack = LocalStack(state, {"DRIFTLINE_PREFIX": prefix, "PYTHONPATH": f"{ROOT / 'services'}:{ROOT}"})
         try:
             stack.start()
             stack.start_workers()

@@ -45,6 +45,19 @@ def with_a_child_of_its_own(data: TrainingData) -> Trained:
     return boosted(data)
 
 
+def tells(data: TrainingData) -> Trained:
+    """Says how far it is, and waits until somebody has heard it."""
+    data.progress(0.4, "fitting\nslowly")
+    heard = Path(os.environ["TRAINING_NOTES"])
+    while not heard.exists():
+        time.sleep(0.02)
+    return boosted(data)
+
+
+def hungry(data: TrainingData) -> Trained:
+    return Trained(np.ones(2_000_000_000 // 8).sum())
+
+
 def raises(data: TrainingData) -> Trained:
     print("about to divide")
     raise ZeroDivisionError("nothing to divide by")

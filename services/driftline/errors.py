@@ -4,7 +4,7 @@ DriftlineError                a sentence that says what happened and what to do;
 ├── SpecError                 a monitor spec has mistakes (all of them, each with its line)
 ├── DeploymentError           topics, settings or servers are not as a service needs them
 ├── Unreachable               Kafka or Redis does not answer
-├── ArtifactError             an artifact is missing, damaged, or holds what must not be loaded
+├── ArtifactError             an artifact is missing, damaged, not signed by a trusted key, or must not be loaded
 ├── UnitStopped               a unit must not go on before an operator has looked at it
 └── InvalidRecord             one record (or row) cannot be used: becomes a dead letter, never an outage
 """
@@ -12,6 +12,7 @@ DriftlineError                a sentence that says what happened and what to do;
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 class DriftlineError(Exception):
@@ -34,8 +35,29 @@ class Unreachable(DriftlineError):
     """A server does not answer."""
 
 
+class ArtifactFault(StrEnum):
+    """Why an artifact is refused."""
+
+    MISSING = "missing"  # it, or a file that its manifest names, cannot be read
+    OUTSIDE_STORE = "outside-store"  # its uri leads out of the artifact store
+    OTHER_MANIFEST = "other-manifest"  # its manifest is not the one that the event is about
+    UNSIGNED = "unsigned"  # it has no signature
+    UNKNOWN_SIGNER = "unknown-signer"  # whoever signed it is not trusted here
+    BAD_SIGNATURE = "bad-signature"  # the signature is not that key's over this manifest
+    EXTRA_FILE = "extra-file"  # something stands in its directory for which nobody has signed
+    LINK = "link"  # something in its directory is no plain file
+    CHANGED_FILE = "changed-file"  # a file is not the one that was signed for
+    UNKNOWN_FORMAT = "unknown-format"  # no loader for it
+    FORBIDDEN_TYPE = "forbidden-type"  # the model holds a type that is not on the fixed list
+    UNLOADABLE = "unloadable"  # signed for, and no model, manifest or baseline all the same
+
+
 class ArtifactError(DriftlineError):
-    """An artifact cannot be trusted or read."""
+    """An artifact cannot be trusted or read. `fault` names why; the message begins with it."""
+
+    def __init__(self, detail: str, fault: ArtifactFault | None = None) -> None:
+        super().__init__(f"{fault}: {detail}" if fault else detail)
+        self.fault = fault
 
 
 @dataclass(eq=False)

@@ -14,12 +14,17 @@ _TOP: dict[str, Said] = {
         "required",
         "Its name, as predictions carry it: 1 to 200 characters, none of them / or @.",
     ),
-    "task": ("`binary` or `regression`", "required", "Which metrics there are and what a label is."),
+    "task": ("`binary`, `multiclass` or `regression`", "required", "Which metrics there are and what a label is."),
     "features": ("mapping", "required", "The features to watch, by name. Others may be sent and are ignored here."),
     "windows": ("mapping", "required", "The windows to report on, by name; at least one."),
-    "labels": ("list of two texts", "required for binary", "The two labels. Not for regression."),
+    "labels": (
+        "list of texts",
+        "required for classification",
+        "Binary: the two labels. Multiclass: three or more; those beyond the first 100 are told as one, `(other)`, and "
+        "each report says how many.",
+    ),
     "positive": ("one of the labels", "required for binary", "The label whose probability `score` is."),
-    "outputs": ("mapping", "`score: {range: [0, 1]}` (binary)", "Declared ranges of what the model answers."),
+    "outputs": ("mapping", "`score: {range: [0, 1]}` (classification)", "Declared ranges of what the model answers."),
     "horizon": (
         "duration",
         "`48h`",
@@ -31,12 +36,14 @@ _TOP: dict[str, Said] = {
     "metrics": (
         "list of metrics",
         "the usual ones",
-        "What to report, of [these](measures.md#what-is-measured). What rules or promotion need comes too.",
+        "What to report, of [these](measures.md#what-is-measured). What rules or promotion need comes too. "
+        "Multiclass: `recall:cat` is that of one label against the rest, and `recall` that of each; likewise "
+        "`precision`, `f1` and `auc`.",
     ),
     "costs": (
         "outcome -> prediction -> number",
         "none",
-        "Binary: what a prediction costs; what is not said costs 0. For `expected_cost`.",
+        "Classification: what a prediction costs; what is not said costs 0. For `expected_cost`.",
     ),
     "segments": (
         "list",
@@ -54,6 +61,7 @@ _TOP: dict[str, Said] = {
         "the same time in each of the weeks before.",
     ),
     "rules": ("list", "none", "What raises an alert."),
+    "repeat": ("duration", "never", "How often a firing alert is told again that is neither acknowledged nor muted."),
     "false_alarms": (
         "text like `1 per 30d`",
         "none",
@@ -79,6 +87,22 @@ _RULE: dict[str, Said] = {
         "one kind",
         "Judges how far features have moved from the baseline in a window.",
     ),
+    "data": (
+        "`missing`, `out_of_range` or `unseen`",
+        "one kind",
+        "Judges which share of a feature's values in a window is not as declared or as in the reference.",
+    ),
+    "coverage": (
+        "a window",
+        "one kind",
+        "Judges which share of the window's predictions has an outcome when it is first reported. Beside it fit "
+        "`below`, `clear_above`, `for`, `min_samples`, `critical` and `certain`.",
+    ),
+    "no_predictions_for": (
+        "duration",
+        "one kind",
+        "Fires when no prediction of the model has come for so long, and mutes the alerts that follow from that.",
+    ),
     "detector": (
         "`adwin`, `page_hinkley`, `kswin`, or a detector of River by its class",
         "one kind",
@@ -92,7 +116,7 @@ _RULE: dict[str, Said] = {
         "window. The error of a regression is the share of large ones, and needs reference data with outcomes.",
     ),
     "params": ("mapping", "none", "Arguments of River's detector, in place of its own."),
-    "window": ("a window", "required but for range and detector", "Which window is judged, or watched."),
+    "window": ("a window", "required for metric, estimate, drift and data", "Which window is judged, or watched."),
     "above": ("number", "one of the two", "Breached where the figure is greater."),
     "below": ("number", "one of the two", "Breached where the figure is smaller."),
     "false_alarms": (
@@ -101,6 +125,18 @@ _RULE: dict[str, Said] = {
         "How often the rule may fire for nothing, over all its features and segments together. The threshold is "
         "calibrated on each version's first days, so the baseline must be `{first: ...}`; until they are over, the "
         "rule is not judged. Not for ranges and detectors.",
+    ),
+    "above_baseline": ("text like `5%`", "in place of the two", "Of a metric: so much above the baseline's figure."),
+    "below_baseline": ("text like `5%`", "in place of the two", "Of a metric: so much below the baseline's figure."),
+    "critical": (
+        "number",
+        "none",
+        "A second threshold, beyond the first: past it the alert is critical, and stays so until it is over.",
+    ),
+    "certain": (
+        "`true` or `false`",
+        "`false`",
+        "Only what is past the threshold with the near bound of its interval is a breach.",
     ),
     "clear_above": ("number", "`below`", "With `below`: what the figure must reach to resolve the alert."),
     "clear_below": (
@@ -138,7 +174,7 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
         },
     ),
     "outputs.<name>": (
-        "`score` of a binary model, `prediction` of a regression.",
+        "`score` of a classifier (multiclass: the probability of any label), `prediction` of a regression.",
         {"range": ("two numbers", "required", "The lowest and the highest allowed value.")},
     ),
     "windows.<name>": (
@@ -166,13 +202,18 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
         },
     ),
     "rules[]": (
-        "A rule is of exactly one kind: `range`, `metric` or `drift`. Beside `range` only `name` and `severity` fit.",
+        "A rule is of exactly one kind. Beside `range` and `no_predictions_for` only `name` and `severity` fit.",
         _RULE,
     ),
     "retrain": (
         "How candidates are made.",
         {
-            "trainer": ("`package.module:function`", "required", "The function that trains, in a process of its own."),
+            "trainer": ("`package.module:function`", "this or `command`", "The function that trains."),
+            "command": (
+                "a list of words",
+                "this or `trainer`",
+                "The program that trains, in any language, with its arguments.",
+            ),
             "data": ("mapping", "required", "Which rows to learn from and to compare on."),
             "schedule": ("cron, in UTC", "none", "Asks for a retrain whatever the figures."),
             "cooldown": (
@@ -191,7 +232,18 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
                 "In this time a case that a rule opened must end well, else a human is called.",
             ),
             "deadline": ("duration", "`1d`", "An attempt that has no answer after this has failed."),
-            "time_limit": ("duration", "`30m`", "How long the training function may run."),
+            "time_limit": ("duration", "`30m`", "How long a training may run; then it is ended."),
+            "memory_limit": ("an amount like `2GB`", "`4GB`", "How much memory each process of a training may take."),
+            "retries": (
+                "count",
+                "`2`",
+                "So often a failed attempt is made again by itself: after ten minutes, twenty, and so on.",
+            ),
+            "max_refusals": (
+                "count",
+                "`3`",
+                "After so many candidates that did not pass the gate a case that a rule opened calls a human.",
+            ),
         },
     ),
     "retrain.data": (
@@ -204,15 +256,60 @@ SPEC_SECTIONS: dict[str, tuple[str, dict[str, Said]]] = {
                 "`horizon`",
                 "Left out, the newest: outcomes are not in yet.",
             ),
+            "exclude": (
+                "list of `[from, to]`",
+                "none",
+                "Periods of event time that are in neither part: dates or instants, in UTC where no offset is said.",
+            ),
         },
     ),
     "promotion": (
         "When a candidate replaces the champion.",
         {
-            "policy": ("`auto`", "`auto`", "Control promotes on the gate's verdict, without asking."),
-            "metric": ("a metric", "`log_loss` (binary), `mae` (regression)", "What decides."),
+            "policy": (
+                "`auto` or `approve`",
+                "`auto`",
+                "Control promotes on the gate's verdict without asking, or once a human has approved "
+                "(`driftline models promote`).",
+            ),
+            "shadow": (
+                "duration",
+                "none",
+                "So long a candidate that passed the gate answers beside the champion; then live figures decide.",
+            ),
+            "probation": (
+                "duration",
+                "none",
+                "So long after a promotion the version before answers beside the champion; one that is certainly worse "
+                "is rolled back.",
+            ),
+            "metric": ("a metric", "`log_loss` (classification), `mae` (regression)", "What decides."),
             "min_effect": ("number, 0 or more", "`0`", "The least gain."),
             "confidence": ("0.5 to under 1", "`0.95`", "Of the gain's interval, whose lower bound must be above 0."),
+            "block": (
+                "duration",
+                "`1d`",
+                "Rows so close in time count as one observation; at least three of them are needed.",
+            ),
+            "not_worse": (
+                "metric: number, 0 or more",
+                "none",
+                "By how much other metrics may get worse: the lower bound of their gain must be above minus that.",
+            ),
+            "veto": ("mapping", "none", "Segments in which the candidate must not be worse: see below."),
+            "max_latency_ratio": ("number above 0", "none", "How many times the champion's latency it may take a row."),
+            "max_size": ("bytes, or as in `200MB`", "none", "How large the model's files may be."),
+        },
+    ),
+    "promotion.veto": (
+        "A candidate is refused if a segment has certainly lost so much in the promotion metric.",
+        {
+            "segments": (
+                "list of ways to cut, or `all`",
+                "required",
+                "Whose segments are looked at, of `segments` above.",
+            ),
+            "worse_by": ("number, 0 or more", "required", "The least loss that vetoes, if its bound is below 0 too."),
         },
     ),
     "retention": (
@@ -241,6 +338,10 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "DRIFTLINE_STATE_DIR": ("`.driftline` in the working directory", "Where a process keeps its files."),
     "DRIFTLINE_ARCHIVE_DIR": ("`archive` in the state directory", "The archive, of archiver, trainer and gate."),
     "DRIFTLINE_ARTIFACT_DIR": ("`artifacts` in the state directory", "Where trained models are stored."),
+    "DRIFTLINE_KEY_DIR": (
+        "`keys` in the state directory",
+        "The key that signs artifacts, and those whose signatures are believed.",
+    ),
     "DRIFTLINE_SLOT": ("`0`", "Names a worker among those of its service: each needs another."),
     "DRIFTLINE_METRICS_PORT": ("a free one", "Where a worker of monitor or control answers Prometheus, on loopback."),
     "DRIFTLINE_LOG_LEVEL": ("`INFO`", "How much the workers log: `DEBUG`, `INFO`, `WARNING`, `ERROR`."),

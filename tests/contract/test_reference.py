@@ -14,6 +14,7 @@ from driftline.reference_fields import FIELDS
 from driftline.reference_words import SETTINGS, SPEC_SECTIONS
 from driftline.spec.durations import parse_duration
 from driftline.spec.reader import parse_spec
+from driftline.spec.sizes import parse_size
 from driftline.spec.yaml_nodes import Node
 
 SERVICES = Path(__file__).parents[2] / "services" / "driftline"
@@ -31,7 +32,8 @@ retrain:
   data: {span: 30d, holdout: 7d}
 """
 WITH_EVERY_SECTION = LEAST.replace("windows:", "outputs: {score: {range: [0, 1]}}\nwindows:") + (
-    "promotion: {policy: auto}\nlimits: {max_kept: 10}\nretention: {decisions: forever}\n"
+    "segments: [c]\npromotion: {veto: {segments: [c], worse_by: 0.1}}\n"
+    "limits: {max_kept: 10}\nretention: {decisions: forever}\n"
 )
 INTERNAL = {"DRIFTLINE_STACK"}
 """What the local stack marks its own processes with: nobody sets it."""
@@ -102,6 +104,7 @@ def test_the_stated_defaults_are_those_of_a_spec_without_them():
     assert spec.max_kept == int(stated("limits", "max_kept"))
     for word in ("cooldown", "improve_within", "deadline", "time_limit"):
         assert getattr(retrain, word) == parse_duration(stated("retrain", word))
+    assert retrain.memory_limit == parse_size(stated("retrain", "memory_limit"))
     assert f"{retrain.budget} per {retrain.budget_per.days}d" == stated("retrain", "budget")
     assert retrain.schedule is None
     assert retrain.label_delay == spec.horizon
@@ -115,6 +118,7 @@ def test_the_stated_defaults_are_those_of_a_spec_without_them():
     assert spec.features["x"].missing == stated("features.<name>", "missing")
     assert (spec.promotion.metric, spec.promotion.min_effect) == ("log_loss", float(stated("promotion", "min_effect")))
     assert spec.promotion.confidence == float(stated("promotion", "confidence"))
+    assert spec.promotion.block == parse_duration(stated("promotion", "block"))
     assert spec.outputs["score"].range == (0.0, 1.0)
 
 

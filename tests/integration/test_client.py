@@ -27,7 +27,7 @@ from driftline.client import (
     WaitReason,
 )
 from driftline.client.lockstep import KafkaCluster
-from driftline.errors import DeploymentError, DriftlineError
+from driftline.errors import ArtifactFault, DeploymentError, DriftlineError
 from driftline.events import retraining
 from driftline.events.admin import Progress
 from driftline.events.alerts import Alert, AlertKind, Severity
@@ -210,7 +210,7 @@ def test_the_guide_s_alerts_block_runs_as_it_stands(deployment, monkeypatch, cap
     assert "firing warning the AUC is low" in capsys.readouterr().out
 
 
-def test_the_champion_is_followed_to_a_promoted_version_and_a_damaged_one_never_serves(deployment, monkeypatch, capsys):
+def test_the_champion_is_followed_and_one_that_is_not_what_was_signed_never_serves(deployment, monkeypatch, capsys):
     promote(deployment, "1", late=0.9)
     monkeypatch.setattr("driftline.platform.settings.load", lambda: deployment)
     exec(compile(blocks()[3], str(GUIDE), "exec"), {})
@@ -219,9 +219,11 @@ def test_the_champion_is_followed_to_a_promoted_version_and_a_damaged_one_never_
         promote(deployment, "2", late=0.1)
         wait_until(lambda: champion.version == "2")
         assert champion.predict([{}]) == [Answer("2", "on-time", 0.1)]
-        promote(deployment, "3", late=0.5, damaged=True)
-        wait_until(lambda: champion.problem is not None)
-        assert champion.predict([{}]) == [Answer("2", "on-time", 0.1)]
+        for version, (fault, damage) in enumerate(DAMAGES.items(), start=3):
+            promote(deployment, str(version), late=0.5, damage=damage)
+            told = f"version {version} of model 'flight-delay' cannot be served: {fault}: "
+            wait_until(lambda told=told: (champion.problem or "").startswith(told))
+            assert champion.predict([{}]) == [Answer("2", "on-time", 0.1)]
 
 
 def test_the_guide_s_replay_block_runs_as_it_stands(replayed, monkeypatch, capsys):
@@ -238,7 +240,16 @@ def test_the_guide_s_replay_block_runs_as_it_stands(replayed, monkeypatch, capsy
     assert len(data(replayed, Topic.OUTCOMES)) == 7
 
 
-def promote(settings: Settings, version: str, late: float, damaged: bool = False) -> None:
+DAMAGES: dict[ArtifactFault, Callable[[Path], object]] = {
+    ArtifactFault.CHANGED_FILE: lambda place: (place / artifacts.MODEL).write_bytes(b"half a file"),
+    ArtifactFault.UNSIGNED: lambda place: (place / artifacts.SIGNATURE).unlink(),
+    ArtifactFault.EXTRA_FILE: lambda place: (place / "more.pkl").write_bytes(b""),
+}
+
+
+def promote(
+    settings: Settings, version: str, late: float, damage: Callable[[Path], object] = lambda place: None
+) -> None:
     """Name a version of flight-delay champion that gives every flight the probability `late`."""
     n = round(late * 10)
     estimator = DummyClassifier().fit([[0]] * 10, ["late"] * n + ["on-time"] * (10 - n))
@@ -251,8 +262,7 @@ def promote(settings: Settings, version: str, late: float, damaged: bool = False
         features={"distance": "number"},
     )
     artifact = artifacts.store(settings, manifest, estimator)
-    if damaged:
-        (settings.artifact_dir / artifact.uri / artifacts.MODEL).write_bytes(b"half a file")
+    damage(settings.artifact_dir / artifact.uri)
     serves = retraining.Champion(version=version, artifact=artifact, baseline=None, since=0)
     state = ModelState(id=version, model="flight-delay", champion=serves, previous=None, reason="promoted", at=0)
     send_all(settings, [Outgoing(Topic.MODELS, b"flight-delay", encode(state))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import threading
 import time
 from datetime import timedelta
@@ -12,10 +13,12 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import log_loss
 
 from driftline.archiver.writer import Writer
+from driftline.cli.main import cli
 from driftline.events.admin import SpecRevision
 from driftline.events.base import decode, encode
 from driftline.events.baselines import Baseline
@@ -34,13 +37,23 @@ from driftline.events.retraining import (
 from driftline.events.topics import MARK_HEADER, Topic
 from driftline.gate import work as gate
 from driftline.platform import artifacts, topics, worker
+from driftline.platform import settings as settings_module
 from driftline.platform.archive_files import prepare
 from driftline.platform.kafka import consumer, read_all, send_all
+from driftline.platform.keys import Keyring
 from driftline.platform.records import Outgoing, Record, Source
 from driftline.platform.registering import manifest_of
 from driftline.platform.settings import Settings
 from driftline.platform.worker import Worker
-from driftline.spec.model import FeatureSpec, MonitorSpec, PromotionSpec, RetrainSpec
+from driftline.spec.model import (
+    Cut,
+    FeatureSpec,
+    MonitorSpec,
+    PromotionSpec,
+    RetrainSpec,
+    SegmentSpec,
+    VetoSpec,
+)
 from driftline.spec.plain import to_plain
 from driftline.trainer import work as trainer
 
@@ -84,8 +97,14 @@ def spec(function: str = "boosted", time_limit_s: float = 60.0) -> MonitorSpec:
             deadline=timedelta(days=1),
             time_limit=timedelta(seconds=time_limit_s),
         ),
-        promotion=PromotionSpec(metric="log_loss", min_effect=0.01),
+        promotion=PromotionSpec(
+            metric="log_loss",
+            min_effect=0.01,
+            veto=VetoSpec(segments=("origin",), worse_by=0.05),
+            max_latency_ratio=100.0,
+        ),
         retain_raw=timedelta(days=90),
+        segments=(SegmentSpec(cuts=(Cut(name="origin", source="attribute"),)),),
     )
 
 
@@ -99,9 +118,15 @@ def flights() -> list[tuple[Prediction, Outcome]]:
             distance = float(chance.random())
             late = "late" if chance.random() < 0.1 + 0.8 * (distance > 0.5) else "on-time"
             name = f"{day}/{n}"
-            features = {"distance": distance, "carrier": "AB"[n % 2]}
             prediction = Prediction(
-                id=name, model="m", version="1", time=time_ms, features=features, prediction="on-time", score=0.45
+                id=name,
+                model="m",
+                version="1",
+                time=time_ms,
+                features={"distance": distance, "carrier": "AB"[n % 2]},
+                attributes={"origin": ("EWR", "JFK")[n % 2]},
+                prediction="on-time",
+                score=0.45,
             )
             found.append((prediction, Outcome(id=name, model="m", time=time_ms + HOUR, outcome=late)))
     return found
@@ -129,7 +154,9 @@ def stage(fresh_settings, monkeypatch) -> Settings:
     return settings
 
 
-def begin(settings: Settings, what: MonitorSpec, artifact: Artifact | None = None) -> RetrainRequest:
+def begin(
+    settings: Settings, what: MonitorSpec, artifact: Artifact | None = None, recipe: Recipe = RECIPE
+) -> RetrainRequest:
     """Spec, champion and a request, as the command line and control would write them."""
     revision = SpecRevision(id="s", model="m", revision=1, author="t", written_at=0, spec=to_plain(what))
     champion = Champion(version="1", artifact=artifact, baseline=None, since=START)
@@ -143,7 +170,7 @@ def begin(settings: Settings, what: MonitorSpec, artifact: Artifact | None = Non
         attempt=1,
         requested_at=KNOWN_BY,
         deadline=KNOWN_BY + DAY,
-        recipe=RECIPE,
+        recipe=recipe,
         spec="m@1",
         reason="command",
     )
@@ -211,6 +238,15 @@ def test_a_request_becomes_a_candidate_and_a_better_one_a_promotion(stage):
     assert found["log_loss"].candidate == pytest.approx(log_loss(truth, [score for _, score in answers]), abs=1e-9)
     assert found["log_loss"].champion == pytest.approx(log_loss(truth, [0.5] * len(truth)), abs=1e-9)
     assert found["log_loss"].low > 0
+    assert [(segment.segment, segment.n) for segment in verdict.segments] == [("origin=EWR", 140), ("origin=JFK", 140)]
+    told = {(proof.of, proof.kind): proof.holds for proof in verdict.proofs}
+    assert told == {
+        ("candidate", "unseen"): True,
+        ("candidate", "rows"): True,
+        ("candidate", "figure"): True,
+        ("champion", "baseline"): None,  # this champion was stored without rows
+    }
+    assert all(proof.found == pytest.approx(proof.told, abs=1e-9) for proof in verdict.proofs if proof.kind == "figure")
     record = next(r for r in read_all(stage, Topic.VERDICTS) if r.value)
     assert record.timestamp == 0  # a replay places it by what comes before it
     assert record.header("ce_type") == "dev.driftline.verdict.v1"
@@ -225,6 +261,25 @@ def test_a_champion_without_an_artifact_is_judged_by_what_it_said(stage):
     truth = [o.outcome == "late" for p, o in flights() if RECIPE.holdout.start <= p.time < RECIPE.holdout.end]
     found = {metric.name: metric for metric in verdict.metrics}
     assert found["log_loss"].champion == pytest.approx(log_loss(truth, [0.45] * len(truth)), abs=1e-9)
+
+
+def test_a_verdict_is_explained_and_comes_out_the_same_from_what_was_kept(stage, monkeypatch):
+    begin(stage, spec())
+    trained(stage)
+    verdict = judged(stage)
+    monkeypatch.setattr(settings_module, "load", lambda: stage)
+    (stage.archive_dir / "predictions").rename(stage.archive_dir / "gone")  # whatever the archive still holds
+    result = CliRunner().invoke(cli, ["gate", "explain", verdict.id[:10], "--rerun"])
+    assert result.exit_code == 0, result.output
+    assert f"m version {verdict.version} was promoted (better)" in result.output
+    assert "every number is the same" in result.output
+
+
+def test_a_candidate_with_too_few_held_out_rows_is_held(stage):
+    begin(stage, spec(), recipe=msgspec.structs.replace(RECIPE, exclude=(Span(start=START + 15 * DAY, end=KNOWN_BY),)))
+    trained(stage)
+    verdict = judged(stage)
+    assert (verdict.decision, verdict.reason, verdict.rows.n) == ("hold", "too-few-rows", 2 * 40)
 
 
 def test_a_training_that_fails_is_a_failed_candidate_that_the_gate_passes_over(stage):
@@ -257,6 +312,31 @@ def test_a_changed_artifact_is_refused_by_name(stage):
     assert verdict.decision == "refuse"
     assert verdict.reason.startswith("candidate-unusable: ")
     assert "does not match the checksum" in verdict.reason
+
+
+def test_a_candidate_that_is_not_what_was_signed_is_refused_with_the_name_of_what_is_wrong(stage, tmp_path):
+    begin(stage, spec())
+    candidate = trained(stage)
+    assert candidate.artifact.signature.startswith(Keyring(stage.keys).signer())
+    stranger = Keyring(tmp_path / "stranger")
+    manifest = (stage.artifact_dir / candidate.artifact.uri / artifacts.MANIFEST).read_bytes()
+    by_stranger = stranger.sign(manifest)
+    damages = {
+        "unsigned": (None, lambda place: (place / artifacts.SIGNATURE).unlink()),
+        "extra-file": (candidate.artifact.signature, lambda place: (place / "more.pkl").write_bytes(b"")),
+        "unknown-signer": (by_stranger, lambda place: (place / artifacts.SIGNATURE).write_text(by_stranger)),
+    }
+    places = stage.artifact_dir / "m"
+    for fault, (signature, damage) in damages.items():
+        shutil.copytree(stage.artifact_dir / candidate.artifact.uri, places / fault)
+        damage(places / fault)
+        artifact = msgspec.structs.replace(candidate.artifact, uri=f"m/{fault}", signature=signature)
+        other = msgspec.structs.replace(candidate, id=fault, artifact=artifact)
+        send_all(stage, [Outgoing(Topic.CANDIDATES, b"m", encode(other), 0)])
+    verdicts = run_until(stage, gate, Topic.CANDIDATES, Topic.VERDICTS, Verdict, count=1 + len(damages))
+    told = {verdict.candidate: (verdict.decision, verdict.reason.split(": ")[:2]) for verdict in verdicts}
+    assert told.pop(candidate.id)[0] == "promote"
+    assert told == {fault: ("refuse", ["candidate-unusable", fault]) for fault in damages}
 
 
 def test_a_training_longer_than_the_poll_interval_runs_once_and_keeps_its_place(stage, monkeypatch):

@@ -7,14 +7,14 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.panes import binary_layout, panes_of, regression_layout
+from tests.panes import ANIMALS, binary_layout, multiclass_layout, panes_of, regression_layout
 
 from driftline.core.metrics import compute
 from driftline.core.pane import SCALE, Pane, Totals
 from driftline.core.sums import fixed_point
 from driftline.spec.metrics import METRICS
 
-LAYOUT, NUMBERS = binary_layout(), regression_layout()
+LAYOUT, LABELS, NUMBERS = binary_layout(), multiclass_layout(), regression_layout()
 
 panes = st.builds(
     lambda cells, sums: Pane.of(
@@ -66,6 +66,21 @@ def test_a_metric_of_a_sum_of_panes_is_that_of_the_whole(found, many):
     columns = [list(column) for column in zip(*found, strict=True)]
     whole, parts = (Totals.of(LAYOUT, panes_of(LAYOUT, *columns, panes=n)) for n in (1, many))
     for name in METRICS["binary"]:
+        assert compute(parts, name) == compute(whole, name)
+
+
+answers = st.sampled_from(ANIMALS)
+chances = st.lists(st.floats(0, 1), min_size=5, max_size=5).map(lambda shares: dict(zip(ANIMALS, shares, strict=True)))
+
+
+@given(
+    st.lists(st.tuples(answers, answers | st.none(), chances | st.none()), min_size=1, max_size=30), st.integers(1, 6)
+)
+def test_so_it_is_of_many_labels(found, many):
+    columns = [list(column) for column in zip(*found, strict=True)]
+    whole, parts = (Totals.of(LABELS, panes_of(LABELS, *columns, panes=n)) for n in (1, many))
+    assert np.array_equal(whole.vector, parts.vector)
+    for name in (*METRICS["multiclass"], "recall:cat", "auc:cat"):
         assert compute(parts, name) == compute(whole, name)
 
 

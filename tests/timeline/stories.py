@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+import msgspec
+
 from driftline.core import alerts, cases
 from driftline.core.alerts import Standing
 from driftline.core.cases import CaseBook, Skipped
@@ -115,11 +117,14 @@ class CaseStory:
     `day 3 rule breaches -> open: attempt-1-requested`. After the arrow stands the case's state and the reason of its
     change, or `skipped: why`, or `-` where nothing comes of it. What can happen: `rule breaches`, `schedule`,
     `command`, `candidate`, `candidate fails`, `candidate of another request`, `verdict promote`, `verdict refuse`,
-    `verdict on another candidate`, `metric is back`, `figure X`, `time passes`.
+    `verdict hold`, `verdict on another candidate`, `live better`, `live not better`, `live unseen`, `approve`,
+    `reject`, `approve another`, `roll back`, `close`, `metric is back`, `figure X`, `time passes`, `again` (a retry).
     """
 
-    def __init__(self, before: float | None = 0.7, **retrain) -> None:
+    def __init__(self, before: float | None = 0.7, promotion: PromotionSpec | None = None, **retrain) -> None:
         self.spec = spec(**retrain)
+        if promotion is not None:
+            self.spec = msgspec.structs.replace(self.spec, promotion=promotion)
         self.book = CaseBook()
         self.before = before
         self.request: RetrainRequest | None = None
@@ -155,12 +160,30 @@ class CaseStory:
                 cases.note_before(self.book, float(value))
                 return _some(cases.compare_after(self.book, at, float(value), True, ("report",)))
             case ["time", "passes"]:
-                return list(cases.pass_time(self.book, at))
+                return list(cases.pass_time(self.book, self.spec.retrain.retries, at))
+            case ["again"]:
+                assert self.book.retry_at is not None
+                assert self.book.retry_at <= at
+                return self._trigger(self.book.open.trigger, at, again=True)
+            case ["live", *how]:
+                better = {"better": True, "not better": False, "unseen": None}[" ".join(how)]
+                return _some(cases.take_live(self.book, better, self.spec.promotion, at))
+            case ["approve" | "reject" as how, *which]:
+                verdict = "another" if which else self.book.open.attempts[-1].verdict
+                said = f"{how}d by Ann" if how == "approve" else "rejected by Ann"
+                return _some(cases.decide(self.book, verdict, how == "approve", said, at, "command"))
+            case ["roll", "back"]:
+                return _some(cases.roll_back(self.book, "rolled back by Ann", at, ("command",)))
+            case ["close"]:
+                case = self.book.open.case if self.book.open else "none"
+                return _some(cases.close(self.book, case, "closed by Ann", at, "command"))
         raise AssertionError(happening)
 
-    def _trigger(self, why: Trigger, at: int) -> list[Case | RetrainRequest | Skipped]:
+    def _trigger(self, why: Trigger, at: int, *, again: bool = False) -> list[Case | RetrainRequest | Skipped]:
         name = "auc-rule" if why is Trigger.RULE else None
-        came = cases.trigger(self.book, self.spec, "m@1", "1", why, name, at, ("cause",), "auc", self.before)
+        came = cases.trigger(
+            self.book, self.spec, "m@1", "1", why, name, at, ("cause",), "auc", self.before, again=again
+        )
         if isinstance(came, Skipped):
             return [came]
         self.request = came[1]
@@ -182,7 +205,7 @@ class CaseStory:
             recipe=self.request.recipe,
             error="it broke" if how == "fails" else None,
         )
-        return cases.take_candidate(self.book, self.candidate, at)
+        return cases.take_candidate(self.book, self.candidate, self.spec.retrain.retries, at)
 
     def _judge(self, how: str, at: int) -> Case | None:
         verdict = Verdict(
@@ -193,13 +216,13 @@ class CaseStory:
             version=self.candidate.version,
             champion="1",
             artifact_sha256="s",
-            decision="refuse" if how == "refuse" else "promote",
+            decision=how if how in ("refuse", "hold") else "promote",
             reason=how,
             rows=None,
             metrics=(),
             method="t",
         )
-        return cases.take_verdict(self.book, verdict, at)
+        return cases.take_verdict(self.book, verdict, self.spec.promotion, at)
 
 
 def _some(case: Case | None) -> list[Case]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
-from tests.timeline.stories import DAY, EMPTY, HOUR, alert_life, reading, report, rule
+from dataclasses import replace
+from datetime import timedelta
 
-from driftline.core import alerts
+import msgspec
+import pytest
+from tests.timeline.stories import DAY, EMPTY, HOUR, CaseStory, alert_life, reading, report, rule
+
+from driftline.core import alerts, muting
+from driftline.core.alert_events import fingerprint
 from driftline.core.alerts import Change, Standing
-from driftline.core.rules import judge
+from driftline.core.cases import Call
+from driftline.core.muting import Silence
+from driftline.core.rules import Reason, judge
 from driftline.events.alerts import AlertKind, AlertState, Severity
 from driftline.events.slices import Breach
 from driftline.spec.model import RuleSpec
@@ -137,19 +144,24 @@ def test_quiet_is_counted_from_the_last_breach():
 
 
 def test_a_call_for_a_human_lists_what_was_tried():
-    alert = alerts.manual_intervention("m", "1", "case", "auc-low", ("attempt 1 (rule): refused", "attempt 2"), DAY)
+    tried = ("attempt 1 (rule): refused", "attempt 2")
+    standing = Standing()
+    case, _ = CaseStory().tell("day 0 rule breaches -> open: attempt-1-requested")
+    alert = alerts.call_human(standing, "1", case, Call.BUDGET_USED_UP, tried, DAY)
     assert (alert.kind, alert.severity, alert.state) == (
         AlertKind.MANUAL_INTERVENTION,
         Severity.CRITICAL,
         AlertState.FIRING,
     )
     assert alert.evidence.tried == ("attempt 1 (rule): refused", "attempt 2")
-    assert "a human is needed" in alert.summary
+    assert alert.reason == "budget-used-up"
+    assert "(budget used up): a human is needed" in alert.summary
+    assert alerts.call_human(standing, "1", case, Call.NONE_PASSES, tried, 2 * DAY) is None
 
 
 def test_fingerprints_tell_models_versions_and_rules_apart():
     names = [("m", "1", "all", "r"), ("n", "1", "all", "r"), ("m", "2", "all", "r"), ("m", "1", "all", "s")]
-    assert len({alerts.fingerprint(*name) for name in names}) == 4
+    assert len({fingerprint(*name) for name in names}) == 4
 
 
 def test_what_is_foretold_changes_nothing_and_has_an_id_of_its_own():
@@ -173,3 +185,171 @@ def test_what_is_withdrawn_says_what_it_takes_back():
     )
     assert (taken_back.since, taken_back.at) == (HOUR, 2 * HOUR)
     assert taken_back.summary == "range:temp on m version 1 is withdrawn: its values did not count."
+
+
+# --- two thresholds, certainty, the baseline ---
+
+
+def test_one_rule_warns_and_then_becomes_critical_and_stays_so_until_it_is_over():
+    story, events = alert_life(rule("auc below 0.7 clear 0.72", critical=0.6), ".69 .65 .59 .55 .65 .73")
+    assert story == "firing . firing . . resolved"
+    assert [alert.severity for alert in events] == [Severity.WARNING, Severity.CRITICAL, Severity.CRITICAL]
+    assert [alert.threshold for alert in events] == [0.7, 0.6, 0.7]
+    assert "below the critical threshold 0.6" in events[1].summary
+    assert events[1].since == events[0].since
+    assert len({alert.id for alert in events}) == 3
+
+
+def test_a_breach_past_both_thresholds_is_critical_at_once():
+    _, (alert,) = alert_life(rule("psi above 0.2", critical=0.5), ".6")
+    assert (alert.severity, alert.threshold) == (Severity.CRITICAL, 0.5)
+
+
+def test_where_certainty_is_asked_for_the_interval_decides():
+    of = rule("auc below 0.7 clear 0.7", certain=True)
+    assert alert_life(of, ".69~.02 .65~.02 .69~.02 .71~.05")[0] == ". firing . resolved"
+    assert judge(of, reading(".69~.02")) is Reason.NOT_CERTAIN
+
+
+def test_a_threshold_may_follow_the_baseline():
+    of = rule("auc below 0.05", relative=True)
+    assert judge(of, reading(".70")) is Reason.NO_BASELINE
+    known = replace(reading(".70"), baseline=0.75)
+    assert judge(of, known) is Reason.BREACH_UNCERTAIN
+    assert judge(of, replace(known, value=0.72)) is Reason.CLEARED
+    standing = Standing()
+    alert = alerts.observe(standing, of, known, judge(of, known), report(0), EMPTY, DAY)
+    assert alert.threshold == pytest.approx(0.7125)
+    assert "below the threshold 0.7125" in alert.summary
+
+
+def test_a_relative_threshold_above_a_negative_baseline_lies_above_it():
+    of = rule("bias above 0.1", relative=True)
+    assert judge(of, replace(reading(".0"), value=-0.95, baseline=-1.0)) is Reason.CLEARED
+    assert judge(of, replace(reading(".0"), value=-0.85, baseline=-1.0)) is Reason.BREACH_UNCERTAIN
+
+
+# --- people ---
+
+
+def test_who_looks_into_an_alert_stands_in_all_that_follows():
+    standing, fired = firing()
+    told = alerts.acknowledge(standing, "Ann", "on it", 2 * DAY, "command")
+    assert (told.state, told.acknowledged.by, told.acknowledged.comment, told.at) == (
+        AlertState.FIRING,
+        "Ann",
+        "on it",
+        2 * DAY,
+    )
+    assert told.id != fired.id
+    assert told.caused_by == (fired.id, "command")
+    assert alerts.acknowledge(standing, "Bob", "", 3 * DAY, "other") is None
+    ended = alerts.resolve(standing, Change.RULE_REMOVED, 4 * DAY)
+    assert ended.acknowledged == told.acknowledged
+
+
+def test_a_new_episode_is_nobodys():
+    standing, _ = firing()
+    alerts.acknowledge(standing, "Ann", "", DAY, "command")
+    of, good, bad = rule("auc below 0.64"), reading(".70"), reading(".60")
+    alerts.observe(standing, of, good, judge(of, good), report(2), EMPTY, 3 * DAY)
+    again = alerts.observe(standing, of, bad, judge(of, bad), report(3), EMPTY, 4 * DAY)
+    assert (again.episode, again.acknowledged) == (2, None)
+
+
+def test_what_is_over_is_not_acknowledged():
+    standing, _ = firing()
+    alerts.resolve(standing, Change.RULE_REMOVED, DAY)
+    assert alerts.acknowledge(standing, "Ann", "", DAY, "command") is None
+
+
+def silence(**changes):
+    return Silence(**({"id": "s", "until": 9 * DAY, "author": "Ann"} | changes))
+
+
+def test_a_silence_is_about_what_it_matches_and_never_about_a_call_for_a_human():
+    _, alert = firing()
+    assert muting.mute(alert, [silence()], []).muted == "silenced by s"
+    assert muting.mute(alert, [silence(rule="auc-rule", severity=Severity.WARNING)], []).muted == "silenced by s"
+    for other in ({"rule": "other"}, {"version": "2"}, {"segment": "a=b"}, {"severity": Severity.CRITICAL}):
+        assert muting.mute(alert, [silence(**other)], []).muted == ""
+    human = msgspec.structs.replace(alert, kind=AlertKind.MANUAL_INTERVENTION)
+    assert muting.mute(human, [silence()], []).muted == ""
+
+
+# --- one incident ---
+
+
+def quiet_model(standing=None):
+    of = RuleSpec(name="silence", kind="silence", target="predictions", quiet=timedelta(hours=8))
+    return alerts.observe_silence(standing or Standing(), of, "m", 0, DAY)
+
+
+def of_data(figure="missing(temp)", **changes):
+    _, alert = firing()
+    fields = {"kind": AlertKind.DATA, "figure": figure, "fingerprint": "data", "rule": "gaps"}
+    return msgspec.structs.replace(alert, **(fields | changes))
+
+
+def test_a_model_that_is_silent_says_since_when_and_is_over_when_it_is_heard():
+    standing = Standing()
+    alert = quiet_model(standing)
+    assert (alert.kind, alert.reason, alert.since) == (AlertKind.SILENCE, "no-predictions", 0)
+    assert alert.summary == "No prediction of m has come for 8h: the last ones came at 1970-01-01T00:00:00Z."
+    of = RuleSpec(name="silence", kind="silence", target="predictions", quiet=timedelta(hours=8))
+    assert alerts.observe_silence(standing, of, "m", 0, 2 * DAY) is None
+    assert alerts.observe_silence(standing, of, "m", 2 * DAY, 2 * DAY).reason == "predictions-come-again"
+
+
+def test_what_follows_from_a_dead_feed_is_muted_under_it():
+    _, alert = firing()
+    cause = quiet_model()
+    muted = muting.mute(alert, [], [cause])
+    assert (muted.muted, muted.incident) == (f"caused by {cause.fingerprint}", cause.fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("cause", "alert", "follows"),
+    [
+        (of_data(), {"kind": AlertKind.METRIC, "figure": "auc"}, True),
+        (of_data(), {"kind": AlertKind.DRIFT, "figure": "psi(temp)"}, True),
+        (of_data(), {"kind": AlertKind.DRIFT, "figure": "psi(wind)"}, False),
+        (of_data(), {"kind": AlertKind.COVERAGE, "figure": "coverage"}, False),
+        (of_data(""), {"kind": AlertKind.COVERAGE, "figure": "coverage"}, True),
+        (of_data(""), {"kind": AlertKind.METRIC, "figure": "auc"}, False),
+        (of_data(version="2"), {"kind": AlertKind.METRIC}, False),
+        (of_data(segment="a=b"), {"kind": AlertKind.METRIC}, False),
+        (of_data(model="other"), {"kind": AlertKind.METRIC}, False),
+        (of_data(kind=AlertKind.DRIFT), {"kind": AlertKind.METRIC}, False),
+        (of_data(kind=AlertKind.LAG, model="", version="", segment="partition:1"), {"kind": AlertKind.SILENCE}, True),
+        (of_data(), {"kind": AlertKind.MANUAL_INTERVENTION}, False),
+    ],
+)
+def test_only_what_explains_an_alert_is_its_cause(cause, alert, follows):
+    _, fired = firing()
+    found = muting.mute(msgspec.structs.replace(fired, **alert), [], [cause])
+    assert bool(found.incident) is follows
+
+
+def test_an_incident_grows_and_falls_apart_with_its_cause():
+    effect, cause = Standing(), Standing()
+    of, bad = rule("auc below 0.64"), reading(".60")
+    first = alerts.observe(effect, of, bad, judge(of, bad), report(0), EMPTY, DAY)
+    assert muting.settle({first.fingerprint: effect}, [], [], DAY) == []
+    told = quiet_model(cause)
+    book = {first.fingerprint: effect, told.fingerprint: cause}
+    muted, root = muting.settle(book, [], [], 2 * DAY)
+    assert (muted.fingerprint, muted.incident, muted.state) == (first.fingerprint, told.fingerprint, AlertState.FIRING)
+    assert root.evidence.effects == (first.fingerprint,)
+    assert muting.settle(book, [], [], 2 * DAY) == []
+    alerts.resolve(cause, Change.HEARD_AGAIN, 3 * DAY)
+    (loud,) = muting.settle(book, [], [], 3 * DAY)
+    assert (loud.fingerprint, loud.muted, loud.incident) == (first.fingerprint, "", "")
+    assert len({alert.id for alert in (first, muted, loud)}) == 3
+
+
+def test_a_muted_alert_still_ends():
+    standing, _ = firing()
+    muting.settle({"x": standing}, [silence()], [], DAY)
+    ended = alerts.resolve(standing, Change.RULE_REMOVED, 2 * DAY)
+    assert (ended.state, ended.muted) == (AlertState.RESOLVED, "silenced by s")

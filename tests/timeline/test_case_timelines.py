@@ -9,8 +9,9 @@ import pytest
 from tests.timeline.stories import DAY, RETRAIN, CaseStory, spec
 
 from driftline.core import cases
-from driftline.core.cases import CaseBook, Skipped
+from driftline.core.cases import Call, CaseBook, Skipped, Why
 from driftline.events.retraining import Case, CaseState, RetrainRequest, Trigger
+from driftline.spec.model import PromotionSpec
 
 
 def test_a_better_candidate_and_a_metric_that_comes_back_is_an_improvement():
@@ -90,21 +91,24 @@ def test_an_attempt_that_runs_when_the_time_is_up_is_awaited():
 
 
 def test_an_attempt_without_an_answer_fails_at_its_deadline():
-    CaseStory().tell("""
+    story = CaseStory()
+    story.tell("""
         day 0    rule breaches  -> open: attempt-1-requested
         day 2    time passes    -> -
         day 2.1  time passes    -> open: attempt-1-failed
         day 2.2  candidate      -> -
     """)
+    assert story.events[-1].attempts[0].reason == Why.NO_ANSWER
 
 
 def test_an_attempt_without_a_verdict_fails_at_its_deadline():
-    CaseStory().tell("""
+    events = CaseStory().tell("""
         day 0    rule breaches    -> open: attempt-1-requested
         day 1    candidate        -> open: attempt-1-comparing
         day 2.1  time passes      -> open: attempt-1-failed
         day 2.2  verdict promote  -> -
     """)
+    assert events[-1].attempts[0].reason == Why.DEADLINE_PASSED
 
 
 def test_a_deadline_that_passes_with_the_cases_own_ends_both():
@@ -370,5 +374,203 @@ def test_the_next_deadline_is_known_to_the_millisecond(text, day):
     story.tell(text)
     due = cases.next_deadline(story.book)
     assert due == day * DAY + 1
-    assert not cases.pass_time(story.book, due - 1)
-    assert cases.pass_time(story.book, due)
+    assert not cases.pass_time(story.book, 0, due - 1)
+    assert cases.pass_time(story.book, 0, due)
+
+
+def approving(**changes):
+    return PromotionSpec(metric="auc", min_effect=0, policy="approve", **changes)
+
+
+def test_what_too_few_rows_decide_waits_for_a_human():
+    CaseStory().tell("""
+        day 0    rule breaches    -> open: attempt-1-requested
+        day 0.1  candidate        -> open: attempt-1-comparing
+        day 0.2  verdict hold     -> open: attempt-1-held
+        day 4    rule breaches    -> skipped: an-attempt-is-running
+        day 5    approve          -> watching: attempt-1-promoted
+    """)
+
+
+def test_what_nobody_decides_is_refused_when_the_cases_time_is_up():
+    events = CaseStory().tell("""
+        day 0     rule breaches  -> open: attempt-1-requested
+        day 0.1   candidate      -> open: attempt-1-comparing
+        day 0.2   verdict hold   -> open: attempt-1-held
+        day 14    time passes    -> -
+        day 14.1  time passes    -> open: attempt-1-refused; escalated: not-improved-in-time
+    """)
+    assert events[-1].attempts[0].reason == "not-decided-in-time"
+
+
+def test_where_humans_approve_nothing_is_promoted_without_them():
+    CaseStory(promotion=approving()).tell("""
+        day 0    schedule         -> open: attempt-1-requested
+        day 0.1  candidate        -> open: attempt-1-comparing
+        day 0.2  verdict promote  -> open: attempt-1-awaiting-approval
+        day 0.3  approve another  -> -
+        day 0.4  approve          -> watching: attempt-1-promoted
+        day 0.5  approve          -> -
+    """)
+
+
+def test_a_human_may_reject_what_passed_the_gate():
+    events = CaseStory(promotion=approving()).tell("""
+        day 0    schedule         -> open: attempt-1-requested
+        day 0.1  candidate        -> open: attempt-1-comparing
+        day 0.2  verdict promote  -> open: attempt-1-awaiting-approval
+        day 1    reject           -> no-better-candidate: attempt-1-refused
+    """)
+    assert events[-1].attempts[0].reason == "rejected by Ann"
+
+
+SHADOW = PromotionSpec(metric="auc", min_effect=0, shadow=timedelta(days=3))
+
+
+@pytest.mark.parametrize(
+    ("live", "came", "reason"),
+    [
+        ("live better", "watching: attempt-1-promoted", "shadow-is-better"),
+        ("live not better", "open: attempt-1-refused", "shadow-is-not-better"),
+        ("live unseen", "open: attempt-1-held", "no-shadow-predictions"),
+    ],
+)
+def test_a_candidate_that_stands_beside_the_champion_is_decided_by_its_live_figures(live, came, reason):
+    events = CaseStory(promotion=SHADOW).tell(f"""
+        day 0    rule breaches    -> open: attempt-1-requested
+        day 0.1  candidate        -> open: attempt-1-comparing
+        day 0.2  verdict promote  -> open: attempt-1-shadow
+        day 2.5  time passes      -> -
+        day 3.2  {live}           -> {came}
+    """)
+    assert events[-1].attempts[0].reason == reason
+
+
+def test_a_human_has_the_last_word_after_the_shadow():
+    CaseStory(promotion=approving(shadow=timedelta(days=3))).tell("""
+        day 0    rule breaches    -> open: attempt-1-requested
+        day 0.1  candidate        -> open: attempt-1-comparing
+        day 0.2  verdict promote  -> open: attempt-1-shadow
+        day 3.2  live better      -> open: attempt-1-awaiting-approval
+        day 4    approve          -> watching: attempt-1-promoted
+    """)
+
+
+def test_a_promotion_is_taken_back_while_its_case_watches_it_and_after_it_has_ended_well():
+    CaseStory().tell("""
+        day 0    rule breaches    -> open: attempt-1-requested
+        day 0.1  candidate        -> open: attempt-1-comparing
+        day 0.2  verdict promote  -> watching: attempt-1-promoted
+        day 1    roll back        -> rolled-back: rolled back by Ann
+        day 1.1  roll back        -> -
+    """)
+    CaseStory().tell("""
+        day 0    rule breaches    -> open: attempt-1-requested
+        day 0.1  candidate        -> open: attempt-1-comparing
+        day 0.2  verdict promote  -> watching: attempt-1-promoted
+        day 1    metric is back   -> improved: metric-is-back
+        day 2    roll back        -> rolled-back: rolled back by Ann
+        day 2.1  roll back        -> -
+    """)
+
+
+def test_without_a_promotion_there_is_nothing_to_take_back():
+    CaseStory().tell("""
+        day 0    rule breaches   -> open: attempt-1-requested
+        day 0.1  candidate       -> open: attempt-1-comparing
+        day 0.2  verdict refuse  -> open: attempt-1-refused
+        day 1    roll back       -> -
+    """)
+
+
+def test_a_human_closes_a_case_between_its_attempts():
+    CaseStory().tell("""
+        day 0    rule breaches   -> open: attempt-1-requested
+        day 0.1  close           -> -
+        day 0.2  candidate       -> open: attempt-1-comparing
+        day 0.3  verdict refuse  -> open: attempt-1-refused
+        day 1    close           -> closed: closed by Ann
+        day 20   time passes     -> -
+    """)
+
+
+@pytest.mark.parametrize("trigger", ["rule breaches", "schedule"])
+def test_a_failed_attempt_is_made_again_ever_later_and_not_for_ever(trigger):
+    story = CaseStory(retries=2)
+    end = "open" if trigger == "rule breaches" else "no-better-candidate"
+    story.tell(f"""
+        day 0     {trigger}        -> open: attempt-1-requested
+        day 0.1   candidate fails  -> open: attempt-1-failed
+    """)
+    assert story.book.retry_at == int(0.1 * DAY) + cases.RETRY_MS == cases.next_deadline(story.book)
+    story.tell("""
+        day 0.11  again            -> open: attempt-2-requested
+        day 0.2   candidate fails  -> open: attempt-2-failed
+    """)
+    assert story.book.retry_at == int(0.2 * DAY) + 2 * cases.RETRY_MS
+    story.tell(f"""
+        day 0.23  again            -> open: attempt-3-requested
+        day 0.3   candidate fails  -> {end}: attempt-3-failed
+    """)
+    assert story.book.retry_at is None
+
+
+def test_a_retry_takes_from_the_budget():
+    CaseStory(retries=2, budget=1).tell("""
+        day 0     rule breaches    -> open: attempt-1-requested
+        day 0.1   candidate fails  -> open: attempt-1-failed
+        day 0.11  again            -> skipped: budget
+    """)
+
+
+def test_a_success_forgets_earlier_failures():
+    story = CaseStory(retries=1, cooldown=timedelta(0), budget=9)
+    story.tell("""
+        day 0     rule breaches    -> open: attempt-1-requested
+        day 0.1   candidate fails  -> open: attempt-1-failed
+        day 0.11  again            -> open: attempt-2-requested
+        day 0.2   candidate        -> open: attempt-2-comparing
+        day 0.3   verdict refuse   -> open: attempt-2-refused
+        day 1     rule breaches    -> open: attempt-3-requested
+        day 1.1   candidate fails  -> open: attempt-3-failed
+    """)
+    assert story.book.retry_at == int(1.1 * DAY) + cases.RETRY_MS
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("day 0 rule breaches -> open: attempt-1-requested\nday 3 time passes -> open: attempt-1-failed", "trainer"),
+        ("day 0 schedule -> open: attempt-1-requested\nday 3 time passes -> no-better-candidate: attempt-1-failed", ""),
+        (
+            "day 0 rule breaches -> open: attempt-1-requested\nday 1 candidate -> open: attempt-1-comparing\n"
+            "day 3 time passes -> open: attempt-1-failed",
+            "",
+        ),
+    ],
+)
+def test_a_rules_case_whose_trainer_does_not_answer_calls_a_human(text, why):
+    story = CaseStory()
+    last = [event for event in story.tell(text) if isinstance(event, Case)][-1]
+    assert cases.call(last, story.spec.retrain) == (Call.TRAINER_DEAD if why else None)
+
+
+def test_a_rules_case_in_which_no_candidate_passes_calls_a_human():
+    story = CaseStory(cooldown=timedelta(0), max_refusals=2)
+    story.tell("""
+        day 0    rule breaches   -> open: attempt-1-requested
+        day 0.1  candidate       -> open: attempt-1-comparing
+        day 0.2  verdict refuse  -> open: attempt-1-refused
+    """)
+    assert cases.call(story.events[-1], story.spec.retrain) is None
+    story.tell("""
+        day 1    rule breaches   -> open: attempt-2-requested
+        day 1.1  candidate       -> open: attempt-2-comparing
+        day 1.2  verdict refuse  -> open: attempt-2-refused
+    """)
+    assert cases.call(story.events[-1], story.spec.retrain) is Call.NONE_PASSES
+
+
+def test_a_recipe_names_what_is_in_no_data():
+    retrain = msgspec.structs.replace(RETRAIN, exclude=((1, 2),))
+    assert [(span.start, span.end) for span in cases.recipe(retrain, 100 * DAY).exclude] == [(1, 2)]

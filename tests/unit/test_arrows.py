@@ -29,6 +29,7 @@ CLIENT_LIBRARIES = {
     "supervisor",
     "duckdb",
     "skops",
+    "cryptography",
     "jgo",
     "prometheus_client",
 }

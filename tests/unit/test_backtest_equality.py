@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.backtests import BINARY, CUT, DAY, REGRESSION, SPEC, events_of, rows_of, write_csv
+from tests.backtests import BINARY, CUT, DAY, MULTICLASS, REGRESSION, SPEC, events_of, rows_of, write_csv
 from tests.services_in_memory import published
 
 from driftline.backtesting.declared import baselines_of
@@ -16,7 +16,8 @@ from driftline.backtesting.engine import register_command
 from driftline.backtesting.job import Inputs, run
 from driftline.backtesting.mapping import Columns
 from driftline.backtesting.tables import open_data
-from driftline.events.base import iso
+from driftline.events.base import decode, iso
+from driftline.events.reports import WindowReport
 from driftline.events.topics import Topic
 from driftline.spec.reader import parse_spec
 
@@ -28,7 +29,7 @@ def backtested(spec, predictions, outcomes, reference=None):
     return told, found
 
 
-@pytest.fixture(scope="module", params=[BINARY, REGRESSION], ids=["binary", "regression"])
+@pytest.fixture(scope="module", params=[BINARY, MULTICLASS, REGRESSION], ids=["binary", "multiclass", "regression"])
 def words(request):
     return request.param
 
@@ -73,6 +74,18 @@ def test_the_events_are_those_that_the_services_publish(lived, versions, form, t
         assert {Topic.RETRAIN_REQUESTS, Topic.CASES, Topic.MODELS} <= topics
     assert told == expected
     assert not found.letters.total
+
+
+@pytest.mark.parametrize("words", [BINARY, MULTICLASS], ids=["binary", "multiclass"])
+def test_segments_by_features_and_attributes_are_those_that_the_services_publish(tmp_path, words):
+    spec = parse_spec(CUT.format(**words), "m.yaml")
+    predictions, outcomes = rows_of(words["task"], days=2)
+    told, found = backtested(spec, write_csv(tmp_path / "p.csv", predictions), write_csv(tmp_path / "o.csv", outcomes))
+    events = events_of(predictions, outcomes, spec)
+    assert told == published(spec, events, found.decided, commands=[register_command(spec, "1", None)])
+    last = decode([value for topic, value in told if topic is Topic.METRICS][-1], WindowReport)
+    assert {segment.cut for segment in last.segments} == {"", "c, d", "site"}
+    assert last.segments[0].operation.latency_ms["p50"].n == last.segments[0].n
 
 
 def test_a_shadow_is_told_apart(tmp_path):

@@ -52,9 +52,22 @@ def test_numbers_are_a_regression_with_a_range_for_what_it_predicts():
     assert spec.outputs["prediction"].range == (0, 440)
 
 
-def test_three_labels_are_refused_with_what_they_are():
-    with pytest.raises(DriftlineError, match=r"3 different values \(a, b, c\)"):
-        spec_of(rows(prediction=["abc"[i % 3] for i in range(N)]))
+def test_three_labels_are_a_model_of_many():
+    text, spec = spec_of(rows(prediction=["abc"[i % 3] for i in range(N)]))
+    assert (spec.task, spec.labels, spec.positive) == ("multiclass", ("a", "b", "c"), None)
+    assert "which f1_macro is too low?" in text
+
+
+def test_numbers_are_labels_where_each_has_a_column_of_scores():
+    digits = {f"proba_{digit}": [1.0 if i % 3 == digit else 0.0 for i in range(N)] for digit in range(3)}
+    _, spec = spec_of(rows(prediction=[i % 3 for i in range(N)], **digits))
+    assert (spec.task, spec.labels) == ("multiclass", ("0", "1", "2"))
+    assert set(spec.features) == {"x"}
+
+
+def test_too_many_labels_are_refused_with_what_they_are():
+    with pytest.raises(DriftlineError, match=r"101 different values \(v0, v1, v10, v100, v11\)"):
+        spec_of(rows(prediction=[f"v{i % 101}" for i in range(N)]))
 
 
 def test_a_few_odd_labels_are_no_labels():

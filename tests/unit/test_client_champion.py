@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sklearn.dummy import DummyRegressor
 
 from driftline.client import champion as module
 from driftline.client.champion import Answer, Champion
@@ -14,6 +16,8 @@ from driftline.events import retraining
 from driftline.events.base import encode
 from driftline.events.retraining import Artifact, ModelState
 from driftline.events.topics import Topic
+from driftline.platform import artifacts
+from driftline.platform.keys import Keyring
 from driftline.platform.records import Record, Source
 from driftline.platform.settings import Settings
 
@@ -34,13 +38,15 @@ class Models:
         return self
 
     def promote(self, version: str, model: str = "m", sha: str = "s", artifact: bool = True) -> None:
-        serves = retraining.Champion(
-            version=version,
-            artifact=Artifact(uri=version, sha256=sha, format="skops") if artifact else None,
-            baseline=None,
-            since=0,
+        self.name(version, Artifact(uri=version, sha256=sha, format="skops") if artifact else None, model)
+
+    def name(self, version: str, artifact: Artifact | None, model: str = "m", beside: str | None = None) -> None:
+        serves = retraining.Champion(version=version, artifact=artifact, baseline=None, since=0)
+        other = None if beside is None else Artifact(uri=beside, sha256="s", format="skops")
+        shadow = retraining.Champion(version=beside, artifact=other, baseline=None, since=0) if beside else None
+        state = ModelState(
+            id=version, model=model, champion=serves, previous=None, shadow=shadow, reason="promoted", at=0
         )
-        state = ModelState(id=version, model=model, champion=serves, previous=None, reason="promoted", at=0)
         self.unread.append(Record(Source(Topic.MODELS, 0), 0, 0, 0, model.encode(), encode(state), ()))
 
     def catch_up(self) -> list[Record]:
@@ -103,6 +109,28 @@ def test_refresh_swaps_in_place_and_says_so(models):
     assert champion.version == "1"
 
 
+def test_what_is_to_answer_beside_the_champion_does_so_while_it_is_wanted(models):
+    first = Artifact(uri="1", sha256="s", format="skops")
+    models.name("1", first)
+    champion = open_champion(models)
+    assert champion.predict_beside([{"x": 0.5}]) == []
+    models.name("1", first, beside="2")
+    assert not champion.refresh()  # the same version serves
+    assert champion.version == "1"
+    assert champion.predict_beside([{"x": 0.5}]) == [Answer("2", "by-2", 0.5)]
+    models.name("1", first)
+    champion.refresh()
+    assert champion.predict_beside([{"x": 0.5}]) == []
+
+
+def test_what_cannot_be_loaded_does_not_answer_beside_and_disturbs_nobody(models):
+    models.name("1", Artifact(uri="1", sha256="s", format="skops"), beside="2")
+    models.broken = {"2"}
+    champion = open_champion(models)
+    assert champion.predict_beside([{"x": 0.5}]) == []
+    assert (champion.version, champion.problem) == ("1", None)
+
+
 def test_the_same_version_with_another_artifact_is_loaded_anew(models):
     models.promote("1", sha="a")
     champion = open_champion(models)
@@ -124,6 +152,53 @@ def test_a_broken_artifact_never_replaces_a_good_one(models):
     models.broken = set()  # it has arrived whole by now
     assert champion.refresh()
     assert (champion.version, champion.problem) == ("2", None)
+
+
+def unsigned(settings, artifact):
+    (settings.artifact_dir / artifact.uri / artifacts.SIGNATURE).unlink()
+
+
+def one_file_more(settings, artifact):
+    (settings.artifact_dir / artifact.uri / "more.pkl").write_bytes(b"")
+
+
+def changed(settings, artifact):
+    path = settings.artifact_dir / artifact.uri / artifacts.MODEL
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+def by_a_key_that_is_not_trusted(settings, artifact):
+    Keyring(settings.keys).distrust(artifact.signature.split(":")[0])
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (unsigned, "unsigned"),
+        (one_file_more, "extra-file"),
+        (changed, "changed-file"),
+        (by_a_key_that_is_not_trusted, "unknown-signer"),
+    ],
+)
+def test_an_artifact_that_is_not_what_was_signed_is_told_by_name_and_the_old_model_serves(
+    models, tmp_path, damage, fault
+):
+    settings = replace(SETTINGS, state_dir=tmp_path, artifact_dir=tmp_path / "artifacts")
+
+    def stored(version: str, answer: float) -> Artifact:
+        manifest = artifacts.Manifest(
+            model="m", version=version, task="regression", labels=(), positive=None, features={"x": "number"}
+        )
+        return artifacts.store(settings, manifest, DummyRegressor(strategy="constant", constant=answer).fit([[0]], [0]))
+
+    models.name("1", stored("1", 1.0))
+    champion = Champion("m", settings)
+    artifact = stored("2", 2.0)
+    damage(settings, artifact)
+    models.name("2", artifact)
+    assert not champion.refresh()
+    assert champion.predict([{"x": 0}]) == [Answer("1", 1.0, None)]
+    assert champion.problem.startswith(f"version 2 of model 'm' cannot be served: {fault}: ")
 
 
 def test_a_champion_without_an_artifact_does_not_replace_one_that_has_one(models):

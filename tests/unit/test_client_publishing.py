@@ -104,6 +104,7 @@ def test_an_event_goes_to_its_topic_under_its_id_and_stamp(broker):
         "features": {},
         "attributes": {},
         "score": 0.5,
+        "scores": None,
         "latency_ms": None,
     }
 

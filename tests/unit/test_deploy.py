@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from driftline.errors import ArtifactFault
 from driftline.events.topics import DeadLetterReason
 from driftline.platform import settings
 from driftline.platform.local.stack import MEMORY, WORKERS
@@ -95,7 +96,8 @@ def test_systemd_takes_the_unit(name, tmp_path):
     assert about_it == []
 
 
-def test_the_guide_to_operations_names_every_reason_of_a_dead_letter_and_every_worker():
+def test_the_guide_to_operations_names_every_reason_of_a_dead_letter_every_fault_of_an_artifact_and_every_worker():
     text = (ROOT / "docs" / "operations.md").read_text()
     assert all(f"`{reason}`" in text for reason in DeadLetterReason)
+    assert all(f"`{fault}`" in text for fault in ArtifactFault)
     assert all(f"`{worker}`" in text for worker in WORKERS)

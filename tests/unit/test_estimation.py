@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.isotonic import IsotonicRegression
-from tests.panes import BINARY, binary_layout, panes_of
+from tests.panes import ANIMALS, BINARY, binary_layout, multiclass_layout, panes_of
 
 from driftline.core.baseline import make_baseline
-from driftline.core.estimation import ESTIMATES, calibration, estimates, failed, withdrawn
+from driftline.core.estimation import ESTIMATES, MANY_ESTIMATES, calibration, estimates, failed, withdrawn
 from driftline.core.intervals import metrics_of_window
 from driftline.core.metrics import formula_of
 from driftline.core.pane import Layout, Totals
@@ -43,7 +43,94 @@ MEANING = calibration(BASELINE)
 
 
 def test_the_names_are_those_that_a_spec_may_use():
-    assert tuple(ESTIMATES) == ESTIMATED
+    assert tuple(ESTIMATES) == ESTIMATED["binary"]
+    assert tuple(MANY_ESTIMATES) == ESTIMATED["multiclass"]
+
+
+def many(n, seed=0):
+    """Outcomes, predictions and probabilities of a model with many labels, whose probabilities are too bold."""
+    rng = np.random.default_rng(seed)
+    real = rng.dirichlet([1.5, 1.0, 1.0, 0.7, 0.3], n)
+    truth = np.array([rng.choice(5, p=row) for row in real])
+    bold = real**2 / (real**2).sum(axis=1, keepdims=True)
+    return truth, bold.argmax(axis=1), bold
+
+
+def many_totals(layout, truth, said, shares, panes=1):
+    actual = [None] * len(said) if truth is None else [ANIMALS[i] for i in truth]
+    told = [dict(zip(ANIMALS, row, strict=True)) for row in shares.tolist()]
+    found = panes_of(layout, [ANIMALS[i] for i in said], actual, told, panes)
+    return Totals.of(layout, found), found
+
+
+def test_expected_figures_of_many_labels_are_those_of_rows_that_are_shared_out_by_what_their_scores_mean():
+    """By scikit-learn: each label against the rest is learnt, then each row is as much of it as that says."""
+    truth, said, shares = many(4_000)
+    layout = multiclass_layout(shares)
+    meaning = calibration(many_totals(layout, truth, said, shares)[0])
+    _, now_said, now = many(1_000, seed=1)
+    totals, _ = many_totals(layout, None, now_said, now)
+    binned, now_binned = (
+        np.stack(
+            [
+                np.searchsorted(np.array(e), column, side="right")
+                for e, column in zip(layout.bins.scores, s.T, strict=True)
+            ],
+            1,
+        )
+        for s in (shares, now)
+    )
+    chances = np.stack(
+        [
+            IsotonicRegression(out_of_bounds="clip").fit(binned[:, i], truth == i).predict(now_binned[:, i])
+            for i in range(5)
+        ],
+        axis=1,
+    )
+    hits = np.array([chances[now_said == i, i].sum() for i in range(5)])
+    actual, predicted = chances.sum(axis=0), np.bincount(now_said, minlength=5)
+    aucs = []
+    for i in range(5):
+        weights = np.concatenate([chances[:, i], 1 - chances[:, i]])
+        labels = np.repeat([1, 0], len(now))
+        aucs.append(sk.roc_auc_score(labels, np.tile(now_binned[:, i], 2), sample_weight=weights))
+    expected = {
+        "accuracy": hits.sum() / len(now),
+        "precision_macro": (hits / predicted).mean(),
+        "recall_macro": (hits / actual).mean(),
+        "f1_macro": (2 * hits / (actual + predicted)).mean(),
+        "auc_ovr": np.mean(aucs),
+    }
+    for name, formula in estimates(meaning).items():
+        assert formula.point(totals).value == pytest.approx(expected[name], abs=2e-3), name
+        assert formula.point(totals).n == len(now)
+
+
+def test_of_many_labels_what_comes_true_lies_within_what_was_expected():
+    truth, said, shares = many(8_000)
+    layout = multiclass_layout(shares)
+    known = calibration(many_totals(layout, truth, said, shares)[0])
+    came, now_said, now = many(6_000, seed=2)
+    expected, found = many_totals(layout, None, now_said, now, panes=60)
+    formulas = estimates(known)
+    told = metrics_of_window(expected, found, formulas, ("m",), need_labels=False)
+    totals, labelled = many_totals(layout, came, now_said, now, panes=60)
+    true = metrics_of_window(totals, labelled, {name: formula_of(name) for name in formulas}, ("m",))
+    assert failed(told, true) is False
+    for name in formulas:
+        assert told[name].value == pytest.approx(true[name].value, abs=0.02), name
+
+
+def test_of_many_labels_a_change_in_what_scores_mean_is_found_out():
+    truth, said, shares = many(8_000)
+    layout = multiclass_layout(shares)
+    formulas = estimates(calibration(many_totals(layout, truth, said, shares)[0]))
+    came, now_said, now = many(6_000, seed=2)
+    came = np.where(np.arange(came.size) % 3 == 0, (came + 1) % 5, came)
+    totals, found = many_totals(layout, came, now_said, now, panes=60)
+    told = metrics_of_window(totals, found, formulas, ("m",), need_labels=False)
+    true = metrics_of_window(totals, found, {name: formula_of(name) for name in formulas}, ("m",))
+    assert failed(told, true) is True
 
 
 def test_what_a_score_means_is_learnt_as_scikit_learn_learns_it():

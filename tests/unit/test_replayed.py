@@ -14,7 +14,7 @@ from driftline.core.metrics import compute
 from driftline.core.pane import Pane, Totals
 from driftline.core.references import baseline_of
 from driftline.core.replayed import figures_of
-from driftline.spec.metrics import HIGHER_IS_BETTER
+from driftline.spec.metrics import higher_is_better
 from driftline.spec.model import RuleSpec
 
 COURSE = Course(panes=24, span=4, every=2)
@@ -46,7 +46,7 @@ def windows(layout, panes):
 def test_metrics_of_a_binary_model(metric):
     layout, panes = classified()
     found = figures_of(BINARY, rule("metric", metric), layout, panes)(COURSE.windows(EVERY), ALL, ALL)
-    sign = -1 if HIGHER_IS_BETTER[metric] else 1
+    sign = -1 if higher_is_better(metric) else 1
     assert found == pytest.approx([sign * compute(each, metric).value for each in windows(layout, panes)])
 
 
@@ -55,7 +55,7 @@ def test_metrics_of_a_regression(metric):
     layout, truth = regression_layout(), CHANCE.normal(size=960)
     panes = panes_of(layout, (truth + CHANCE.normal(size=960)).tolist(), truth.tolist(), None, COURSE.panes)
     found = figures_of(REGRESSION, rule("metric", metric), layout, panes)(COURSE.windows(EVERY), ALL, ALL)
-    sign = -1 if HIGHER_IS_BETTER[metric] else 1
+    sign = -1 if higher_is_better(metric) else 1
     assert found == pytest.approx([sign * compute(each, metric).value for each in windows(layout, panes)])
 
 

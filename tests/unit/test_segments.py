@@ -13,7 +13,8 @@ from tests.engine import Engine
 
 from driftline.core.binning import default_bins
 from driftline.core.pane import Layout, Pane
-from driftline.core.segments import OWN, largest
+from driftline.core.segments import LONGEST, OWN, largest
+from driftline.core.segments import segments_of as segments_of_rows
 from driftline.events.inputs import Outcome, Prediction
 from driftline.events.reports import ALL
 from driftline.spec.reader import parse_spec
@@ -118,6 +119,16 @@ def test_a_name_of_any_length_is_counted():
 def test_values_with_commas_and_equal_signs_are_not_taken_apart():
     found = fed(prediction(1, {"carrier": "a, b=c"}, {"origin": "="}))
     assert found["origin, carrier"] == {"origin==, carrier=a, b=c": 1}
+
+
+def test_rows_that_the_gate_compares_are_in_the_segments_that_the_monitor_counts():
+    features = [{"amount": 5.0, "carrier": "UA"}, {"amount": 100, "carrier": None}, {"carrier": "a" * (LONGEST + 1)}]
+    attributes = [{"origin": "EWR", "age": 17}, {"age": "young"}, {"origin": True, "age": 18}]
+    told = fed(*(prediction(i, *both) for i, both in enumerate(zip(features, attributes, strict=True))))
+    columns = {name: [each.get(name) for each in features] for name in ("amount", "carrier")}
+    columns |= {name: [each.get(name) for each in attributes] for name in ("origin", "age")}
+    for way in SPEC.segments:
+        assert Counter(segments_of_rows(way, columns)) == told[way.name]
 
 
 def test_an_outcome_is_told_to_the_segments_of_its_prediction():

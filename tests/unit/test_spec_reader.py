@@ -51,6 +51,42 @@ def test_defaults_are_those_of_the_contract():
     assert spec.retain_raw == timedelta(days=2)
 
 
+def test_a_promotion_is_read_word_for_word():
+    text = """
+segments: [origin, {distance: [500]}]
+promotion:
+  metric: auc
+  min_effect: 0.005
+  block: 12h
+  not_worse: {log_loss: 0.01, f1: 0}
+  veto: {segments: [origin], worse_by: 0.02}
+  max_latency_ratio: 2
+  max_size: 150MB
+"""
+    promotion = parse_spec(HEAD + text, "m.yaml").promotion
+    assert (promotion.metric, promotion.min_effect, promotion.block) == ("auc", 0.005, timedelta(hours=12))
+    assert promotion.not_worse == {"log_loss": 0.01, "f1": 0.0}
+    assert (promotion.veto.segments, promotion.veto.worse_by) == (("origin",), 0.02)
+    assert (promotion.max_latency_ratio, promotion.max_size) == (2.0, 150_000_000)
+    everything = parse_spec(HEAD + text.replace("[origin], w", "all, w"), "m.yaml").promotion
+    assert everything.veto.segments == ("origin", "distance")
+    nothing = parse_spec(HEAD, "m.yaml").promotion
+    assert (nothing.block, nothing.not_worse, nothing.veto) == (timedelta(days=1), {}, None)
+
+
+def test_a_veto_over_a_way_to_cut_that_is_none_is_told_with_the_nearest():
+    text = "segments: [origin]\npromotion: {veto: {segments: [orign], worse_by: 0.02}}\n"
+    assert mistakes(HEAD + text) == ["m.yaml:11: unknown way to cut into segments `orign`; did you mean `origin`?"]
+
+
+def test_a_holdout_of_fewer_than_three_blocks_is_told_before_a_candidate_waits_for_them():
+    text = HEAD + "retrain: {trainer: 'a.b:train', data: {span: 7d, holdout: 1d}}\n"
+    assert parse_spec(text + "promotion: {block: 8h}\n", "m.yaml").promotion.block == timedelta(hours=8)
+    assert mistakes(text + "promotion: {block: 9h}\n") == [
+        "m.yaml:11: a candidate is judged on three blocks at least: `data.holdout` is too short for it"
+    ]
+
+
 def test_a_rule_is_read_word_for_word():
     rest = "below: 0.64, clear_above: 0.66, for: 2 of 3, min_samples: 5_000, severity: critical, retrain: true"
     (rule,) = parse_spec(HEAD + RULE.format(rest=rest), "m.yaml").rules
@@ -114,6 +150,42 @@ def test_a_cost_is_asked_for_only_where_the_spec_says_it():
     assert mistakes(regression + "costs: {late: {on-time: 5}}\n") == ["m.yaml:8: `costs` is for classification"]
 
 
+LABELS = ", ".join(f"l{i}" for i in range(120))
+MANY = HEAD.replace(
+    "task: binary\nlabels: [on-time, late]\npositive: late", "task: multiclass\nlabels: [ant, bee, cat]"
+)
+
+
+def test_a_metric_of_many_labels_is_of_all_of_them_of_one_or_of_each():
+    spec = parse_spec(MANY + "metrics: [f1_macro, recall, 'auc:bee']\n", "m.yaml")
+    assert spec.metrics == ("f1_macro", "recall:ant", "recall:bee", "recall:cat", "auc:bee", "log_loss")
+    assert parse_spec(MANY, "m.yaml").metrics == ("accuracy", "f1_macro", "auc_ovr", "log_loss")
+    assert from_plain(to_plain(spec)) == spec
+    for name in ("recall", "recall:dog"):
+        rule = f"rules: [{{name: a, metric: '{name}', window: day, below: 1}}]\n"
+        assert mistakes(MANY + rule) == [f"m.yaml:9: unknown metric `{name}`; did you mean `recall:cat`?"]
+
+
+def test_labels_beyond_the_hundredth_have_metrics_as_one():
+    spec = parse_spec(MANY.replace("ant, bee, cat", LABELS) + "metrics: ['recall:l99', 'recall:(other)']\n", "m.yaml")
+    assert len(spec.labels) == 120
+    found = mistakes(MANY.replace("ant, bee, cat", LABELS) + "metrics: ['recall:l100']\n")
+    assert found[0].startswith("m.yaml:9: unknown metric `recall:l100`; did you mean")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ("labels: [ant, bee]", "m.yaml:3: a multiclass model has three labels or more; one of two is `task: binary`"),
+        ("labels: [ant, bee, (other)]", "m.yaml:3: `(other)` is what the labels beyond the first 100 are told as"),
+        ("labels: [ant, bee, cat]\npositive: ant", "m.yaml:4: `positive` is for a binary model"),
+        ("horizon: 2d", "m.yaml:1: `labels` is missing: a multiclass model needs the labels that it may answer with"),
+    ],
+)
+def test_wrong_labels_of_a_multiclass_model_are_told(changed, said):
+    assert said in mistakes(MANY.replace("labels: [ant, bee, cat]", changed))
+
+
 def test_one_mistake_does_not_become_others_elsewhere():
     rules = "metrics: [auc]\nrules: [{name: a, metric: auc, window: day, below: 0.5}, {name: b, range: distance}]\n"
     assert mistakes(HEAD.replace("binary", "binry") + "outputs: {score: {range: [0, 1]}}\n" + rules) == [
@@ -158,6 +230,17 @@ def test_one_mistake_does_not_become_others_elsewhere():
         ("promotion: {metric: mae}", "unknown word `mae`; known: accuracy, f1, auc, log_loss"),
         ("promotion: {min_effect: -1}", "a minimum effect is not negative"),
         ("promotion: {confidence: 95}", "a confidence lies between 0.5 and 1"),
+        ("promotion: {block: 0d}", "this duration must be longer than zero"),
+        ("promotion: {not_worse: {acc: 0.1}}", "unknown metric `acc`; did you mean `auc`?"),
+        ("promotion: {not_worse: {log_loss: 0.1}}", "`log_loss` is the metric that must get better"),
+        ("promotion: {not_worse: {auc: -0.1}}", "how much worse a metric may get is not negative"),
+        ("promotion: {not_worse: {auc: much}}", "`much` is no number"),
+        ("promotion: {veto: {segments: [origin], worse_by: 0.1}}", "a veto needs `segments` at the top"),
+        ("promotion: {veto: {worse_by: 0.1}}", "`segments` is missing"),
+        ("promotion: {veto: {segments: all, worse_by: -1}}", "how much worse a segment must be for a veto is not neg"),
+        ("promotion: {max_latency_ratio: 0}", "a ratio of latencies is above 0"),
+        ("promotion: {max_size: big}", "'big' is no amount of memory; write a whole number and MB or GB"),
+        ("promotion: {max_size: 0MB}", "no model is so small"),
         ("retention: {raw: 1d}", "raw data must be kept for data.span + data.holdout + horizon at least"),
         ("metrics: auc", "expected a list"),
         ("metrics: [auc, auc]", "a value appears twice"),
@@ -194,8 +277,8 @@ def test_a_mistake_stands_at_the_line_that_has_to_be_changed():
         ("below: 0.5, min_coverage: 90", "coverage lies between 0 and 1"),
         ("below: 0.5, severity: critcal", "unknown word `critcal`; did you mean `critical`?"),
         ("below: 0.5, retrain: maybe", "unknown word `maybe`; known: true, false"),
-        ("below: 0.5, features: all", "`features` belongs to a drift rule"),
-        ("below: 0.5, drift: psi", "rule `low` needs exactly one of range, metric, estimate, drift, detector"),
+        ("below: 0.5, features: all", "`features` belongs to a rule about drift or data"),
+        ("below: 0.5, drift: psi", "rule `low` needs exactly one of range, metric, estimate, drift, data, detector"),
     ],
 )
 def test_a_wrong_rule_is_told(rest, said):
@@ -250,6 +333,32 @@ def test_a_wrong_retrain_is_told(rest, said):
     assert len(found) == 1
     assert found[0].startswith("m.yaml:10: ")
     assert said in found[0]
+
+
+COMMAND = "retrain: {{{how}, data: {{span: 7d, holdout: 1d}}}}\n"
+
+
+def test_a_command_in_place_of_a_function_keeps_every_word():
+    spec = parse_spec(HEAD + COMMAND.format(how="command: [./train.sh, --n, 2, --n, 2], memory_limit: 2GB"), "m.yaml")
+    assert spec.retrain is not None
+    assert spec.retrain.trainer is None
+    assert spec.retrain.command == ("./train.sh", "--n", "2", "--n", "2")
+    assert spec.retrain.memory_limit == 2_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("schedule: 0 4 * * *", "name either a `trainer`, which is a Python function, or a `command`"),
+        ("trainer: 'a:b', command: [c]", "name either a `trainer`, which is a Python function, or a `command`"),
+        ("command: []", "a command is a list of words, the first a program: [./train.sh, --fast]"),
+        ("command: train.sh", "expected a list"),
+        ("command: [c], memory_limit: 2", "'2' is no amount of memory; write a whole number and MB or GB, such as 2GB"),
+        ("command: [c], memory_limit: 2MB", "the trainer itself takes nearly as much; give at least 500MB"),
+    ],
+)
+def test_who_trains_and_with_how_much_memory_must_be_clear(how, told):
+    assert f"m.yaml:10: {told}" in mistakes(HEAD + COMMAND.format(how=how))
 
 
 @pytest.mark.parametrize("trainer", ["train", "a.b", "a-b:train", "a:b:c", "a.:train", ":train"])
@@ -307,3 +416,98 @@ def test_files_that_cannot_be_read_are_said_to_be_so(tmp_path):
         read_spec(tmp_path / "latin.yaml")
     (tmp_path / "utf8.yaml").write_text(HEAD.replace("flight-delay", "caf\xe9"), encoding="utf-8")
     assert read_spec(tmp_path / "utf8.yaml").model == "caf\xe9"
+
+
+# --- rules about what does not come, two thresholds, and the baseline ---
+
+
+def rules_of(*texts):
+    return parse_spec(HEAD + "rules:\n" + "".join(f"  - {text}\n" for text in texts), "m.yaml").rules
+
+
+def test_rules_about_data_coverage_and_silence_are_read():
+    data, coverage, silence = rules_of(
+        "{name: gaps, data: missing, features: [distance], window: day, above: 0.1}",
+        "{name: labels, coverage: day, below: 0.5, critical: 0.2, for: 2 of 3}",
+        "{name: quiet, no_predictions_for: 8h, severity: critical}",
+    )
+    assert (data.kind, data.target, data.features, data.above) == ("data", "missing", ("distance",), 0.1)
+    assert (coverage.kind, coverage.window, coverage.below, coverage.critical, coverage.k) == (
+        *("coverage", "day", 0.5, 0.2),
+        2,
+    )
+    assert (silence.kind, silence.quiet, silence.severity) == ("silence", timedelta(hours=8), "critical")
+
+
+def test_thresholds_may_be_two_certain_or_relative():
+    (one,) = rules_of("{name: a, metric: auc, window: day, below: 0.7, critical: 0.6, certain: true}")
+    assert (one.critical, one.certain, one.relative) == (0.6, True, False)
+    (other,) = rules_of("{name: a, metric: auc, window: day, below_baseline: 5%}")
+    assert (other.below, other.above, other.relative) == (0.05, None, True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("data: mising, window: day, above: 0.1", "unknown share of values `mising`; did you mean `missing`?"),
+        ("data: missing, window: day, features: [score], above: 0.1", "unknown feature `score`"),
+        ("data: missing, window: day, false_alarms: 1 per 30d", "a share of values has no `false_alarms`"),
+        ("coverage: dya, below: 0.5", "unknown window `dya`; did you mean `day`?"),
+        ("coverage: day", "rule `a` needs `below`"),
+        ("coverage: day, below: 50", "coverage lies between 0 and 1"),
+        ("coverage: day, below: 0.5, retrain: true", "`retrain` is not for coverage"),
+        ("no_predictions_for: long", "'long' is no duration"),
+        ("no_predictions_for: 1h, window: day", "`window` is not for silence: only `severity` fits beside it"),
+        (
+            "metric: auc, window: day, below: 0.7, critical: 0.8",
+            "`critical` lies beyond the threshold, on its bad side",
+        ),
+        ("metric: auc, window: day, below: 0.7, critical: 0.6, severity: critical", "the rule is critical already"),
+        ("metric: auc, window: day, below_baseline: 0.05", "'0.05' is no part of the baseline; write for example `5%`"),
+        ("metric: auc, window: day, below_baseline: 5%, below: 0.7", "`below` does not fit beside `below_baseline`"),
+        ("drift: psi, window: day, above_baseline: 5%", "`above_baseline` is for metrics, which a baseline has too"),
+    ],
+)
+def test_a_wrong_rule_of_a_newer_kind_is_told(rule, said):
+    found = mistakes(HEAD + f"rules: [{{name: a, {rule}}}]\n")
+    assert len(found) == 1
+    assert said in found[0], found
+
+
+RETRAINING = "retrain:\n  trainer: a.b:c\n  data: {span: 7d, holdout: 2d%s}\n"
+
+
+def test_a_retrain_leaves_periods_out_and_tries_again():
+    text = (
+        HEAD + RETRAINING % ", exclude: [[2013-03-08, 2013-03-10T12:00:00+01:00]]" + "  retries: 0\n  max_refusals: 5\n"
+    )
+    found = parse_spec(text, "m.yaml").retrain
+    assert found.exclude == ((1362700800000, 1362913200000),)
+    assert (found.retries, found.max_refusals) == (0, 5)
+    assert parse_spec(HEAD + RETRAINING % "", "m.yaml").retrain.retries == 2
+
+
+@pytest.mark.parametrize(
+    ("period", "said"),
+    [
+        ("[2013-03-08]", "a period is `[from, to]`, two dates or instants"),
+        ("[2013-03-10, 2013-03-08]", "the period is empty"),
+        ("[monday, 2013-03-08]", "'monday' is no date"),
+    ],
+)
+def test_a_wrong_period_is_told(period, said):
+    (found,) = mistakes(HEAD + RETRAINING % f", exclude: [{period}]")
+    assert said in found
+
+
+def test_a_promotion_may_be_approved_shadowed_and_on_probation():
+    found = parse_spec(HEAD + "promotion: {policy: approve, shadow: 12h, probation: 1d}\nrepeat: 4h\n", "m.yaml")
+    promotion = found.promotion
+    assert (promotion.policy, promotion.shadow, promotion.probation) == (
+        "approve",
+        timedelta(hours=12),
+        timedelta(days=1),
+    )
+    assert found.repeat == timedelta(hours=4)
+    (told,) = mistakes(HEAD + "promotion: {probation: 30d}\n")
+    assert "`probation` is not longer than the longest window" in told

@@ -1,31 +1,40 @@
-"""A user's training function in its child process: what it returns, and every way in which it can fail."""
+"""Both plug-ins in the child process, a function and a command: what they return, and every way in which they fail."""
 
 from __future__ import annotations
 
 import os
-import threading
+import re
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from driftline.core.checks import figures_of, side_of, truth_of
+from driftline.core.comparison import DAY_MS, days_of
 from driftline.errors import DriftlineError
-from driftline.events.base import encode
+from driftline.events.base import decode, encode
+from driftline.platform import artifacts
 from driftline.platform.artifacts import load
+from driftline.platform.kept_rows import unpack_rows
 from driftline.platform.settings import Settings
-from driftline.spec.model import FeatureSpec, MonitorSpec, PromotionSpec
-from driftline.spec.plain import to_plain
+from driftline.spec.model import FeatureSpec, MonitorSpec, PromotionSpec, RetrainSpec
+from driftline.spec.plain import from_plain, to_plain
 from driftline.trainer import child, process
-from driftline.trainer.job import ABOUT, FEATURES, JOB, LOG, RESULT, Job
+from driftline.trainer.job import ABOUT, FEATURES, JOB, LOG, RESULT, Job, Result
 from driftline.trainer.process import Cancelled, Child
 
 ROOT = Path(__file__).parents[2]
+PLUGINS = ("function", "command")
+DAY = timedelta(days=1)
+START = 40 * DAY_MS
 SPEC = MonitorSpec(
     model="m",
     task="binary",
@@ -56,6 +65,17 @@ def surroundings():
         yield
 
 
+def retraining(plugin: str, what: str, **limits) -> RetrainSpec:
+    """By one of `tests.functions_to_train`, called or run by a command; a colon or a blank: taken as it is."""
+    who = {"trainer": what if ":" in what else f"tests.functions_to_train:{what}"}
+    if plugin == "command":
+        words = what.split() if " " in what else [sys.executable, "-m", "tests.command_to_train", what]
+        who = {"command": tuple(words)}
+    names = ("span", "holdout", "label_delay", "cooldown", "budget_per", "improve_within", "deadline")
+    spans = dict.fromkeys(names, DAY)
+    return RetrainSpec(**who | spans | {"budget": 1, "time_limit": timedelta(minutes=1)} | limits)
+
+
 def settings_in(path: Path) -> Settings:
     return Settings("nowhere:1", "redis://nowhere", "test.", path, path / "archive", path / "artifacts")
 
@@ -66,42 +86,53 @@ def settings(tmp_path, monkeypatch):
     return settings_in(tmp_path)
 
 
-def job(settings: Settings, function: str) -> Path:
+def job(settings: Settings, plugin: str, what: str, **limits) -> Path:
     chance = np.random.default_rng(0)
     n = 400
     distance = chance.random(n)
     late = chance.random(n) < distance
     directory = settings.state_dir / "training"
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
     features = {
         "distance": pa.array([None if i % 50 == 0 else float(d) for i, d in enumerate(distance)], pa.float64()),
         "carrier": pa.array([None if i % 60 == 0 else "AB"[i % 2] for i in range(n)], pa.string()),
     }
-    about = {"outcome": ["late" if x else "on-time" for x in late], "time": list(range(n))}
+    about = {
+        "id": [f"id{i}" for i in range(n)],
+        "outcome": ["late" if x else "on-time" for x in late],
+        "time": [START + i * DAY_MS // 20 for i in range(n)],
+    }
     pq.write_table(pa.table(features), directory / FEATURES)
     pq.write_table(pa.table(about), directory / ABOUT)
-    trainer = function if ":" in function else f"tests.functions_to_train:{function}"
+    spec = msgspec.structs.replace(SPEC, retrain=retraining(plugin, what, **limits))
     wanted = Job(
-        trainer=trainer, spec=to_plain(SPEC), version="v1", source="test", artifact_dir=str(settings.artifact_dir)
+        spec=to_plain(spec),
+        version="v1",
+        candidate="c1",
+        source="test",
+        start=START,
+        artifact_dir=str(settings.artifact_dir),
+        key_dir=str(settings.keys),
     )
     (directory / JOB).write_bytes(encode(wanted))
     return directory
 
 
-def run_child(directory: Path, limit_s: float, cancel: threading.Event):
+def run_child(directory: Path, cancelled=lambda: False, tell=lambda said: None) -> Result:
+    retrain = from_plain(decode((directory / JOB).read_bytes(), Job).spec).retrain
     with Child(directory) as process:
-        return process.train(limit_s, cancel)
+        return process.train(retrain, cancelled, tell)
 
 
-def train(settings: Settings, function: str, limit_s: float = 60.0):
-    return run_child(job(settings, function), limit_s, threading.Event())
+def train(settings: Settings, plugin: str, what: str, **limits) -> Result:
+    return run_child(job(settings, plugin, what, **limits))
 
 
-@pytest.fixture(scope="module")
-def boosted(tmp_path_factory):
+@pytest.fixture(scope="module", params=PLUGINS)
+def boosted(request, tmp_path_factory):
     """A training that went well: where it took place, and its result."""
     settings = settings_in(tmp_path_factory.mktemp("boosted"))
-    return settings, train(settings, "boosted")
+    return settings, train(settings, request.param, "boosted")
 
 
 def eventually(check, seconds: float = 60.0) -> None:
@@ -144,88 +175,164 @@ def test_the_baseline_lists_quantile_bins_of_the_training_rows(boosted):
     assert baseline.counts["feature:distance"][: counted.size] == tuple(counted)
 
 
+def test_the_training_rows_stay_with_the_artifact_and_give_its_figures_again(boosted):
+    settings, result = boosted
+    stored = load(settings, result.artifact)
+    rows = unpack_rows(stored.extra("rows.parquet"))
+    assert (rows.ids[3], rows.times[3], rows.features["carrier"][:2]) == ("id3", START + 3 * DAY_MS // 20, [None, "B"])
+    answers = stored.answers_to(artifacts.frame_of(stored.manifest, rows.features))
+    days = days_of(rows.times, START)
+    again = figures_of(SPEC, truth_of(SPEC, rows.outcomes), side_of(SPEC, answers), days, "c1")
+    assert again == result.checks
+    assert {figure.name for figure in again} == {"accuracy", "f1", "auc", "log_loss"}
+    assert all(figure.low < figure.value < figure.high and figure.n == 400 for figure in again)
+
+
 @pytest.mark.parametrize(
-    ("function", "told"),
+    ("plugin", "what", "told"),
     [
-        ("no_result", "returned DataFrame, not driftline.client.training.Trained"),
-        ("holds_a_function", "not allowed: tests.functions_to_train.keep"),
-        ("other_labels", "the labels are on-time, late"),
-        ("no_such_function", "no training function 'tests.functions_to_train:no_such_function'"),
-        ("no_such_module:train", "No module named 'no_such_module'"),
-        ("neither:", "no training function"),
+        ("function", "no_result", "returned DataFrame, not driftline.client.training.Trained"),
+        ("function", "holds_a_function", "not allowed: tests.functions_to_train.keep"),
+        ("function", "other_labels", "the labels are on-time, late"),
+        ("function", "no_such_function", "no training function 'tests.functions_to_train:no_such_function'"),
+        ("function", "no_such_module:train", "No module named 'no_such_module'"),
+        ("function", "neither:", "no training function"),
+        ("command", "holds_a_function", "not allowed: tests.functions_to_train.keep"),
+        ("command", "other_labels", "the labels are on-time, late"),
+        ("command", "./nowhere.sh --fast", "./nowhere.sh --fast cannot be started in"),
+        ("command", "then_nothing", "the command ended well, but trained.json cannot be read: No such file"),
+        ("command", "then_torn", "model.skops cannot be loaded: BadZipFile"),
+        ("command", "then_pickle", "trained.json is not as it should be: Invalid enum value 'pickle'"),
+        ("command", "then_half", "tests.command_to_train then_half was ended by SIGKILL"),
     ],
 )
-def test_what_cannot_be_a_candidate_says_why(settings, function, told):
-    directory = job(settings, function)
-    with pytest.raises(DriftlineError, match=told.replace(".", r"\.")):
+def test_what_cannot_be_a_candidate_says_why(settings, plugin, what, told):
+    directory = job(settings, plugin, what)
+    with pytest.raises(DriftlineError, match=re.escape(told)):
         child.train(directory)
     assert not (directory / RESULT).exists()
 
 
 def test_a_function_that_takes_its_process_down_takes_no_more(settings):
     with pytest.raises(DriftlineError, match="was ended by SIGABRT"):
-        train(settings, "dies")
+        train(settings, "function", "dies")
 
 
-def test_an_error_ends_the_training_and_what_was_printed_stays_in_the_log(settings):
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_an_error_ends_the_training_and_what_was_printed_stays_in_the_log(settings, plugin):
     with pytest.raises(DriftlineError, match=r"(?s)ended with code 1.*ZeroDivisionError: nothing to divide by"):
-        train(settings, "raises")
+        train(settings, plugin, "raises")
     assert "about to divide" in (settings.state_dir / "training" / LOG).read_text()
 
 
-def test_a_training_beyond_its_time_limit_ends_with_all_that_it_started(settings, monkeypatch):
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_training_that_takes_more_memory_than_it_may_fails_and_says_so(settings, plugin):
+    with pytest.raises(DriftlineError, match=r"given no more memory \(memory_limit: 1GB a process\)"):
+        train(settings, plugin, "hungry", memory_limit=1_000_000_000)
+
+
+def test_a_program_that_is_no_python_is_limited_too(settings):
+    with pytest.raises(DriftlineError, match=r"(?s)given no more memory.*head.* memory exhausted"):
+        train(settings, "command", "head --lines=-1 /dev/zero", memory_limit=500_000_000)
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_training_beyond_its_time_limit_ends_with_all_that_it_started(settings, monkeypatch, plugin):
     notes = settings.state_dir / "notes"
 
     def an_hour_later_once_it_has_started() -> float:
         return time.monotonic() + (3600 if notes.exists() and notes.read_text() else 0)
 
-    monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=an_hour_later_once_it_has_started))
+    faster = SimpleNamespace(monotonic=an_hour_later_once_it_has_started, sleep=time.sleep)
+    monkeypatch.setattr(process, "time", faster)
     with pytest.raises(DriftlineError, match="longer than its time limit of 1800 s"):
-        train(settings, "with_a_child_of_its_own", limit_s=1800.0)
+        train(settings, plugin, "with_a_child_of_its_own", time_limit=timedelta(minutes=30))
     eventually(lambda: gone(int(notes.read_text())))
 
 
-def test_a_cancelled_training_ends_at_once(settings):
-    cancel, notes = threading.Event(), settings.state_dir / "notes"
-    directory = job(settings, "slow")
-    failed = []
-
-    def run() -> None:
-        try:
-            run_child(directory, 60.0, cancel)
-        except Cancelled as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    eventually(notes.exists)
-    eventually(lambda: notes.read_text().endswith("\n"))
-    cancel.set()
-    thread.join(60)
-    assert failed
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_cancelled_training_ends_at_once(settings, plugin):
+    notes = settings.state_dir / "notes"
+    with pytest.raises(Cancelled):
+        run_child(job(settings, plugin, "slow"), lambda: notes.exists() and notes.read_text().endswith("\n"))
     eventually(lambda: gone(int(notes.read_text())))
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_training_whose_process_is_killed_fails_and_nothing_of_it_runs_on(settings, plugin):
+    directory, notes = job(settings, plugin, "slow"), settings.state_dir / "notes"
+    retrain = from_plain(decode((directory / JOB).read_bytes(), Job).spec).retrain
+
+    def kill_once_it_has_begun() -> bool:
+        if notes.exists() and notes.read_text().endswith("\n"):
+            os.kill(running._process.pid, 9)
+        return False
+
+    with Child(directory) as running, pytest.raises(DriftlineError, match="was ended by SIGKILL"):
+        running.train(retrain, kill_once_it_has_begun, lambda said: None)
+    eventually(lambda: gone(int(notes.read_text())))
+    assert not settings.artifact_dir.exists()
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_what_a_training_says_of_its_progress_is_told_while_it_runs(settings, plugin):
+    told = []
+
+    def hear(said: str) -> None:
+        told.append(said)
+        (settings.state_dir / "notes").touch()
+
+    assert run_child(job(settings, plugin, "tells"), tell=hear).validation == {"rows": 400.0}
+    assert told[0] == "40 %: fitting slowly"
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_training_killed_while_it_stores_leaves_no_artifact_and_the_next_one_is_whole(settings, plugin):
+    directory = job(settings, plugin, "boosted")
+    trainer = os.fork()
+    if trainer == 0:
+        real, written = artifacts._write, []
+
+        def killed_in_the_middle(path: Path, data: bytes) -> None:
+            if written:
+                path.write_bytes(data[: len(data) // 2])
+                os.kill(os.getpid(), 9)
+            written.append(path)
+            real(path, data)
+
+        artifacts._write = killed_in_the_middle
+        child.train(directory)
+        os._exit(0)
+    assert os.waitpid(trainer, 0)[1] == 9
+    assert not (directory / RESULT).exists()
+    assert [path.name.startswith(".writing-") for path in settings.artifact_dir.iterdir()] == [True]
+    result = run_child(directory)
+    load(settings, result.artifact)
+    assert len(list((settings.artifact_dir / "m" / "v1").iterdir())) == 1
 
 
 def test_a_training_gets_ready_and_waits_for_its_rows(settings, monkeypatch):
     (settings.state_dir / "slowly_imported.py").write_text(
         "from tests.functions_to_train import boosted\nprint('ready', flush=True)\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(settings.state_dir))
-    directory = job(settings, "slowly_imported:boosted")
+    monkeypatch.setenv("PYTHONPATH", str(settings.state_dir) + os.pathsep + os.environ.get("PYTHONPATH", ""))
+    directory = job(settings, "function", "slowly_imported:boosted")
     for name in (FEATURES, ABOUT):
         (directory / name).rename(settings.state_dir / name)
-    with Child(directory) as child_process:
+    with Child(directory) as running:
         eventually(lambda: "ready" in (directory / LOG).read_text())
         for name in (FEATURES, ABOUT):
             (settings.state_dir / name).rename(directory / name)
-        assert child_process.train(60.0, threading.Event()).validation == {"rows": 400.0}
+        result = running.train(retraining("function", "boosted"), lambda: False, lambda said: None)
+    assert result.validation == {"rows": 400.0}
 
 
-def test_a_training_ends_when_its_trainer_is_killed(settings):
-    directory, notes = job(settings, "slow"), settings.state_dir / "notes"
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_training_ends_when_its_trainer_is_killed(settings, plugin):
+    directory, notes = job(settings, plugin, "slow"), settings.state_dir / "notes"
     trainer = os.fork()
     if trainer == 0:
-        run_child(directory, 60.0, threading.Event())
+        run_child(directory)
         os._exit(0)
     eventually(lambda: notes.exists() and notes.read_text().endswith("\n"))
     os.kill(trainer, 9)

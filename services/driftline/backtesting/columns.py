@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 from numpy.typing import NDArray
 
 from driftline.backtesting.letters import DeadLetter
 from driftline.backtesting.mapping import Mapped, attributes_of
 from driftline.backtesting.streams import ROW, TIME, Refuse
 from driftline.backtesting.values import categories_of, coded, label_readings, numbers_of, texts_of
-from driftline.core.columns import OutcomeColumns, PredictionColumns, digests, hashed, hashes_of
+from driftline.core.columns import OutcomeColumns, PredictionColumns, contents, hash_of_name, hashed
 from driftline.core.validation import LARGEST
 from driftline.errors import DriftlineError
 from driftline.events.inputs import Value
@@ -112,6 +111,7 @@ class Columns:
         self._slice_ms, self._pane_ms, self._refuse = slice_ms, millis(spec.pane), refuse
         self._models = Models({spec.model: spec}, {spec.model: code})
         self._numeric = spec.task == "regression"
+        self._shares = int(self._models.shares[0])
         self._numbers = [name for name, feature in spec.features.items() if feature.type == "number"]
         self._categories = [name for name, feature in spec.features.items() if feature.type == "category"]
         self._versions: dict[str, tuple[int, int]] = {}
@@ -121,7 +121,7 @@ class Columns:
         rows = Rows(table, mapped, self._refuse)
         self._check_names(rows)
         label = self._answers(rows, "prediction", mapped)
-        score = self._scores(rows)
+        score, chances = self._scores(rows), self._chances(rows)
         features = [self._feature(rows, name) for name in self._numbers]
         fine = rows.fine
         rows = rows.narrowed()
@@ -133,14 +133,15 @@ class Columns:
         for place, values in enumerate(features):
             numbers[:, place] = values[fine]
         categories, hashes = self._category_columns(rows, size)
-        label, score = label[fine], score[fine]
-        answer = label if self._numeric else score
+        label, score, chances = label[fine], score[fine], None if chances is None else chances[fine]
+        told = [None] * size if chances is None else [None if row[0] != row[0] else row for row in chances.tolist()]
+        shares, said = self._models.shares_of(np.zeros(size, np.int64), told, label)
+        answer = label if self._numeric else said if self._shares else score
         named = (np.zeros(size) if self._numeric else label).astype(np.uint8)
         shadow = self._shadows(rows, size)
         low, high = hashed(keys)
         flat, per_row = numbers.reshape(-1), np.full(size, len(features), np.int64)
         attributes = self._attributes(rows)
-        parts = [time, shadow, answer, named, hashes_of(attributes or [{}] * size)]
         return PredictionColumns(
             ids=Texts(keys),
             low=low,
@@ -153,11 +154,18 @@ class Columns:
             answer=answer,
             label=named,
             latency=self._latency(rows, size),
-            digest=digests(parts, flat, per_row, hashes, np.full(size, len(self._categories), np.int64)),
+            digest=contents(
+                *(time, shadow, answer, named),
+                attributes or [{}] * size,
+                (flat, per_row),
+                (hashes, np.full(size, len(self._categories), np.int64)),
+                (shares, np.full(size, self._shares, np.int64)),
+            ),
             numbers=flat,
             categories=categories,
             last=-1,
             attributes=attributes,
+            shares=shares,
         )
 
     def _latency(self, rows: Rows, size: int) -> F64:
@@ -245,6 +253,20 @@ class Columns:
         rows.check(bad, "score", _REASON.WRONG_TYPE, lambda value: f"{value!r} is no finite number")
         return values
 
+    def _chances(self, rows: Rows) -> F64 | None:
+        """The probability of each label of the spec, (rows, labels), NaN where a row has none; None: nobody has."""
+        columns = [f"score:{label}" for label in self._spec.labels]
+        if not any(what in rows for what in columns):
+            return None
+        found = np.full((rows.fine.size, len(columns)), np.nan)
+        for place, what in enumerate(columns):
+            if what in rows:
+                found[:, place], bad = numbers_of(rows.column(what))
+                rows.check(bad, what, _REASON.WRONG_TYPE, lambda value: f"{value!r} is no finite number")
+        some = ~np.isnan(found).all(axis=1)
+        found[some] = np.nan_to_num(found[some])
+        return found
+
     def _feature(self, rows: Rows, name: str) -> F64:
         values, bad = numbers_of(rows.column(f"feature:{name}"))
         rows.check(bad, f"feature:{name}", _REASON.WRONG_TYPE, lambda value: f"{value!r} is no finite number")
@@ -257,11 +279,8 @@ class Columns:
         for place, name in enumerate(self._categories):
             codes, values = categories_of(rows.column(f"feature:{name}"))
             texts[:, place] = np.array([*values, None], object)[codes]
-            hashes[:, place] = np.array([*map(self._hash, values), 0], np.uint64)[codes]
+            hashes[:, place] = np.array([*map(hash_of_name, values), 0], np.uint64)[codes]
         return texts.reshape(-1).tolist(), hashes.reshape(-1)
-
-    def _hash(self, name: str | None) -> int:
-        return 0 if name is None else xxhash.xxh3_64_intdigest(name.encode())
 
     def _of_versions(self, rows: Rows) -> tuple[NDArray[np.uint32], I64]:
         if "version" in rows:

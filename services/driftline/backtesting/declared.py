@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from driftline.backtesting.mapping import Columns, map_reference
+from driftline.backtesting.mapping import Columns, Mapped, map_reference
 from driftline.backtesting.tables import Data
-from driftline.backtesting.values import categories_of, numbers_of
+from driftline.backtesting.values import categories_of, coded, label_readings, numbers_of
 from driftline.core.baseline import make_baseline
+from driftline.core.columns import told_shares
 from driftline.errors import DriftlineError
 from driftline.events.admin import Deployment
 from driftline.events.baselines import Baseline
-from driftline.events.inputs import Value
+from driftline.events.inputs import Label, Value, label_name
 from driftline.platform.catalog import Catalog
 from driftline.spec.model import MonitorSpec
+
+FloatArray = NDArray[np.float64]
 
 REVISION = 1
 
@@ -62,17 +66,47 @@ def baselines_of(spec: MonitorSpec, reference: Data, asked: Columns, versions: I
             columns[name] = np.array([*values, None], object)[codes].tolist()
         else:
             columns[name] = [None if value != value else value for value in _numbers(reference, name, column).tolist()]
-    answers = {
-        what: _numbers(reference, mapped.columns[what], table.column(mapped.columns[what]).combine_chunks())
-        for what in ("score", "prediction")
-        if what in mapped.columns
-    }
-    found = answers.get("score"), answers.get("prediction")
+    found = _answers(spec, reference, mapped, table)
     source = f"reference of {reference.name}"
     return [make_baseline(spec, columns, *found, version, source) for version in sorted(versions)]
 
 
-def _numbers(reference: Data, name: str, column: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _answers(
+    spec: MonitorSpec, reference: Data, mapped: Mapped, table: pa.Table
+) -> tuple[FloatArray | None, FloatArray | list[Label] | None]:
+    """What the model said of the rows, scores and predictions, as `make_baseline` takes them."""
+
+    def numbers(what: str) -> FloatArray:
+        return _numbers(reference, mapped.columns[what], table.column(mapped.columns[what]).combine_chunks())
+
+    if spec.task != "multiclass":
+        scores, predictions = (numbers(what) if what in mapped.columns else None for what in ("score", "prediction"))
+        return scores, predictions
+    columns = [f"score:{label}" for label in spec.labels]
+    shares = [numbers(what) if what in mapped.columns else np.zeros(len(table)) for what in columns]
+    told = told_shares(np.stack(shares, axis=1)) if {*columns} & {*mapped.columns} else None
+    if "prediction" not in mapped.columns:
+        return told, None
+    codes, values = coded(table.column(mapped.columns["prediction"]).combine_chunks())
+    return told, _labels(spec, reference, [[*values, None][code] for code in codes.tolist()])
+
+
+def _labels(spec: MonitorSpec, reference: Data, answers: Sequence[object]) -> list[Label]:
+    """Predictions as the spec spells its labels. Raises `DriftlineError` where one is none."""
+    known: dict[object, Label] = {}
+    for answer in set(answers):
+        readings = label_readings(answer) if isinstance(answer, str) else [answer]
+        names = [label_name(each) for each in readings if isinstance(each, str | int | float | bool)]
+        if found := [name for name in names if name in spec.labels]:
+            known[answer] = found[0]
+    for row, answer in enumerate(answers):
+        if answer not in known:
+            there = ", ".join(spec.labels)
+            raise DriftlineError(f"{reference.name}, row {row + 1}: prediction {answer!r} is none of {there}")
+    return [known[answer] for answer in answers]
+
+
+def _numbers(reference: Data, name: str, column: pa.Array) -> FloatArray:
     values, bad = numbers_of(column)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])

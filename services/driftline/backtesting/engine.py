@@ -11,7 +11,6 @@ from driftline.backtesting.columns import Columns
 from driftline.backtesting.declared import REVISION, Declared
 from driftline.backtesting.mapping import Mapped
 from driftline.backtesting.streams import ROW, TIME, Cut, Refuse
-from driftline.control.out import Out
 from driftline.control.shard import Arrivals, Shard
 from driftline.control.turns import Turn
 from driftline.core.binning import default_bins
@@ -97,10 +96,10 @@ class Engine:
         spec, baseline = self._spec, self._declared.baseline_of(version)
         bins_id = f"default:{spec.model}@{REVISION}" if baseline is None else baseline.id
         layout = Layout(default_bins(spec) if baseline is None else baseline.bins)
-        width = len(layout.bins.features) + len(spec.segments)
+        width = layout.tail + len(spec.segments)
         series = self._partition.table.predictions_of(spec.model, version, kept_slices(spec, self.slice_ms), width)
         self._partition.kinds.add(series, bins_id, layout, millis(spec.pane))
-        self._partition.segments.add(series, spec.segments, len(layout.bins.features), {})
+        self._partition.segments.add(series, spec.segments, layout.tail, {})
         return series, self._partition.plans.add(spec, layout)
 
     def _apply(self, changed: Changed, until: int) -> None:
@@ -119,7 +118,7 @@ class Engine:
         return found
 
     def _go(self, arrivals: dict[int, Arrivals], until: int) -> None:
-        out = Out(self._declared.deployment, SHARD, set())
+        out = self._shard.out()
         self._shard.go(Turn(until), arrivals, out)
         for record in out.records:
             if record.topic is not Topic.PREDICTIONS:  # marks for the monitor, which has what they name already

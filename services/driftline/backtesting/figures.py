@@ -13,7 +13,7 @@ from driftline.backtesting.findings import Findings
 from driftline.events.base import Millis
 from driftline.events.reports import ALL, Drift, MetricValue, Segment, WindowReport
 from driftline.events.retraining import RetrainRequest
-from driftline.spec.metrics import HIGHER_IS_BETTER
+from driftline.spec.metrics import higher_is_better
 from driftline.spec.model import MonitorSpec
 
 SHARES = ("n", "missing", "out_of_range", "unseen")
@@ -48,7 +48,7 @@ class Line:
     @property
     def worst(self) -> Point:
         """The worst of the usual ones, the first of equals."""
-        sign = 1 if higher_is_better(self.metric) else -1
+        sign = -1 if higher_is_better(self.metric) is False else 1
         return min(self.usual, key=lambda point: sign * (point.figure.value or 0.0))
 
     @property
@@ -83,11 +83,6 @@ class DriftTable:
     def last(self, feature: str) -> float | None:
         """Its value in the last window."""
         return self.values[feature][-1]
-
-
-def higher_is_better(metric: str) -> bool:
-    """Which way a metric is good."""
-    return HIGHER_IS_BETTER.get(metric, True)
 
 
 def everybody(report: WindowReport) -> Segment:
@@ -129,7 +124,7 @@ def drift_tables(found: Findings, window: str, measure: str = MEASURES[0]) -> li
 
 def worst_segments(found: Findings, window: str, metric: str) -> list[tuple[str, WindowReport, MetricValue]]:
     """Where reports have segments: the worst figure of each, the worst segment first."""
-    sign = 1 if higher_is_better(metric) else -1
+    sign = -1 if higher_is_better(metric) is False else 1
     worst: dict[str, tuple[float, WindowReport, MetricValue]] = {}
     for version, role in found.series():
         for report in found.windows(version, role, window):

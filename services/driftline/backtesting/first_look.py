@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from driftline.backtesting.mapping import USUAL, Columns, Finder
+from driftline.backtesting.mapping import OF_LABEL, USUAL, Columns, Finder
 from driftline.backtesting.tables import Data, open_data
 from driftline.backtesting.values import NO_TIME, categories_of, coded, numbers_of, texts_of, times_of
 from driftline.errors import DriftlineError
@@ -111,7 +111,7 @@ class Look:
 
     def _left_out(self, name: str) -> bool:
         seen = self.seen[name]
-        others = name.lower().startswith(("pred_", "proba_", "prediction_", "score_"))  # of other versions
+        others = name.lower().startswith(("pred_", "prediction_", *OF_LABEL))  # of other versions
         return others or not seen.known or seen.is_identity or seen.times >= TOLD_APART * seen.known
 
 

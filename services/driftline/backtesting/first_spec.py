@@ -10,12 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from driftline.backtesting.figures import Line, higher_is_better
+from driftline.backtesting.figures import Line
 from driftline.backtesting.first_look import TOLD_APART, Look, Seen
+from driftline.backtesting.mapping import OF_LABEL
 from driftline.backtesting.values import label_readings
 from driftline.errors import DriftlineError
 from driftline.events.inputs import label_name
 from driftline.spec.durations import show_duration
+from driftline.spec.metrics import higher_is_better
+from driftline.spec.model import MOST_LABELS
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MOST_ALLOWED = 20
@@ -70,8 +73,10 @@ def write_spec(look: Look, model: str, threshold: Threshold | None = None) -> st
         f"model: {plain(model)}",
         f"task: {task}",
     ]
+    if labels:
+        parts.append(f"labels: [{', '.join(map(plain, labels))}]")
     if task == "binary":
-        parts += [f"labels: [{', '.join(map(plain, labels))}]", f"positive: {plain(positive)}{_why_positive(look)}"]
+        parts.append(f"positive: {plain(positive)}{_why_positive(look)}")
     parts += ["", "# Ranges reach a little beyond what was seen; a value outside raises a warning.", "features:"]
     features = {plain(name): _feature(look.seen[name]) for name in look.features()}
     if not features:
@@ -97,9 +102,10 @@ def threshold_of(line: Line | None) -> Threshold | None:
 
 def main_metric(look: Look) -> str:
     """What the first rule judges."""
-    if _task(look)[0] == "regression":
-        return "mae"
-    return "auc" if "score" in look.columns else "accuracy"
+    task = _task(look)[0]
+    if task == "binary":
+        return "auc" if "score" in look.columns else "accuracy"
+    return "mae" if task == "regression" else "f1_macro"
 
 
 def plain(text: str) -> str:
@@ -117,12 +123,15 @@ def _task(look: Look) -> tuple[str, list[str], str]:
         means = {_label(label, found): total / n for label, (total, n) in look.scores.items() if n}
         positive = max(labels, key=lambda label: (means.get(label, -1.0) if len(means) == 2 else 0.0, label))
         return "binary", labels, positive
+    scored = any(all(f"{begin}{label}" in look.data.columns for label in labels) for begin in OF_LABEL)
+    if 2 < len(labels) <= MOST_LABELS and not answers.overflown and (scored or not answers.is_number):
+        return "multiclass", labels, ""
     if answers.is_number:
         return "regression", [], ""
     shown = ", ".join(labels[:5])
     raise DriftlineError(
         f"{look.data.name}: column `{look.columns['prediction']}` has {len(labels)} different values ({shown}); what "
-        "can be watched is a model with two labels, or one that answers with numbers"
+        f"can be watched is a model with two to {MOST_LABELS} labels, or one that answers with numbers"
     )
 
 
@@ -180,7 +189,7 @@ def widened(low: float, high: float, *, whole: bool = False) -> tuple[float, flo
 
 
 def _output(look: Look, task: str) -> list[str]:
-    if task == "binary":
+    if task != "regression":
         return []
     low, high = widened(look.seen[look.columns["prediction"]].low, look.seen[look.columns["prediction"]].high)
     return [f"outputs:\n  prediction: {{range: [{low:.15g}, {high:.15g}]}}", ""]

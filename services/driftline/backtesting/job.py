@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from driftline.backtesting.tables import Data, open_data
 from driftline.core.validation import kept_slices
 from driftline.errors import DriftlineError
 from driftline.events.base import Millis
+from driftline.events.baselines import Baseline
 from driftline.spec.model import MonitorSpec, millis
 
 
@@ -43,12 +44,16 @@ class Silent:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a backtest reads: paths, pyarrow tables or data frames. `outcomes` None: they stand in the predictions."""
+    """What a backtest reads: paths, pyarrow tables or data frames. `outcomes` None: they stand in the predictions.
+
+    `baselines`: of versions that have been declared, in place of `reference`.
+    """
 
     predictions: Any
     outcomes: Any = None
     reference: Any = None
     columns: Columns = field(default_factory=Columns)
+    baselines: Sequence[Baseline] = ()
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,12 @@ def run(spec: MonitorSpec, inputs: Inputs, tell: Tell | None = None, progress: P
     shown = progress or Silent()
     found = Findings(spec, tell)
     opened, predictions, outcomes = _look(_open(spec, inputs), spec, shown)
-    _say(found, spec, opened, {"predictions": predictions, "outcomes": outcomes})
+    _say(found, spec, opened, {"predictions": predictions, "outcomes": outcomes}, bool(inputs.baselines))
     found.versions = tuple(sorted(predictions.versions)) or (ONE_VERSION,)
     reference = opened.reference
-    baselines = [] if reference is None else baselines_of(spec, reference, inputs.columns, found.versions)
+    baselines = list(inputs.baselines)
+    if reference is not None:
+        baselines = baselines_of(spec, reference, inputs.columns, found.versions)
     firsts = [look.first for look in (predictions, outcomes) if look.first is not None]
     first = max(1, min(firsts) // millis(spec.pane))
     champion = _champion(spec, predictions, found)
@@ -108,27 +115,25 @@ def _open(spec: MonitorSpec, inputs: Inputs) -> _Opened:
     reference = None if inputs.reference is None else open_data(inputs.reference, "reference")
     if not together:
         outcomes = map_outcomes(open_data(inputs.outcomes, "outcomes"), spec, inputs.columns)
-        return _Opened(Stream(_only(mapped, _PREDICTION), "time"), Stream(outcomes, "outcome_time"), reference)
+        return _Opened(Stream(mapped, "time"), Stream(outcomes, "outcome_time"), reference)
     time = "outcome_time" if "outcome_time" in mapped.columns else "time"
     both = ("id", "model", "time", "")
     beside = Stream(replace(_only(mapped, (*both, "outcome", time)), told=both), time, only="outcome")
-    return _Opened(Stream(_only(mapped, _PREDICTION), "time"), beside, reference)
+    return _Opened(Stream(_of_predictions(mapped), "time"), beside, reference)
 
 
-_PREDICTION = ("id", "time", "prediction", "score", "version", "model", "role")
+def _of_predictions(mapped: Mapped) -> Mapped:
+    """The columns of a file that has outcomes too, without these."""
+    return _only(mapped, [what for what in mapped.columns if what not in ("outcome", "outcome_time")])
 
 
-def _only(mapped: Mapped, wanted: tuple[str, ...]) -> Mapped:
-    """The columns that one of the two streams of a file has."""
-    kept = {
-        what: name
-        for what, name in mapped.columns.items()
-        if what in wanted or (what.startswith("feature:") and "prediction" in wanted)
-    }
+def _only(mapped: Mapped, wanted: Collection[str]) -> Mapped:
+    """Some columns of a file."""
+    kept = {what: name for what, name in mapped.columns.items() if what in wanted}
     return Mapped(mapped.data, kept, mapped.guessed)
 
 
-def _say(found: Findings, spec: MonitorSpec, opened: _Opened, looks: dict[str, Look]) -> None:
+def _say(found: Findings, spec: MonitorSpec, opened: _Opened, looks: dict[str, Look], declared: bool) -> None:
     """What was assumed, aloud."""
     together = opened.predictions.mapped.data is opened.outcomes.mapped.data
     streams = {"predictions": opened.predictions, "outcomes": opened.outcomes}
@@ -149,9 +154,10 @@ def _say(found: Findings, spec: MonitorSpec, opened: _Opened, looks: dict[str, L
             )
     if outside := looks["outcomes"].outside:
         found.said.append(f"{outside:,} outcomes lie further than the horizon from every prediction and are left out")
-    if spec.task == "binary" and "score" not in opened.predictions.mapped.columns:
+    columns = opened.predictions.mapped.columns
+    if spec.task != "regression" and not any(what.partition(":")[0] == "score" for what in columns):
         found.said.append("no column of scores: metrics that need them (AUC, log loss) are not defined")
-    if opened.reference is None:
+    if opened.reference is None and not declared:
         found.said.append("no --reference: there is no baseline, so drift is not measured")
 
 

@@ -37,6 +37,8 @@ USUAL: dict[str, tuple[str, ...]] = {
     "latency_ms": ("latency_ms",),
 }
 """What columns are usually called, in the order in which they are looked for."""
+OF_LABEL = ("score_", "score:", "scores.", "proba_", "probability_", "prob_", "p_")
+"""How columns may begin that hold the probability of a label, and end with its name."""
 BEGINNINGS = {"prediction": ("pred_", "prediction_"), "score": ("proba_", "score_", "prob_")}
 """How a name may begin, if only one does."""
 
@@ -63,7 +65,7 @@ class Mapped:
 
     def name_of(self, what: str) -> str:
         """What the file calls a column."""
-        return self.columns.get(what, what.removeprefix("feature:"))
+        return self.columns.get(what, what.rpartition(":")[2])
 
 
 def map_predictions(data: Data, spec: MonitorSpec, asked: Columns, *, outcomes_too: bool) -> Mapped:
@@ -74,8 +76,7 @@ def map_predictions(data: Data, spec: MonitorSpec, asked: Columns, *, outcomes_t
     finder.find("id", required=not outcomes_too)
     for what in ("time", "prediction"):
         finder.find(what)
-    if spec.task == "binary":
-        finder.find("score", required=False)
+    scores = _scores(finder, spec, asked)
     for what in ("version", "model", "role", "latency_ms"):
         finder.find(what, required=False)
     if outcomes_too:
@@ -96,7 +97,30 @@ def map_predictions(data: Data, spec: MonitorSpec, asked: Columns, *, outcomes_t
             f"{data.name}: has no column {', '.join(missing)}, which the spec cuts segments by. "
             f"It has: {', '.join(data.columns)}"
         )
-    return Mapped(data, finder.found | features | attributes, finder.guessed)
+    return Mapped(data, finder.found | scores | features | attributes, finder.guessed)
+
+
+def _scores(finder: Finder, spec: MonitorSpec, asked: Columns) -> dict[str, str]:
+    """Finds the column of scores of a binary model; of a multiclass model returns those of its labels, if there are
+    any: `asked.score` is what all of their names begin with. Raises `DriftlineError` where it begins none.
+    """
+    if spec.task == "binary":
+        finder.find("score", required=False)
+    if spec.task != "multiclass":
+        return {}
+    data = finder.data
+    for begin in OF_LABEL if asked.score is None else (asked.score,):
+        found = {f"score:{label}": f"{begin}{label}" for label in spec.labels if f"{begin}{label}" in data.columns}
+        if found and (asked.score is not None or len(found) == len(spec.labels)):
+            if asked.score is None:
+                finder.guessed["score"] = f"{begin}..."
+            return found
+    if asked.score is not None and not finder.lenient:
+        raise DriftlineError(
+            f"{data.name}: has no column `{asked.score}{spec.labels[0]}` (--score is what the columns of a multiclass "
+            f"model's labels begin with). It has: {', '.join(data.columns)}"
+        )
+    return {}
 
 
 def attributes_of(spec: MonitorSpec) -> dict[str, bool]:
@@ -123,8 +147,10 @@ def map_reference(data: Data, spec: MonitorSpec, asked: Columns) -> Mapped:
             f"{data.name}: has no column for {', '.join(missing)}; a reference has one for each feature"
         )
     finder = Finder(data, tuple(spec.features), asked, lenient=True)
-    finder.find("score" if spec.task == "binary" else "prediction", required=False)
-    return Mapped(data, finder.found | {f"feature:{name}": name for name in spec.features}, finder.guessed)
+    scores = _scores(finder, spec, asked)
+    if spec.task != "binary":
+        finder.find("prediction", required=False)
+    return Mapped(data, finder.found | scores | {f"feature:{name}": name for name in spec.features}, finder.guessed)
 
 
 def _named(asked: Columns) -> Collection[str]:
@@ -135,7 +161,7 @@ class Finder:
     """Finds columns one after the other, never one that is a feature. `lenient`: one that was named may be missing."""
 
     def __init__(self, data: Data, features: Sequence[str], asked: Columns, *, lenient: bool = False) -> None:
-        self._data, self._features, self._asked, self._lenient = data, features, asked, lenient
+        self.data, self._features, self._asked, self.lenient = data, features, asked, lenient
         self.found: dict[str, str] = {}
         self.guessed: dict[str, str] = {}
 
@@ -143,10 +169,10 @@ class Finder:
         """Note the column that holds `what`; `also`: further usual names. Raises `DriftlineError` if there is none."""
         named = getattr(self._asked, what, None)
         option = f"--{what.replace('_', '-')}"
-        if named is not None and (named in self._data.columns or not self._lenient):
-            if named not in self._data.columns:
-                there = ", ".join(self._data.columns)
-                raise DriftlineError(f"{self._data.name}: has no column `{named}` ({option}). It has: {there}")
+        if named is not None and (named in self.data.columns or not self.lenient):
+            if named not in self.data.columns:
+                there = ", ".join(self.data.columns)
+                raise DriftlineError(f"{self.data.name}: has no column `{named}` ({option}). It has: {there}")
             self.found[what] = named
             return
         guess = self._guess(what, (*USUAL[what], *also))
@@ -154,13 +180,13 @@ class Finder:
             self.found[what] = self.guessed[what] = guess
         elif required:
             raise DriftlineError(
-                f"{self._data.name}: no column is called as an {what.replace('_', ' ')} usually is; name it with "
-                f"{option} COLUMN{hint}. It has: {', '.join(self._data.columns)}"
+                f"{self.data.name}: no column is called as an {what.replace('_', ' ')} usually is; name it with "
+                f"{option} COLUMN{hint}. It has: {', '.join(self.data.columns)}"
             )
 
     def _guess(self, what: str, usual: Sequence[str]) -> str | None:
         taken = {*self._features, *self.found.values(), *_named(self._asked)}
-        free = {name.lower().strip(): name for name in self._data.columns if name not in taken}
+        free = {name.lower().strip(): name for name in self.data.columns if name not in taken}
         for name in usual:
             if name in free:
                 return free[name]

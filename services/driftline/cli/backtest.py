@@ -12,7 +12,7 @@ COLUMNS = {
     "id": "What joins an outcome to its prediction.",
     "time": "When each prediction was made: RFC 3339 (UTC where the offset is missing) or epoch milliseconds.",
     "prediction": "The predicted label or number.",
-    "score": "The probability of the positive label.",
+    "score": "The probability of the positive label; of many labels, what the names of their columns begin with.",
     "outcome": "What came true; without --outcomes it stands in the predictions.",
     "outcome_time": "When the outcome became known.",
     "version": "The version of the model; without one all predictions are of version 1.",

@@ -111,7 +111,8 @@ def status(as_json: bool) -> None:
     """Say for each worker whether it makes progress, not merely whether it runs.
 
     `lag` is records that wait; `behind` how far its decision time lies behind the clock; `kept` predictions that wait
-    for their outcome or their horizon; `dead letters` and `records` those since it started.
+    for their outcome or their horizon; `dead letters` and `records` those since it started; `doing` what takes it long,
+    such as how far a training is.
 
     \b
     driftline status
@@ -132,7 +133,7 @@ def _table(workers: Sequence[Worker]) -> Table:
         table.add_column(name)
     for name in ("lag", "behind", "kept", "memory", "dead letters", "records"):
         table.add_column(name, justify="right")
-    for name in ("last record", "decision time"):
+    for name in ("last record", "decision time", "doing"):
         table.add_column(name)
     for worker in workers:
         table.add_row(
@@ -147,6 +148,7 @@ def _table(workers: Sequence[Worker]) -> Table:
             _shown(worker.events),
             "" if worker.last_event is None else iso(worker.last_event),
             "" if worker.decision_time is None else iso(worker.decision_time),
+            worker.note,
         )
     return table
 

@@ -8,7 +8,23 @@ import click
 from kafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from driftline.cli import backtest, baselines, letters, local, models, partitions, slices, spec
+from driftline.cli import (
+    alerts,
+    backtest,
+    baselines,
+    cases,
+    explain,
+    gate,
+    keys,
+    letters,
+    local,
+    models,
+    partitions,
+    slices,
+    spec,
+    trace,
+    verdicts,
+)
 from driftline.errors import DriftlineError
 
 
@@ -27,7 +43,23 @@ def cli() -> None:
     """
 
 
-GROUPS = (local, spec, backtest, models, baselines, partitions, slices, letters)
+GROUPS = (
+    local,
+    spec,
+    backtest,
+    models,
+    gate,
+    keys,
+    alerts,
+    cases,
+    verdicts,
+    trace,
+    explain,
+    baselines,
+    partitions,
+    slices,
+    letters,
+)
 for command in (command for group in GROUPS for command in group.commands):
     cli.add_command(command)
 

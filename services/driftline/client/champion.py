@@ -11,8 +11,9 @@ from typing import Protocol, Self
 
 from driftline.errors import ArtifactError, DeploymentError, Unreachable
 from driftline.events.base import decode
-from driftline.events.inputs import Label, Value
+from driftline.events.inputs import Label, Score, Value
 from driftline.events.retraining import Artifact, ModelState
+from driftline.events.retraining import Champion as Served
 from driftline.events.topics import Topic
 from driftline.platform import artifacts
 from driftline.platform import settings as settings_module
@@ -32,8 +33,8 @@ Row = Mapping[str, Value]
 class Scorer(Protocol):
     """A loaded artifact."""
 
-    def answers(self, rows: Sequence[Row]) -> Sequence[tuple[Label, float | None]]:
-        """For each row the prediction, and the probability of the positive class (binary) or None (regression)."""
+    def answers(self, rows: Sequence[Row]) -> Sequence[tuple[Label, Score]]:
+        """For each row the prediction and its score."""
 
 
 Load = Callable[[Settings, Artifact], Scorer]
@@ -41,11 +42,12 @@ Load = Callable[[Settings, Artifact], Scorer]
 
 @dataclass(frozen=True)
 class Answer:
-    """What version `version` says about one row; `score` is the probability of the positive class, if there is one."""
+    """What version `version` says about one row, as the fields of a `Prediction` of the same names have it."""
 
     version: str
     prediction: Label
     score: float | None
+    scores: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,10 @@ class Champion:
 
     With `follow`, a background thread swaps it within a second of a promotion; without, `refresh` does. A new champion
     whose artifact cannot be loaded, or whose checksums do not match, never replaces the one that serves: `problem` and
-    the log say what is wrong, and it is tried again. Raises `DeploymentError` where the model has no champion yet,
-    `ArtifactError` where the first one cannot be loaded, `Unreachable`.
+    the log say what is wrong, and it is tried again. Where another version is to answer beside it, before a promotion
+    or on probation after one, `predict_beside` does: publish its answers with the role `shadow`. Raises
+    `DeploymentError` where the model has no champion yet, `ArtifactError` where the first one cannot be loaded,
+    `Unreachable`.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Champion:
         self._load = load
         self._wanted: ModelState | None = None
         self._served: _Served | None = None
+        self._beside: _Served | None = None
         self._problem: str | None = None
         self._changing = threading.Lock()
         self._stop = threading.Event()
@@ -99,8 +104,12 @@ class Champion:
 
     def predict(self, rows: Sequence[Row]) -> list[Answer]:
         """One answer a row, all of one version. A feature that a row lacks counts as missing."""
-        served = self._serving()
-        return [Answer(served.version, label, score) for label, score in served.scorer.answers(rows)]
+        return _answers(self._serving(), rows)
+
+    def predict_beside(self, rows: Sequence[Row]) -> list[Answer]:
+        """The same of the version that is to answer beside the champion; none where there is none."""
+        beside = self._beside
+        return [] if beside is None else _answers(beside, rows)
 
     def refresh(self) -> bool:
         """Read `models` to its present end; True: another version serves now."""
@@ -157,6 +166,7 @@ class Champion:
         """Serve what is wanted, if it is another one and can be loaded."""
         if self._wanted is None:
             return False
+        self._swap_beside(self._wanted.shadow)
         version, artifact, served = self._wanted.champion.version, self._wanted.champion.artifact, self._served
         if served is not None and (served.version, served.artifact) == (version, artifact):
             self._problem = None
@@ -172,3 +182,25 @@ class Champion:
         log.info("model %s: version %s serves now", self._model, version)
         self._served, self._problem = _Served(version, artifact, scorer), None
         return True
+
+    def _swap_beside(self, wanted: Served | None) -> None:
+        """One that cannot be loaded does not answer; that it does not is seen where its answers are missed."""
+        known = self._beside
+        if wanted is None or wanted.artifact is None:
+            self._beside = None
+        elif known is None or (known.version, known.artifact) != (wanted.version, wanted.artifact):
+            self._beside = None
+            try:
+                scorer = self._load(self._settings, wanted.artifact)
+            except ArtifactError as error:
+                log.error("version %s of model %r cannot answer beside: %s", wanted.version, self._model, error)
+                return
+            self._beside = _Served(wanted.version, wanted.artifact, scorer)
+            log.info("model %s: version %s answers beside the champion", self._model, wanted.version)
+
+
+def _answers(served: _Served, rows: Sequence[Row]) -> list[Answer]:
+    return [
+        Answer(served.version, label, None, score) if isinstance(score, dict) else Answer(served.version, label, score)
+        for label, score in served.scorer.answers(rows)
+    ]

@@ -4,17 +4,22 @@ def train(data: TrainingData) -> Trained:
     estimator = make_pipeline(...).fit(data.frame, data.target)
     return Trained(estimator)
 
-A spec names it as `retrain: {trainer: package.module:train}`; the trainer calls it in a process of its own.
+A spec names it as `retrain: {trainer: package.module:train}`; the trainer calls it in a process of its own, and
+`driftline status` shows what it reports by `data.progress(0.4, "fitting")`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def _to_nobody(fraction: float, message: str) -> None:
+    """Where a function is tried out by hand."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class TrainingData:
     `frame` has the spec's features in the spec's order: numbers as float64 with NaN for missing, categories as objects
     with None for missing. `target` has a label (one of `labels`) a row, or a number for regression; `time` is when each
     was predicted, in milliseconds since 1970. No row of the holdout, on which the candidate will be judged, is in it.
+    `progress(fraction, message)` tells how far the training is, from 0 to 1.
     """
 
     model: str
@@ -32,13 +38,15 @@ class TrainingData:
     time: Sequence[int]
     labels: tuple[str, ...] = ()
     positive: str | None = None
+    progress: Callable[[float, str], None] = field(default=_to_nobody, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class Trained:
     """A fitted scikit-learn estimator that takes frames like `TrainingData.frame`, and its own validation figures.
 
-    For binary models it has `predict_proba` and its `classes_` are the labels.
+    For classification it has `predict_proba` and its `classes_` are the labels; of a multiclass model they may be some
+    of them, where others did not come.
     """
 
     estimator: Any

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from driftline.events.alerts import Alert
 from driftline.events.base import Millis
 
 
 class Attendance:
-    """`away`: the partitions that are left out, with the instant up to which each is in the books."""
+    """`away`: the partitions that are left out, with the instant up to which each is in the books; `alerts` of them."""
 
     def __init__(self, partitions: int) -> None:
         self.away: dict[int, Millis] = {}
+        self.alerts: list[Alert] = []
         self._partitions = partitions
 
     def completeness(self, instant: Millis) -> float:

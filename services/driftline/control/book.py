@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Literal
 
 import msgspec
 
@@ -10,9 +11,10 @@ from driftline.control.detecting import Watch
 from driftline.core.alerts import Standing
 from driftline.core.cases import CaseBook
 from driftline.core.counters import Placement
+from driftline.core.muting import Silence
 from driftline.core.windows import Open, Run
 from driftline.events.alerts import Alert
-from driftline.events.base import Millis
+from driftline.events.base import Link, Millis
 from driftline.events.baselines import Calibration
 from driftline.events.retraining import Candidate, ModelState
 from driftline.events.slices import Slice
@@ -23,6 +25,19 @@ class Foretold(msgspec.Struct, frozen=True, kw_only=True):
 
     alert: Alert
     until: dict[int, int]
+
+
+class Probation(msgspec.Struct, frozen=True, kw_only=True):
+    """Two versions that are compared by what they say live: before a promotion (`shadow`) or after it (`probation`).
+
+    `version` stands against the one that `against` names, from `since` until `until`.
+    """
+
+    kind: Literal["shadow", "probation"]
+    version: str
+    against: str
+    since: Millis
+    until: Millis
 
 
 class Book(msgspec.Struct, kw_only=True):
@@ -37,7 +52,8 @@ class Book(msgspec.Struct, kw_only=True):
     each version. `runs`: windows that end after so many events. `watches`: detectors,
     but for the values that they were fed. `failures`: of the last windows of a name and version, whether what came true
     lay apart from its estimate; `checked`: the end of the last such window. `calibrations`: of rules with a budget of
-    false alarms.
+    false alarms. `silences`: what nobody is to be told of. `heard`: when predictions last came. `probation`: see
+    there. `link`: of the next decision.
     """
 
     model: str
@@ -65,6 +81,19 @@ class Book(msgspec.Struct, kw_only=True):
     failures: dict[str, list[bool]] = {}
     checked: dict[str, Millis] = {}
     calibrations: dict[str, Calibration] = {}
+    silences: list[Silence] = []
+    heard: Millis | None = None
+    probation: Probation | None = None
+    link: Link = Link()
+
+    @property
+    def spec_name(self) -> str:
+        """The spec in force, as in `flight-delay@2`; empty before the first one."""
+        return f"{self.model}@{self.revision}" if self.revision else ""
+
+    def speaks_of(self, version: str) -> bool:
+        """Whether rules speak about a version: the champion, or any while none is registered."""
+        return self.champion is None or self.champion.champion.version == version
 
     def counted(self) -> dict[str, int]:
         """The counters that reports tell: the monitor's, and how often a trigger asked for nothing, by the reason."""

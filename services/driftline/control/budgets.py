@@ -77,9 +77,8 @@ class Budgets:
                     yield rule, version, key, (final_at if rule.kind == "metric" else due_at)(spec, end)
 
     def _versions(self) -> list[str]:
-        """The champion, or any version while none is registered."""
-        champion = self._book.champion
-        return [v for v in self._book.began if champion is None or champion.champion.version == v]
+        """Those that rules speak about."""
+        return [version for version in self._book.began if self._book.speaks_of(version)]
 
     def _key(self, spec: MonitorSpec, rule: RuleSpec, version: str) -> str:
         """Names a calibration by all that it depends on beside panes: a changed rule is calibrated anew."""

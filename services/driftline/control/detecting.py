@@ -14,7 +14,7 @@ from driftline.core.probes import mean, weights
 from driftline.events.base import Millis, digest_id
 from driftline.events.reports import WindowReport
 from driftline.events.slices import PaneDelta
-from driftline.spec.metrics import METRIC_TABLE
+from driftline.spec.metrics import metric_of
 from driftline.spec.model import MonitorSpec, RuleSpec
 
 CHUNK = 128
@@ -54,6 +54,7 @@ class Detecting:
         self._stored: dict[str, tuple[int, int]] = {}
         self._gone: list[bytes] = []
         self._fed: set[str] = set()
+        self._of: dict[tuple[str, str], Watch] = {}
 
     def take(self, spec: MonitorSpec, delta: PaneDelta, layout: Callable[[str], Layout]) -> None:
         """Count what a slice changed for everybody."""
@@ -100,6 +101,7 @@ class Detecting:
 
     def keep(self, spec: MonitorSpec, versions: Iterable[str]) -> None:
         """Forget detectors of other versions, and of rules that are gone or were changed."""
+        self._of.clear()
         known = {_since(rule, version) for rule in spec.rules for version in versions if rule.kind == "detector"}
         for watch in [watch for watch in self._watches if watch.since not in known]:
             self._watches.remove(watch)
@@ -137,17 +139,21 @@ class Detecting:
             self._stored[name] = self._detectors[name].begun, len(chunks)
 
     def _watch(self, rule: RuleSpec, version: str) -> Watch:
-        since = _since(rule, version)
-        found = next((watch for watch in self._watches if watch.since == since), None)
+        """Looked up at every slice, so remembered until rules or versions change."""
+        found = self._of.get((rule.name, version))
         if found is None:
-            found = Watch(rule=rule.name, version=version, since=since)
-            self._watches.append(found)
+            since = _since(rule, version)
+            found = next((watch for watch in self._watches if watch.since == since), None)
+            if found is None:
+                found = Watch(rule=rule.name, version=version, since=since)
+                self._watches.append(found)
+            self._of[rule.name, version] = found
         return found
 
 
 def _detector(rule: RuleSpec) -> Detector:
     """A fresh one, which clips to the range of what it watches: a share, or a metric."""
-    low, high = (0.0, 1.0) if rule.window is None else (METRIC_TABLE[rule.target].low, METRIC_TABLE[rule.target].high)
+    low, high = (0.0, 1.0) if rule.window is None else (metric_of(rule.target).low, metric_of(rule.target).high)
     return Detector(rule.detector, rule.params, low, high)
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
+import msgspec
+
+from driftline.control.book import Book
+from driftline.core.terms import terms_of
 from driftline.events.admin import CommandResult, Deployment
 from driftline.events.alerts import Alert
-from driftline.events.base import Event, Millis, encode
+from driftline.events.base import Decision, Event, Millis, encode
 from driftline.events.baselines import Calibration
 from driftline.events.cloudevents import headers
 from driftline.events.reports import WindowReport
 from driftline.events.retraining import Case, ModelState, RetrainRequest
 from driftline.events.topics import Topic
+from driftline.platform.code import CODE
 from driftline.platform.kafka import mark
 from driftline.platform.records import Outgoing
+from driftline.spec.model import MonitorSpec
 
 _TOPIC: dict[type[Event], Topic] = {
     WindowReport: Topic.METRICS,
@@ -27,19 +35,33 @@ _TOPIC: dict[type[Event], Topic] = {
 OUTPUTS = tuple(_TOPIC.values())
 
 
+class About(Protocol):
+    """What is known of a model where a decision about it is written."""
+
+    book: Book
+    spec: MonitorSpec | None
+
+
 @dataclass
 class Out:
-    """The records of one step. `published`: ids that stand in the topics already (after a start without state)."""
+    """The records of one step. `published`: ids that stand in the topics already (after a start without state).
+
+    `models`: what is known of each. The only place where decisions are completed, so that what decides them, and what
+    is remembered of them, knows nothing of it.
+    """
 
     deployment: Deployment
     shard: int
-    published: set[str]
+    published: Container[str]
+    models: Mapping[str, About]
     records: list[Outgoing] = field(default_factory=list)
 
     def event(self, event: Event, at: Millis) -> None:
         """Write an event, unless it has been written before."""
         if event.id in self.published:
             return
+        if isinstance(event, Decision):
+            event = self._complete(event)
         topic = _TOPIC[type(event)]
         key, partition = str(getattr(event, "model", "")), self.shard
         if isinstance(event, Alert):
@@ -58,9 +80,28 @@ class Out:
             self.event(alert, at)
 
     def champion(self, state: ModelState) -> None:
-        """Name a new champion: the marks of its baseline stand in every partition before anybody can learn of it."""
+        """Name who serves and who stands beside it: the marks of a version's baseline stand in every partition before
+        anybody can learn of the version.
+        """
         if state.id in self.published:
             return
-        if state.champion.baseline is not None:
-            self.records += mark(self.deployment, f"baseline {state.champion.baseline}")
+        for known in (state.champion, state.shadow):
+            if known is not None and known.baseline is not None:
+                self.records += mark(self.deployment, f"baseline {known.baseline}")
         self.event(state, state.at)
+
+    def _complete(self, decision: Decision) -> Decision:
+        """Say on what it rests, and give it its place in the chain of its model: the next one follows its bytes."""
+        about = self.models.get(decision.model)
+        if about is None:
+            return msgspec.structs.replace(decision, code=CODE)
+        book = about.book
+        decision = msgspec.structs.replace(decision, spec=book.spec_name, code=CODE)
+        if isinstance(decision, Alert):
+            terms = terms_of(decision, about.spec, book.calibrations.values())
+            decision = msgspec.structs.replace(decision, terms=terms)
+        if isinstance(decision, Calibration) or (isinstance(decision, Alert) and decision.provisional):
+            return decision
+        decision = msgspec.structs.replace(decision, link=book.link)
+        book.link = book.link.after(encode(decision))
+        return decision

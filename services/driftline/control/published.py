@@ -9,13 +9,15 @@ import msgspec
 
 from driftline.core.partitions import LEFT_OUT
 from driftline.events.alerts import Alert, SliceSpan
-from driftline.events.base import Millis, decode
+from driftline.events.base import Link, Millis, decode
 from driftline.events.topics import Topic
 from driftline.platform.records import Record
 
 
 class _About(msgspec.Struct):
     id: str
+    model: str = ""
+    link: Link | None = None
     at: Millis = -1
     revision: Millis = -1
     requested_at: Millis = -1
@@ -24,12 +26,13 @@ class _About(msgspec.Struct):
 @dataclass
 class Published:
     """`ids` of events; `until`: the last decision time among them; `left_out`: the partitions that were, from when to
-    when.
+    when; `links`: where the chain of each model goes on.
     """
 
     ids: set[str] = field(default_factory=set)
     until: Millis = -1
     left_out: list[SliceSpan] = field(default_factory=list)
+    links: dict[str, Link] = field(default_factory=dict)
 
 
 def read(records: Iterable[Record], shard: int) -> Published:
@@ -44,6 +47,8 @@ def read(records: Iterable[Record], shard: int) -> Published:
         found.ids.add(about.id)
         if of_all:
             continue
+        if about.link is not None and about.link.number >= found.links.get(about.model, Link()).number:
+            found.links[about.model] = about.link.after(record.value)
         found.until = max(found.until, about.at, about.revision, about.requested_at)
         if record.source.topic is Topic.ALERTS:
             alert = decode(record.value, Alert)

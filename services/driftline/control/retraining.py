@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from driftline.control.book import Book
 from driftline.control.out import Out
 from driftline.core import cases
@@ -11,7 +13,7 @@ from driftline.events.admin import CommandResult
 from driftline.events.base import Millis, digest_id
 from driftline.events.reports import WindowReport
 from driftline.events.retraining import Case, Trigger
-from driftline.spec.metrics import HIGHER_IS_BETTER
+from driftline.spec.metrics import higher_is_better
 from driftline.spec.model import MonitorSpec, RuleSpec
 
 
@@ -20,6 +22,7 @@ class Retraining:
 
     def __init__(self, book: Book) -> None:
         self._book = book
+        self.when_skipped: Callable[[Skipped, Millis, Out], None] = lambda *_: None
 
     def trigger(
         self,
@@ -38,6 +41,7 @@ class Retraining:
         if skipped is not None and why is not Trigger.COMMAND:
             if rule is not None:
                 self._book.skipping[asker] = skipped.value
+            self.when_skipped(skipped, at, out)
             if told != skipped.value:
                 name = digest_id("skipped", self._book.model, asker, at)
                 out.event(result_of(name, caused_by, asker, self._book.model, False, skipped.value, at), at)
@@ -52,6 +56,8 @@ class Retraining:
         value: float | None,
         at: Millis,
         out: Out,
+        *,
+        again: bool = False,
     ) -> Skipped | None:
         champion = self._book.champion
         if spec is None or spec.retrain is None or champion is None:
@@ -69,6 +75,7 @@ class Retraining:
             caused_by,
             metric,
             before,
+            again=again,
         )
         if isinstance(came, Skipped):
             return came
@@ -77,6 +84,14 @@ class Retraining:
         out.event(request, at)
         out.event(case, at)
         return None
+
+    def retry(self, spec: MonitorSpec, at: Millis, out: Out) -> None:
+        """A failed attempt is made again, once it is time."""
+        again, case = self._book.cases.retry_at, self._book.cases.open
+        if again is None or again > at or case is None:
+            return
+        self._book.cases.retry_at = None
+        self._ask(spec, case.trigger, None, (case.id,), None, at, out, again=True)
 
     def metric_is_back(self, rule: str, value: float | None, cause: str, at: Millis, out: Out) -> None:
         """What a rule is about holds again: a case that it opened has reached its end."""
@@ -101,7 +116,7 @@ class Retraining:
             self._book.latest = (end, value)
         cases.note_before(self._book.cases, value)
         if told.window.start >= champion.champion.since:
-            better = HIGHER_IS_BETTER[spec.promotion.metric]
+            better = higher_is_better(spec.promotion.metric) is True
             self._tell(cases.compare_after(self._book.cases, at, value, better, (told.id,)), at, out)
 
     def _tell(self, case: Case | None, at: Millis, out: Out) -> None:

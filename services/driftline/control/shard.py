@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -22,7 +22,7 @@ from driftline.core.pane import Layout
 from driftline.errors import DeploymentError
 from driftline.events.admin import Command, CommandResult
 from driftline.events.alerts import AlertState, SliceSpan
-from driftline.events.base import Millis, digest_id, encode
+from driftline.events.base import Link, Millis, digest_id, encode
 from driftline.events.baselines import Baseline
 from driftline.events.partitioning import partition_of
 from driftline.events.retraining import Candidate, Verdict
@@ -120,6 +120,15 @@ class Shard:
         running = (running_request(desk.book.cases) for desk in self.desks.values())
         return tuple(sorted(request for request in running if request is not None))
 
+    def out(self, published: Container[str] = ()) -> Out:
+        """Where a step's decisions go. `published`: see `Out`."""
+        return Out(self._catalog.deployment, self.number, published, self.desks)
+
+    def go_on_from(self, links: Mapping[str, Link]) -> None:
+        """Without state, the chains of this shard's models go on behind what stands in the topics."""
+        for model, link in links.items():
+            self.desk_of(model).book.link = link
+
     # --- slice by slice ---
 
     def go(self, turn: Turn, arrivals: Mapping[int, Arrivals], out: Out) -> None:
@@ -171,6 +180,8 @@ class Shard:
     def _count_away(self) -> None:
         feeds = self.state.feeds.items()
         self._attendance.away = {p: feed.away * self.slice_ms for p, feed in feeds if feed.away is not None}
+        told = (feed.left_out for _, feed in feeds if feed.left_out.state is AlertState.FIRING)
+        self._attendance.alerts = [standing.last for standing in told if standing.last is not None]
 
     def _apply(self, number: int, arrivals: Arrivals, at: Millis, out: Out) -> None:
         """One slice: specs that come into force, partitions by number, inputs, then what is due at its end."""
@@ -215,7 +226,7 @@ class Shard:
         begun = arrived.slice * self.slice_ms
         late = begun + self.slice_ms < at
         for delta in arrived.panes:
-            self.desk_of(delta.model).take_pane(delta, begun, late)
+            self.desk_of(delta.model).take_pane(delta, begun, late, at)
         for breach in arrived.breaches:
             self.desk_of(breach.model).take_breach(breach, cause, at, out)
         for model, counters in arrived.counters.items():

@@ -85,6 +85,8 @@ class ControlWork:
         if stored.fresh or (state.applied + 1) * self._shard.slice_ms <= state.known_until:
             self._published = await asyncio.to_thread(self._read_published, OUTPUTS, self._number)
             state.known_until = self._published.until
+        if stored.fresh:
+            self._shard.go_on_from(self._published.links)
         self._begin()
 
     def refuse(self, records: Refused) -> None:
@@ -287,7 +289,7 @@ class ControlWork:
         return record.header(SHARD_HEADER) == str(self._number)
 
     def _out(self) -> Out:
-        return Out(self._catalog.deployment, self._number, self._published.ids)
+        return self._shard.out(self._published.ids)
 
 
 def _kind(record: Record) -> str | None:

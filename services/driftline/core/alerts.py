@@ -1,30 +1,38 @@
-"""The life of alerts: pure transitions, each with the event that tells of it."""
+"""The life of alerts: pure transitions, each with the event that tells of it.
+
+An episode's first event of a state has an id by itself; what is told again while it fires (it became critical, somebody
+acknowledged it, it is muted or not any more) is numbered.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
-from driftline.core.ranking import ranked
-from driftline.core.rules import BREACHES, Reading, Reason, threshold
-from driftline.core.worst import worst_segments
-from driftline.events.alerts import AlarmBudget, Alert, AlertKind, AlertState, Evidence, Severity
-from driftline.events.base import Millis, digest_id, iso
-from driftline.events.reports import ALL, Segment, WindowReport
-from driftline.events.slices import Breach, BreachReason
-from driftline.spec.model import RuleSpec
+from driftline.core.alert_events import (
+    alert_about,
+    breach_alert,
+    change_summary,
+    manual_alert,
+    metric_alert,
+    silence_summary,
+    whom,
+)
+from driftline.core.rules import BREACHES, Reading, Reason, severity_of
+from driftline.events.alerts import Acknowledged, AlarmBudget, Alert, AlertKind, AlertState, Severity
+from driftline.events.base import Millis, digest_id
+from driftline.events.reports import Segment, WindowReport
+from driftline.events.retraining import Case
+from driftline.events.slices import Breach
+from driftline.spec.model import RuleSpec, millis
 
 QUIET_MS = 3_600_000
 """A range alert resolves after an hour of decision time without another value outside the range."""
-
-
 SETTLED_AFTER = 100
 """Values without a change after which a detector's alert is over: many changes in a row are one alert."""
-LATELY = 10
-"""The last values, which an alert tells beside those before."""
 
 
 class Change(StrEnum):
@@ -33,7 +41,6 @@ class Change(StrEnum):
     QUIET = "back-in-range"
     VERSION_REPLACED = "version-replaced"
     RULE_REMOVED = "rule-removed"
-    NOT_IMPROVED = "not-improved-in-time"
     CLOSED_BY_HUMAN = "closed-by-a-human"
     PENDING = "not-yet-often-enough"
     NOT_CONFIRMED = "not-confirmed"  # a provisional alert whose values turned out not to count
@@ -46,12 +53,16 @@ class Change(StrEnum):
     PARTITIONERS_AGREE = "partitioners-agree"
     FOUND = "change-found"
     SETTLED = "no-further-change"
+    NO_PREDICTIONS = "no-predictions"
+    HEARD_AGAIN = "predictions-come-again"
+    USABLE = "artifact-usable"
 
 
 class Standing(msgspec.Struct, kw_only=True):
     """One fingerprint as it stands. `breaches`: the last `of` judged windows, True where they breached.
 
-    `last`: the event last published of this episode, on which the next one builds.
+    `last`: the event last published of this episode, on which the next one builds. `retold`: how often it was told
+    again while it fired.
     """
 
     state: AlertState = AlertState.INACTIVE
@@ -60,11 +71,16 @@ class Standing(msgspec.Struct, kw_only=True):
     judged: Millis = -1
     last: Alert | None = None
     quiet_since: Millis = 0
+    retold: int = 0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an episode is under way."""
+        return self.state in (AlertState.PENDING, AlertState.FIRING)
 
-def fingerprint(model: str, version: str, segment: str, rule: str) -> str:
-    """The identity of an alert over all its episodes."""
-    return digest_id("alert", model, version, segment, rule)
+    def forget(self) -> None:
+        """Of a version that is replaced only the number of its episodes is kept: it may come back."""
+        self.state, self.last, self.breaches = AlertState.INACTIVE, None, []
 
 
 def observe(
@@ -80,8 +96,8 @@ def observe(
     """Take in the judgement of one more window; returns the event if the alert's state changes.
 
     `pending` while fewer than `k` of the last `of` windows breach, `firing` from then on, `resolved` at the first
-    window that is clear. A window is judged once: the caller does not come again with the same one. `budget`: what the
-    rule's threshold was calibrated for.
+    window that is clear. One that becomes critical while it fires is told again. A window is judged once: the caller
+    does not come again with the same one. `budget`: what the rule's threshold was calibrated for.
     """
     breach = reason in BREACHES
     standing.breaches = [*standing.breaches, breach][-rule.of :]
@@ -89,21 +105,67 @@ def observe(
     often = sum(standing.breaches) >= rule.k
     match standing.state:
         case AlertState.INACTIVE | AlertState.RESOLVED if breach:
-            standing.episode += 1
             target, why = (AlertState.FIRING, reason.value) if often else (AlertState.PENDING, Change.PENDING.value)
-            started = at
         case AlertState.PENDING if breach and often:
-            target, why, started = AlertState.FIRING, reason.value, _since(standing, at)
+            target, why = AlertState.FIRING, reason.value
         case AlertState.PENDING if not any(standing.breaches):
-            target, why, started = AlertState.RESOLVED, reason.value, _since(standing, at)
+            target, why = AlertState.RESOLVED, reason.value
+        case AlertState.FIRING if breach and _rises(standing, rule, reading):
+            target, why = AlertState.FIRING, reason.value
         case AlertState.FIRING if reason is Reason.CLEARED:
             standing.breaches = []
-            target, why, started = AlertState.RESOLVED, reason.value, _since(standing, at)
+            target, why = AlertState.RESOLVED, reason.value
         case _:
             return None
-    standing.state = target
-    standing.last = _metric_alert(standing, rule, reading, why, report, segment, started, at, budget)
+    told = metric_alert(rule, reading, target, why, report, segment, at, budget)
+    return _tell(standing, _with_what_is_known(standing, told))
+
+
+def _with_what_is_known(standing: Standing, told: Alert) -> Alert:
+    """Of an open episode."""
+    last = standing.last
+    if not standing.is_open or last is None:
+        return told
+    evidence = msgspec.structs.replace(told.evidence, effects=last.evidence.effects)
+    known = {"acknowledged": last.acknowledged, "muted": last.muted, "incident": last.incident}
+    return msgspec.structs.replace(told, evidence=evidence, **known)
+
+
+def _rises(standing: Standing, rule: RuleSpec, reading: Reading) -> bool:
+    """Whether an alert that fires as a warning becomes critical; it stays so until it is over."""
+    loud = standing.last is not None and standing.last.severity is Severity.CRITICAL
+    return not loud and severity_of(rule, reading) is Severity.CRITICAL
+
+
+def _tell(standing: Standing, told: Alert) -> Alert:
+    """Let an episode begin with `told`, or go on with it: what is known of the episode stays known."""
+    before = standing.last
+    if standing.is_open and before is not None:
+        loud = max(before.severity, told.severity, key=list(Severity).index)
+        told = msgspec.structs.replace(told, since=before.since, severity=loud)
+    else:
+        standing.episode += 1
+        standing.retold = 0
+    again = standing.state is told.state
+    standing.retold += again
+    standing.state = told.state
+    parts = (told.fingerprint, standing.episode, told.state, *((standing.retold,) if again else ()))
+    standing.last = msgspec.structs.replace(told, id=digest_id(*parts), episode=standing.episode)
     return standing.last
+
+
+def retell(standing: Standing, at: Millis, caused_by: tuple[str, ...] = (), **changes: Any) -> Alert:
+    """Tell of an open episode again, with changes to what was last told."""
+    last = standing.last
+    assert last is not None, "an open episode has been published"
+    return _tell(standing, msgspec.structs.replace(last, caused_by=(last.id, *caused_by), at=at, **changes))
+
+
+def acknowledge(standing: Standing, by: str, comment: str, at: Millis, cause: str) -> Alert | None:
+    """Somebody looks into it; None where nothing is open or somebody does already."""
+    if not standing.is_open or standing.last is None or standing.last.acknowledged is not None:
+        return None
+    return retell(standing, at, (cause,), acknowledged=Acknowledged(by=by, at=at, comment=comment))
 
 
 def observe_change(
@@ -114,41 +176,23 @@ def observe_change(
     """
     if quiet:
         return resolve(standing, Change.SETTLED, at) if quiet >= SETTLED_AFTER else None
-    lately, before = values[-LATELY:], values[:-LATELY] or values
-    now, then = (math.fsum(part) / len(part) for part in (lately, before))
-    what = f"that of one `{rule.window}`" if rule.window else f"the mean of {rule.min_samples} or more"
-    name = fingerprint(model, version, ALL, rule.name)
-    told = Alert(
-        id="",
-        fingerprint=name,
-        episode=0,
-        model=model,
-        version=version,
-        segment=ALL,
-        rule=rule.name,
-        kind=AlertKind.DETECTOR,
-        severity=rule.severity,
-        state=AlertState.FIRING,
-        reason=Change.FOUND,
-        since=at,
-        at=at,
-        value=now,
-        n=len(values),
-        summary=f"{rule.detector} finds a change in {rule.target} of {model} version {version}: {now:.4g} in the last "
-        f"{len(lately)} of {len(values)} values, {then:.4g} before; each is {what}.",
-    )
-    return fire(standing, told)
+    summary, now = change_summary(rule, model, version, values)
+    told = alert_about(AlertKind.DETECTOR, model, version, rule.name, rule.severity, Change.FOUND, at, summary)
+    return fire(standing, msgspec.structs.replace(told, figure=rule.target, value=now, n=len(values)))
+
+
+def observe_silence(standing: Standing, rule: RuleSpec, model: str, heard: Millis, at: Millis) -> Alert | None:
+    """Whether predictions of a model come: `heard` is when the last ones did."""
+    if at - heard < millis(rule.quiet):
+        return resolve(standing, Change.HEARD_AGAIN, at)
+    summary = silence_summary(rule, model, heard)
+    told = alert_about(AlertKind.SILENCE, model, "", rule.name, rule.severity, Change.NO_PREDICTIONS, at, summary)
+    return fire(standing, msgspec.structs.replace(told, since=heard))
 
 
 def fire(standing: Standing, told: Alert) -> Alert | None:
     """Open an episode with `told`, whose number and id follow from it; None where one is firing already."""
-    if standing.state is AlertState.FIRING:
-        return None
-    standing.episode += 1
-    standing.state = AlertState.FIRING
-    name = digest_id(told.fingerprint, standing.episode, AlertState.FIRING)
-    standing.last = msgspec.structs.replace(told, id=name, episode=standing.episode)
-    return standing.last
+    return None if standing.state is AlertState.FIRING else _tell(standing, told)
 
 
 def observe_breach(standing: Standing, rule: RuleSpec, breach: Breach, at: Millis, cause: str) -> Alert | None:
@@ -158,14 +202,14 @@ def observe_breach(standing: Standing, rule: RuleSpec, breach: Breach, at: Milli
         assert standing.last is not None, "a firing alert has been published"
         standing.last = msgspec.structs.replace(standing.last, n=standing.last.n + breach.n)
         return None
-    return fire(standing, _breach_alert(rule, breach, at, cause))
+    return fire(standing, breach_alert(rule, breach, at, cause))
 
 
 def foretell_breach(standing: Standing | None, rule: RuleSpec, breach: Breach, at: Millis, cause: str) -> Alert | None:
     """What `observe_breach` will say if the breach counts; None where it would say nothing. Changes nothing."""
     if standing is not None and standing.state is AlertState.FIRING:
         return None
-    told = _breach_alert(rule, breach, at, cause)
+    told = breach_alert(rule, breach, at, cause)
     episode = 1 if standing is None else standing.episode + 1
     name = digest_id(told.fingerprint, episode, "provisional", cause)
     return msgspec.structs.replace(told, id=name, episode=episode, provisional=True)
@@ -180,172 +224,31 @@ def withdraw(foretold: Alert, at: Millis) -> Alert:
         state=AlertState.RESOLVED,
         reason=Change.NOT_CONFIRMED.value,
         at=at,
-        summary=f"{foretold.rule} on {_whom(foretold)} is withdrawn: its values did not count.",
+        summary=f"{foretold.rule} on {whom(foretold)} is withdrawn: its values did not count.",
     )
-
-
-def _breach_alert(rule: RuleSpec, breach: Breach, at: Millis, cause: str) -> Alert:
-    low, high = breach.low, breach.high
-    value = breach.worst if isinstance(breach.worst, float) else None
-    return Alert(
-        id="",
-        caused_by=(cause, *breach.samples),
-        fingerprint=fingerprint(breach.model, breach.version, "all", rule.name),
-        episode=0,
-        model=breach.model,
-        version=breach.version,
-        segment="all",
-        rule=rule.name,
-        kind=AlertKind.RANGE,
-        severity=rule.severity,
-        state=AlertState.FIRING,
-        reason=breach.reason,
-        since=at,
-        at=at,
-        value=value,
-        low=low,
-        high=high,
-        threshold=high if value is not None and high is not None and value > high else low,
-        n=breach.n,
-        evidence=Evidence(samples=breach.samples),
-        summary=_breach_sentence(breach),
-    )
-
-
-def _breach_sentence(breach: Breach) -> str:
-    who = f"{breach.name} of {breach.model} version {breach.version}"
-    how_often = f"in {breach.n} prediction{'s' if breach.n > 1 else ''} so far"
-    match breach.reason:
-        case BreachReason.OUT_OF_RANGE:
-            return f"{who} left its range [{breach.low:g}, {breach.high:g}]: {breach.worst:g}, {how_often}."
-        case BreachReason.NOT_ALLOWED:
-            return f"{who} is none of its allowed values: {str(breach.worst)[:80]!r}, {how_often}."
-        case BreachReason.MISSING:
-            return f"{who} is missing, {how_often}."
 
 
 def resolve(
     standing: Standing, change: Change, at: Millis, caused_by: tuple[str, ...] = (), comment: str = ""
 ) -> Alert | None:
     """End the episode for a reason that is no judgement; None where none is under way."""
-    if standing.state not in (AlertState.PENDING, AlertState.FIRING):
-        return None
-    assert standing.last is not None, "an open episode has been published"
-    standing.state = AlertState.RESOLVED
-    standing.breaches = []
     last = standing.last
-    standing.last = msgspec.structs.replace(
-        last,
-        id=digest_id(last.fingerprint, last.episode, AlertState.RESOLVED),
-        caused_by=(last.id, *caused_by),
+    if not standing.is_open or last is None:
+        return None
+    standing.breaches = []
+    why = change.value.replace("-", " ") + (f" ({comment})" if comment else "")
+    return retell(
+        standing,
+        at,
+        caused_by,
         state=AlertState.RESOLVED,
         reason=change.value,
-        at=at,
-        summary=f"{last.rule} on {_whom(last)} is over: {change.value.replace('-', ' ')}"
-        + (f" ({comment})." if comment else "."),
-    )
-    return standing.last
-
-
-def manual_intervention(
-    model: str, version: str, case: str, opened_by: str, tried: tuple[str, ...], at: Millis
-) -> Alert:
-    """Call a human: a case did not end well within the agreed time."""
-    name = fingerprint(model, version, "all", f"manual-intervention:{case}")
-    return Alert(
-        id=digest_id(name, 1, AlertState.FIRING),
-        caused_by=(case,),
-        fingerprint=name,
-        episode=1,
-        model=model,
-        version=version,
-        segment="all",
-        rule=opened_by,
-        kind=AlertKind.MANUAL_INTERVENTION,
-        severity=Severity.CRITICAL,
-        state=AlertState.FIRING,
-        reason=Change.NOT_IMPROVED,
-        since=at,
-        at=at,
-        evidence=Evidence(tried=tried),
-        summary=f"{model} has not become better in the agreed time after {opened_by}: a human is needed. "
-        f"Tried: {'; '.join(tried) or 'nothing'}.",
+        summary=f"{last.rule} on {whom(last)} is over: {why}.",
     )
 
 
-def _whom(alert: Alert) -> str:
-    if not alert.model:
-        return alert.segment
-    whose = "" if alert.segment == ALL else f" where {alert.segment}"
-    return f"{alert.model} version {alert.version}{whose}" if alert.version else alert.model
-
-
-def _since(standing: Standing, at: Millis) -> Millis:
-    return standing.last.since if standing.last else at
-
-
-def _metric_alert(
-    standing: Standing,
-    rule: RuleSpec,
-    reading: Reading,
-    reason: str,
-    report: WindowReport,
-    segment: Segment,
-    since: Millis,
-    at: Millis,
-    budget: AlarmBudget | None,
-) -> Alert:
-    name = fingerprint(report.model, report.version, segment.segment, rule.name)
-    return Alert(
-        id=digest_id(name, standing.episode, standing.state),
-        caused_by=(report.id,),
-        fingerprint=name,
-        episode=standing.episode,
-        model=report.model,
-        version=report.version,
-        segment=segment.segment,
-        rule=rule.name,
-        kind=AlertKind(rule.kind),
-        severity=rule.severity,
-        state=standing.state,
-        reason=reason,
-        since=since,
-        at=at,
-        value=reading.value,
-        low=reading.low,
-        high=reading.high,
-        threshold=threshold(rule),
-        n=reading.n,
-        coverage=reading.coverage,
-        window=report.window,
-        evidence=Evidence(
-            baseline=report.baseline,
-            report=report.id,
-            features=ranked(segment.drift),
-            segments=() if segment.cut else worst_segments(rule, reading, report),
-            false_alarms=budget,
-        ),
-        summary=_sentence(standing.state, rule, reading, report, segment, budget),
-    )
-
-
-def _sentence(
-    state: AlertState,
-    rule: RuleSpec,
-    reading: Reading,
-    report: WindowReport,
-    segment: Segment,
-    budget: AlarmBudget | None,
-) -> str:
-    limit = threshold(rule)
-    side = "above" if rule.above is not None else "below"
-    value = "undefined" if reading.value is None else f"{reading.value:.4g}"
-    interval = "" if reading.low is None or reading.high is None else f" (95 % {reading.low:.4g} to {reading.high:.4g})"
-    where = f"in the {report.window.name} up to {iso(report.window.end)}, n = {reading.n}"
-    whose = f" where {segment.segment}" if segment.cut else ""
-    who = f"{reading.name} of {report.model} version {report.version}{whose}"
-    if state is AlertState.RESOLVED:
-        return f"{who} is {value}{interval} {where}: no longer {side} {limit:g}."
-    often = f", {rule.k} of {rule.of} windows needed" if rule.of > 1 else ""
-    rare = "" if budget is None else f"; by chance this happens {budget.words}"
-    return f"{who} is {value}{interval} {where}: {side} the threshold {limit:g}{often}{rare}."
+def call_human(
+    standing: Standing, version: str, case: Case, why: str, tried: tuple[str, ...], at: Millis
+) -> Alert | None:
+    """A case needs a human: told once a case, until a human closes it."""
+    return fire(standing, manual_alert(version, case, why, tried, at))

@@ -21,7 +21,7 @@ from driftline.errors import DriftlineError
 from driftline.events.base import digest_id, encode
 from driftline.events.baselines import Baseline, Bins, SegmentCounts
 from driftline.events.inputs import Label, Value, label_name
-from driftline.spec.model import MonitorSpec
+from driftline.spec.model import MOST_LABELS, MonitorSpec
 
 FloatArray = NDArray[np.float64]
 
@@ -39,24 +39,50 @@ def make_baseline(
 ) -> Baseline:
     """The bins of `version` and how its reference rows fall into them.
 
-    `columns` has one sequence a feature, all of one length; `scores` (binary) and `predictions` (labels, or numbers of
-    a regression) are the model's own on these rows. The id follows from the content, so the same reference gives the
-    same baseline. `outcomes`: what came true in these rows, None where that is not known. `trained_on`: the model was
-    made from these rows, so its errors in them say nothing, but for which of a regression's are large: half of them.
+    `columns` has one sequence a feature, all of one length; `scores` (see `core.columns.scores_of`) and `predictions`
+    (labels, or numbers of a regression) are the model's own on these rows. The id follows from the content, so the same
+    reference gives the same baseline. `outcomes`: what came true in these rows, None where that is not known.
+    `trained_on`: the model was made from these rows, so its errors in them say nothing, but for which of a regression's
+    are large: half of them.
     Raises `DriftlineError` where a prediction is none of the labels.
     """
     numeric = spec.task == "regression"
     numbers = np.asarray(predictions, np.float64) if numeric and predictions is not None else None
-    bins = bins_from_reference(spec, columns, scores, numbers)
+    shares = scores if spec.task == "multiclass" else None
+    said = _of_answers(spec, scores, predictions)
+    bins = bins_from_reference(spec, columns, said, numbers, shares)
     if numbers is not None and len(outcomes):
         errors = np.abs(numbers - to_numbers(outcomes))
         large = float(np.median(errors[np.isfinite(errors)])) if np.isfinite(errors).any() else None
         bins = msgspec.structs.replace(bins, large_error=large)
-    rows = _Rows(spec, bins, columns, scores, predictions, () if trained_on else outcomes)
+    rows = _Rows(spec, bins, columns, said, predictions, () if trained_on else outcomes, shares)
+    return _counted(rows, bins, spec.model, version, source)
+
+
+def count_again(
+    recorded: Baseline,
+    spec: MonitorSpec,
+    columns: Mapping[str, Sequence[Value]],
+    scores: FloatArray | None,
+    predictions: FloatArray | Sequence[Label] | None,
+    outcomes: Sequence[Label | None],
+) -> Baseline:
+    """A baseline of these rows in the bins of `recorded`, whatever bins `spec` would give today.
+
+    The outcomes count if they did in `recorded`.
+    """
+    shares = scores if spec.task == "multiclass" else None
+    known = outcomes if "labelled" in recorded.counts else ()
+    said = _of_answers(spec, scores, predictions)
+    rows = _Rows(spec, recorded.bins, columns, said, predictions, known, shares)
+    return _counted(rows, recorded.bins, recorded.model, recorded.version, recorded.source)
+
+
+def _counted(rows: _Rows, bins: Bins, model: str, version: str, source: str) -> Baseline:
     totals, segments = rows.counted()
     baseline = Baseline(
         id="",
-        model=spec.model,
+        model=model,
         version=version,
         bins=bins,
         n=rows.size,
@@ -82,6 +108,27 @@ def baseline_of_segments(
     return msgspec.structs.replace(known, n=totals.n, counts=counts, sums=totals.sums, segments={})
 
 
+def numbers_of_labels(spec: MonitorSpec, values: Sequence[Label | None] | FloatArray) -> FloatArray:
+    """Labels by their numbers among those that are told, NaN for what is none."""
+    known = {label: float(min(i, MOST_LABELS)) for i, label in enumerate(spec.labels)}
+    return np.array([np.nan if v is None else known.get(label_name(v), np.nan) for v in values], np.float64)
+
+
+def _of_answers(
+    spec: MonitorSpec, scores: FloatArray | None, predictions: FloatArray | Sequence[Label] | None
+) -> FloatArray | None:
+    """The score of each answer: of the positive label, or of the label that was predicted."""
+    if scores is None or spec.task != "multiclass":
+        return scores
+    if predictions is None:
+        return None
+    label = numbers_of_labels(spec, predictions)
+    said = np.full(len(scores), np.nan)
+    known = ~np.isnan(label)
+    said[known] = scores[known, label[known].astype(np.int64)]
+    return said
+
+
 class _Rows:
     """Reference rows as predictions of one instant, and their outcomes."""
 
@@ -93,6 +140,7 @@ class _Rows:
         scores: FloatArray | None,
         predictions: FloatArray | Sequence[Label] | None,
         outcomes: Sequence[Label | None],
+        shares: FloatArray | None,
     ) -> None:
         self._spec, self._bins, self._columns = spec, bins, columns
         self.size = len(next(iter(columns.values()), ()))
@@ -105,6 +153,7 @@ class _Rows:
             raise DriftlineError(
                 f"the model answers with other labels than {', '.join(bins.labels)} on its reference rows"
             )
+        self._shares = np.full((self.size, len(bins.scores)), np.nan) if shares is None else shares
         self._cuts = [way for way in spec.segments if all(cut.name in columns for cut in way.cuts)]
         self._truth = self._numbered(outcomes) if self._told and len(outcomes) else np.full(self.size, np.nan)
 
@@ -115,19 +164,21 @@ class _Rows:
         names = [f"feature:{name}" for name in self._bins.features]
         names += ["score"] if self._scored and not self._numeric else []
         names += ["prediction"] if self._told else []
-        return names + (["score|said"] if self._told and self._scored and not self._numeric else [])
+        if self._told and self._scored and not self._numeric:
+            names += ["scores", "scores|said"] if self._bins.scores else ["score|said"]
+        return names
 
     def counted(self) -> tuple[Totals, dict[str, dict[str, SegmentCounts]]]:
         """The rows as one pane, and as one of each segment."""
         layout, table, plans, kinds = Layout(self._bins), SeriesTable(), Plans(), Kinds()
-        features = len(self._bins.features)
-        series = table.predictions_of(self._spec.model, "reference", 1, features + len(self._cuts))
+        series = table.predictions_of(self._spec.model, "reference", 1, layout.tail + len(self._cuts))
         kinds.add(series, "", layout, 1)
         plan = plans.add(self._spec, layout)
         segments = SegmentCodes(plans)
-        segments.add(series, self._cuts, features, {})
+        segments.add(series, self._cuts, layout.tail, {})
         new = self._predictions(series, plan, plans)
         cells = plans.tables.features(new.plan, new.numbers, new.categories, table.widest)
+        plans.tables.write_shares(new.plan, new.shares, cells.tails)
         segments.write(new, cells.tails)
         everybody, parts = [], dict[str, dict[str, SegmentCounts]]()
         for delta in count(table, kinds, segments, new, cells, self._joined(new, cells.tails)).get(0, []):
@@ -159,6 +210,7 @@ class _Rows:
             categories=[value for row in zip(*categories, strict=True) for value in row],
             last=-1,
             attributes=self._attributes(),
+            shares=self._shares.ravel(),
         )
 
     def _attributes(self) -> list[dict[str, Value]]:
@@ -187,5 +239,4 @@ class _Rows:
         """Labels by their numbers, NaN for what is none; numbers as they are."""
         if self._numeric:
             return np.array([np.nan if value is None else float(value) for value in values], np.float64)
-        known = {label: float(i) for i, label in enumerate(self._bins.labels)}
-        return np.array([np.nan if v is None else known.get(label_name(v), np.nan) for v in values], np.float64)
+        return numbers_of_labels(self._spec, values)

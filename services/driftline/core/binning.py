@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from driftline.events.baselines import Bins, CategoryBins, NumberBins
 from driftline.events.inputs import Value
-from driftline.spec.model import FeatureSpec, MonitorSpec
+from driftline.spec.model import FeatureSpec, MonitorSpec, told
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -17,6 +17,7 @@ IntArray = NDArray[np.int64]
 FEATURE_BINS = 20
 SCORE_QUANTILES = 768
 SCORE_GRID = 256
+LABEL_QUANTILES, LABEL_GRID = 192, 64  # of each label's probability: 256 bins err by 0.0001 in AUC
 MAX_CATEGORIES = 50
 ERROR_GROWTH, ERROR_EDGES = 1.2, 125  # ten decades, each bin up to a fifth wider than what lies below it
 
@@ -78,10 +79,18 @@ def score_edges(scores: FloatArray | None) -> tuple[float, ...]:
 
     The mix keeps the tie mass small where scores crowd, which bounds the error of AUC, and still covers `[0, 1]`.
     """
-    grid = np.linspace(0, 1, SCORE_GRID + 1)[1:-1]
+    return _mixed_edges(scores, SCORE_QUANTILES, SCORE_GRID)
+
+
+def label_edges(shares: FloatArray | None) -> tuple[float, ...]:
+    """The same for the probability of one of many labels, in fewer bins."""
+    return _mixed_edges(shares, LABEL_QUANTILES, LABEL_GRID)
+
+
+def _mixed_edges(scores: FloatArray | None, quantiles: int, grid: int) -> tuple[float, ...]:
     if scores is None or scores.size == 0:
-        return tuple(float(e) for e in np.linspace(0, 1, SCORE_QUANTILES + SCORE_GRID + 1)[1:-1])
-    mixed = np.union1d(grid, np.array(quantile_edges(scores, SCORE_QUANTILES)))
+        return tuple(float(e) for e in np.linspace(0, 1, quantiles + grid + 1)[1:-1])
+    mixed = np.union1d(np.linspace(0, 1, grid + 1)[1:-1], np.array(quantile_edges(scores, quantiles)))
     return tuple(float(e) for e in mixed if 0 < e <= 1)
 
 
@@ -105,14 +114,18 @@ def default_bins(spec: MonitorSpec) -> Bins:
 
 
 def bins_from_reference(
-    spec: MonitorSpec, columns: Mapping[str, Sequence[Value]], scores: FloatArray | None, predictions: FloatArray | None
+    spec: MonitorSpec,
+    columns: Mapping[str, Sequence[Value]],
+    scores: FloatArray | None,
+    predictions: FloatArray | None,
+    shares: FloatArray | None = None,
 ) -> Bins:
     """Bins from reference data: quantiles for numbers, the most frequent values for categories.
 
-    `columns` has one sequence a feature; `scores` (binary) and `predictions` (regression) are those of the model on
-    the same rows.
+    `columns` has one sequence a feature; `scores` (binary; multiclass: of the answer) and `predictions` (regression)
+    are those of the model on the same rows; `shares` (rows, labels), multiclass, the probability of each label.
     """
-    return _bins(spec, columns, scores, predictions)
+    return _bins(spec, columns, scores, predictions, shares)
 
 
 def _bins(
@@ -120,7 +133,9 @@ def _bins(
     columns: Mapping[str, Sequence[Value]],
     scores: FloatArray | None,
     predictions: FloatArray | None,
+    shares: FloatArray | None = None,
 ) -> Bins:
+    labels = told(spec.labels)
     features: dict[str, NumberBins | CategoryBins] = {}
     for name, feature in spec.features.items():
         values = columns.get(name, ())
@@ -132,11 +147,14 @@ def _bins(
     output = spec.outputs.get("prediction")
     return Bins(
         features=features,
-        labels=spec.labels,
+        labels=labels,
         positive=spec.positive,
-        score=score_edges(scores) if spec.task == "binary" else None,
+        score=None if spec.task == "regression" else score_edges(scores),
+        scores=tuple(label_edges(None if shares is None else shares[:, i]) for i in range(len(labels)))
+        if spec.task == "multiclass"
+        else (),
         prediction=None
-        if spec.task == "binary"
+        if spec.task != "regression"
         else _number_bins(output.range if output else None, np.array([]) if predictions is None else predictions),
     )
 

@@ -32,7 +32,7 @@ class _Bad(NamedTuple):
 def breaches(table: SeriesTable, plans: Plans, new: PredictionColumns) -> dict[int, list[Breach]]:
     """By slice, the breaches of each version, feature and reason, with sample ids in the order of arrival."""
     tables = plans.tables
-    bad = sorted([*_numbers(plans, tables, new), *_categories(plans, tables, new), *_outputs(plans, new)])
+    bad = sorted([*_numbers(plans, tables, new), *_categories(plans, tables, new), *_outputs(plans, tables, new)])
     groups: dict[tuple[int, str, str, int, BreachReason], list[_Bad]] = {}
     for one in bad:
         series = table[int(new.series[one.row])]
@@ -84,14 +84,23 @@ def _suspects(tables: PlanTables, new: PredictionColumns) -> list[int]:
     return sorted(found)
 
 
-def _outputs(plans: Plans, new: PredictionColumns) -> Iterator[_Bad]:
+def _outputs(plans: Plans, tables: PlanTables, new: PredictionColumns) -> Iterator[_Bad]:
     for number in np.unique(new.plan).tolist():
-        known = plans[number]
+        known, rows = plans[number], np.flatnonzero(new.plan == number)
         for name, output in known.spec.outputs.items():
-            answers = new.answer if name == "score" or known.spec.task == "regression" else new.label
             low, high = output.range
-            for row in np.flatnonzero((new.plan == number) & ((answers < low) | (answers > high))).tolist():
-                yield _Bad(row, known.order[name], BreachReason.OUT_OF_RANGE, float(answers[row]))
+            answers = new.answer[rows]
+            if known.spec.task == "multiclass":
+                answers = _farthest_of(tables.shares(number, new.plan, new.shares), low, high)
+            for place in np.flatnonzero((answers < low) | (answers > high)).tolist():
+                yield _Bad(int(rows[place]), known.order[name], BreachReason.OUT_OF_RANGE, float(answers[place]))
+
+
+def _farthest_of(shares: F64, low: float, high: float) -> F64:
+    """Of each row's probabilities, the one that is farthest outside, or least inside, the range."""
+    beyond = np.maximum(low - shares, shares - high)
+    farthest: F64 = shares[np.arange(len(shares)), beyond.argmax(axis=1)]
+    return farthest
 
 
 def _breach(plan: Plan, version: str, ones: Sequence[_Bad], ids: Sequence[str]) -> Breach:

@@ -18,7 +18,7 @@ from driftline.events.base import Millis, digest_id
 from driftline.events.baselines import Calibration
 from driftline.events.reports import ALL
 from driftline.spec.measures import MEASURE_TABLE
-from driftline.spec.metrics import METRIC_TABLE
+from driftline.spec.metrics import metric_of
 from driftline.spec.model import MonitorSpec, RuleSpec, millis
 
 DAY_MS = 86_400_000
@@ -138,7 +138,7 @@ def _unreachable(rule: RuleSpec, bar: Bar) -> str:
     if rule.kind == "drift":
         end = MEASURE_TABLE[rule.target].high
     else:
-        metric = METRIC_TABLE[rule.target]
+        metric = metric_of(rule.target)
         end = metric.high if greater_is_worse(rule) else -metric.low
     if bar.threshold < end:
         return ""

@@ -20,10 +20,21 @@ from driftline.events.retraining import (
     Trigger,
     Verdict,
 )
-from driftline.spec.model import MonitorSpec, RetrainSpec, millis
+from driftline.spec.model import MonitorSpec, PromotionSpec, RetrainSpec, millis
 
-ENDED = (CaseState.IMPROVED, CaseState.RECOVERED, CaseState.NO_BETTER_CANDIDATE, CaseState.ESCALATED)
-RUNNING = (AttemptState.REQUESTED, AttemptState.COMPARING)
+ENDED = (
+    CaseState.IMPROVED,
+    CaseState.RECOVERED,
+    CaseState.NO_BETTER_CANDIDATE,
+    CaseState.ROLLED_BACK,
+    CaseState.ESCALATED,
+    CaseState.CLOSED,
+)
+DECIDED_BY_HUMANS = (AttemptState.HELD, AttemptState.AWAITING_APPROVAL)
+RUNNING = (AttemptState.REQUESTED, AttemptState.COMPARING, AttemptState.SHADOW, *DECIDED_BY_HUMANS)
+FOREVER: Millis = 2**62
+RETRY_MS = 600_000
+"""A failed attempt is made again after so long, then after twice as long, and so on."""
 
 
 class Skipped(StrEnum):
@@ -44,15 +55,35 @@ class Why(StrEnum):
     WORSE = "metric-is-worse-than-before"
     NOTHING_TO_COMPARE_WITH = "no-figure-from-before"
     NO_FIGURE_IN_TIME = "no-figure-in-time"
-    NOT_IMPROVED = "not-improved-in-time"
     DEADLINE_PASSED = "deadline-passed"
     NO_ARTIFACT = "no-artifact"
+    NO_ANSWER = "no-answer-in-time"  # the deadline of an attempt that no trainer has answered
+    NOT_DECIDED = "not-decided-in-time"  # by a human
+    SHADOW_BETTER = "shadow-is-better"
+    SHADOW_NOT_BETTER = "shadow-is-not-better"
+    SHADOW_UNSEEN = "no-shadow-predictions"
+    OUTDATED = "champion-has-changed"  # since the attempt was requested: it was compared with another one
+    PROBATION_FAILED = "worse-than-the-version-before"
+
+
+class Call(StrEnum):
+    """Why a case needs a human."""
+
+    NOT_IMPROVED = "not-improved-in-time"
+    BUDGET_USED_UP = "budget-used-up"
+    NONE_PASSES = "no-candidate-passes-the-gate"
+    TRAINER_DEAD = "trainer-does-not-answer"
 
 
 class CaseBook(msgspec.Struct, kw_only=True):
-    """All that the cases of one model remember. `asked`: times of requests within the budget's span, newest last."""
+    """All that the cases of one model remember. `asked`: times of requests within the budget's span, newest last.
+
+    `ended`: the last case that ended after a promotion. `retry_at`: when a failed attempt is made again.
+    """
 
     open: Case | None = None
+    ended: Case | None = None
+    retry_at: Millis | None = None
     count: int = 0
     asked: list[Millis] = []
     skipped: dict[str, int] = {}
@@ -69,12 +100,14 @@ def trigger(
     caused_by: tuple[str, ...],
     metric: str | None,
     before: float | None,
+    *,
+    again: bool = False,
 ) -> tuple[Case, RetrainRequest] | Skipped:
-    """Ask for an attempt: the next one of the open case, else the first of a new one."""
+    """Ask for an attempt: the next one of the open case, else the first of a new one. `again`: one has failed."""
     retrain = spec.retrain
     if retrain is None:
         return skip(book, Skipped.NO_RETRAIN)
-    reason = _hindrance(book, retrain, why, at)
+    reason = _hindrance(book, retrain, why, at, again=again)
     if reason is not None:
         return skip(book, reason)
     case = book.open
@@ -110,7 +143,10 @@ def trigger(
         recipe=recipe(retrain, at),
         spec=spec_name,
         reason=rule or why.value,
+        metric=case.metric,
+        value=case.before,
     )
+    book.retry_at = None
     attempt = Attempt(
         n=number,
         state=AttemptState.REQUESTED,
@@ -118,6 +154,7 @@ def trigger(
         requested_at=at,
         deadline=request.deadline,
         trigger=why,
+        champion=champion,
     )
     book.asked = [*_recent(book, retrain, at), at]
     changed = _change(
@@ -140,11 +177,15 @@ def recipe(retrain: RetrainSpec, at: Millis) -> Recipe:
         training=Span(start=start - millis(retrain.span), end=start),
         holdout=Span(start=start, end=end),
         known_by=at,
+        exclude=tuple(Span(start=start, end=end) for start, end in retrain.exclude),
     )
 
 
-def take_candidate(book: CaseBook, candidate: Candidate, at: Millis) -> Case | None:
-    """The trainer's answer to the open attempt; None where it answers something else. The first answer counts."""
+def take_candidate(book: CaseBook, candidate: Candidate, retries: int, at: Millis) -> Case | None:
+    """The trainer's answer to the open attempt; None where it answers something else. The first answer counts.
+
+    `retries`: see `RetrainSpec`.
+    """
     attempt = _running(book)
     if book.open is None or attempt is None or candidate.request != attempt.request:
         return None
@@ -152,27 +193,93 @@ def take_candidate(book: CaseBook, candidate: Candidate, at: Millis) -> Case | N
         return None
     error = candidate.error if candidate.artifact is not None or candidate.error else Why.NO_ARTIFACT.value
     if error is not None:
-        return _end_attempt(book, AttemptState.FAILED, error, at, (candidate.id,), candidate=candidate.id)
+        return _fail(book, error, retries, at, (candidate.id,), candidate=candidate.id)
     fields = {"state": AttemptState.COMPARING, "candidate": candidate.id, "version": candidate.version}
     return _set_attempt(book, at, f"attempt-{attempt.n}-comparing", (candidate.id,), fields)
 
 
-def take_verdict(book: CaseBook, verdict: Verdict, at: Millis) -> Case | None:
+def take_verdict(book: CaseBook, verdict: Verdict, promotion: PromotionSpec, at: Millis) -> Case | None:
     """The gate's judgement of the attempt's candidate; None where it judges another. The first verdict counts.
 
-    The caller checks that the verdict is about the artifact that the candidate named.
+    What it lets through is promoted, or stands beside the champion first, or awaits approval. The caller checks that
+    the verdict is about the artifact that the candidate named.
     """
     attempt = _running(book)
     if book.open is None or attempt is None or attempt.state is not AttemptState.COMPARING:
         return None
     if (verdict.case, verdict.candidate) != (book.open.case, attempt.candidate):
         return None
-    promoted = verdict.decision == "promote"
-    state = AttemptState.PROMOTED if promoted else AttemptState.REFUSED
-    return _end_attempt(book, state, verdict.reason, at, (verdict.id,), verdict=verdict.id)
+    cause = (verdict.id,)
+    if verdict.decision == "refuse":
+        return _end_attempt(book, AttemptState.REFUSED, verdict.reason, at, cause, verdict=verdict.id)
+    if verdict.decision == "hold":
+        return _wait(book, AttemptState.HELD, verdict.reason, at, cause, verdict=verdict.id)
+    if promotion.shadow:
+        return _wait(book, AttemptState.SHADOW, verdict.reason, at, cause, verdict=verdict.id)
+    return _let_through(book, verdict.reason, promotion, at, cause, verdict=verdict.id)
 
 
-def pass_time(book: CaseBook, at: Millis) -> list[Case]:
+def take_live(book: CaseBook, better: bool | None, promotion: PromotionSpec, at: Millis) -> Case | None:
+    """What the live figures of a candidate that answered beside the champion say; None: there are none."""
+    attempt = _running(book)
+    if book.open is None or attempt is None or attempt.state is not AttemptState.SHADOW:
+        return None
+    cause = (book.open.id,)
+    if better is None:
+        return _wait(book, AttemptState.HELD, Why.SHADOW_UNSEEN, at, cause)
+    if not better:
+        return _end_attempt(book, AttemptState.REFUSED, Why.SHADOW_NOT_BETTER, at, cause)
+    return _let_through(book, Why.SHADOW_BETTER, promotion, at, cause)
+
+
+def decide(book: CaseBook, verdict: str | None, promote: bool, reason: str, at: Millis, cause: str) -> Case | None:
+    """A human promotes or rejects the candidate of a verdict; None where it is not that one which waits for one."""
+    attempt = _running(book)
+    if attempt is None or attempt.state not in DECIDED_BY_HUMANS or attempt.verdict != verdict:
+        return None
+    state = AttemptState.PROMOTED if promote else AttemptState.REFUSED
+    return _end_attempt(book, state, reason, at, (cause,))
+
+
+def roll_back(book: CaseBook, reason: str, at: Millis, caused_by: tuple[str, ...]) -> Case | None:
+    """The promotion of the last case that made one is taken back; None where there is no such case.
+
+    A case in which an attempt is running says so and goes on.
+    """
+    was_open = book.open
+    case = was_open if was_open is not None and _promoted(was_open) else book.ended
+    if case is None:
+        return None
+    if case is was_open and _running(book) is not None:
+        return _change(book, case, at, reason, caused_by, state=case.state)
+    changed = _change(book, case, at, reason, caused_by, state=CaseState.ROLLED_BACK)
+    book.open, book.ended = (None if case is was_open else was_open), None
+    return changed
+
+
+def close(book: CaseBook, case: str | None, reason: str, at: Millis, cause: str) -> Case | None:
+    """A human closes the open case; None where it is another one, or an attempt of it is running."""
+    if book.open is None or book.open.case != case or _running(book) is not None:
+        return None
+    return _change(book, book.open, at, reason, (cause,), state=CaseState.CLOSED)
+
+
+def call(case: Case, retrain: RetrainSpec) -> Call | None:
+    """Whether a case that a rule opened needs a human by what has just changed in it."""
+    if case.trigger is not Trigger.RULE or not case.attempts:
+        return None
+    last = case.attempts[-1]
+    if case.state is CaseState.ESCALATED:
+        return Call.NOT_IMPROVED
+    if last.state is AttemptState.FAILED and last.reason == Why.NO_ANSWER:
+        return Call.TRAINER_DEAD
+    refused = sum(attempt.state is AttemptState.REFUSED for attempt in case.attempts)
+    if last.state is AttemptState.REFUSED and refused >= retrain.max_refusals:
+        return Call.NONE_PASSES
+    return None
+
+
+def pass_time(book: CaseBook, retries: int, at: Millis) -> list[Case]:
     """What falls due by decision time alone: the attempt's deadline, then the case's.
 
     A running attempt is awaited before its case ends. A case opened by a rule escalates; another one, which raises no
@@ -180,23 +287,39 @@ def pass_time(book: CaseBook, at: Millis) -> list[Case]:
     """
     changes = []
     attempt = _running(book)
-    if attempt is not None and at > attempt.deadline:
-        changes.append(_end_attempt(book, AttemptState.FAILED, Why.DEADLINE_PASSED, at, (attempt.request,)))
+    if attempt is not None and at > _deadline(book, attempt):
+        if attempt.state in DECIDED_BY_HUMANS:
+            changes.append(_end_attempt(book, AttemptState.REFUSED, Why.NOT_DECIDED, at, (attempt.request,)))
+        else:
+            unanswered = attempt.state is AttemptState.REQUESTED
+            why = Why.NO_ANSWER if unanswered else Why.DEADLINE_PASSED
+            changes.append(_fail(book, why, retries, at, (attempt.request,)))
     case = book.open
     if case is not None and case.deadline is not None and at > case.deadline and _running(book) is None:
         by_rule = case.trigger is Trigger.RULE
         state = CaseState.ESCALATED if by_rule else CaseState.NO_BETTER_CANDIDATE
-        reason = Why.NOT_IMPROVED if by_rule else Why.NO_FIGURE_IN_TIME
+        reason: str = Call.NOT_IMPROVED if by_rule else Why.NO_FIGURE_IN_TIME
         changes.append(_change(book, case, at, reason, (case.case,), state=state))
     return changes
 
 
 def next_deadline(book: CaseBook) -> Millis | None:
-    """The next instant at which `pass_time` has something to say."""
+    """The next instant at which `pass_time` has something to say, or an attempt is made again."""
     attempt = _running(book)
     if attempt is not None:
-        return attempt.deadline + 1
-    return None if book.open is None or book.open.deadline is None else book.open.deadline + 1
+        return None if attempt.state is AttemptState.SHADOW else _deadline(book, attempt) + 1
+    ends = None if book.open is None or book.open.deadline is None else book.open.deadline + 1
+    return min((instant for instant in (ends, book.retry_at) if instant is not None), default=None)
+
+
+def _deadline(book: CaseBook, attempt: Attempt) -> Millis:
+    """Until when an attempt has time: its trainer and gate, or a human. A shadow has its own."""
+    if attempt.state is AttemptState.SHADOW:
+        return FOREVER
+    case = book.open
+    if attempt.state in DECIDED_BY_HUMANS and case is not None and case.deadline is not None:
+        return max(attempt.deadline, case.deadline)
+    return attempt.deadline
 
 
 def metric_is_back(book: CaseBook, at: Millis, value: float | None, caused_by: tuple[str, ...]) -> Case | None:
@@ -238,12 +361,12 @@ def tried(case: Case) -> tuple[str, ...]:
     return tuple(f"attempt {a.n} ({a.trigger}): {a.state} {a.version or ''} {a.reason}".strip() for a in case.attempts)
 
 
-def _hindrance(book: CaseBook, retrain: RetrainSpec, why: Trigger, at: Millis) -> Skipped | None:
+def _hindrance(book: CaseBook, retrain: RetrainSpec, why: Trigger, at: Millis, *, again: bool) -> Skipped | None:
     if _running(book) is not None:
         return Skipped.ATTEMPT_RUNNING
-    if why is Trigger.COMMAND:
+    if why is Trigger.COMMAND and not again:
         return None  # a human may always ask
-    if book.asked and at - book.asked[-1] < millis(retrain.cooldown):
+    if not again and book.asked and at - book.asked[-1] < millis(retrain.cooldown):
         return Skipped.COOLDOWN
     if len(_recent(book, retrain, at)) >= retrain.budget:
         return Skipped.BUDGET
@@ -277,6 +400,36 @@ def running_request(book: CaseBook) -> str | None:
     return attempt.request if attempt else None
 
 
+def _fail(book: CaseBook, reason: str, retries: int, at: Millis, caused_by: tuple[str, ...], **fields: str) -> Case:
+    """An attempt has failed: it is made again by itself, a few times, ever later."""
+    assert book.open is not None, "an attempt belongs to an open case"
+    failures = 1
+    for attempt in reversed(book.open.attempts[:-1]):
+        if attempt.state is not AttemptState.FAILED:
+            break
+        failures += 1
+    book.retry_at = at + RETRY_MS * 2 ** (failures - 1) if failures <= retries else None
+    return _end_attempt(book, AttemptState.FAILED, reason, at, caused_by, **fields)
+
+
+def _let_through(
+    book: CaseBook, reason: str, promotion: PromotionSpec, at: Millis, caused_by: tuple[str, ...], **fields: str
+) -> Case:
+    """A candidate that is good enough: a human may have the last word."""
+    if promotion.policy == "approve":
+        return _wait(book, AttemptState.AWAITING_APPROVAL, reason, at, caused_by, **fields)
+    return _end_attempt(book, AttemptState.PROMOTED, reason, at, caused_by, **fields)
+
+
+def _wait(
+    book: CaseBook, state: AttemptState, reason: str, at: Millis, caused_by: tuple[str, ...], **fields: str
+) -> Case:
+    """The attempt goes on in another state."""
+    assert book.open is not None, "an attempt belongs to an open case"
+    fields = {"state": state, "reason": reason, **fields}
+    return _set_attempt(book, at, f"attempt-{book.open.attempts[-1].n}-{state}", caused_by, fields, book.open.state)
+
+
 def _end_attempt(
     book: CaseBook, state: AttemptState, reason: str, at: Millis, caused_by: tuple[str, ...], **fields: str
 ) -> Case:
@@ -284,8 +437,9 @@ def _end_attempt(
     if state is AttemptState.PROMOTED or _promoted(book.open):
         case_state = CaseState.WATCHING
     else:
-        # without an alarm, a refusal or a failure is a normal end
-        case_state = CaseState.OPEN if book.open.trigger is Trigger.RULE else CaseState.NO_BETTER_CANDIDATE
+        # without an alarm, a refusal or a failure is a normal end, unless it is tried again
+        goes_on = book.open.trigger is Trigger.RULE or (state is AttemptState.FAILED and book.retry_at is not None)
+        case_state = CaseState.OPEN if goes_on else CaseState.NO_BETTER_CANDIDATE
     number = book.open.attempts[-1].n
     fields = {"state": state, "reason": reason, **fields}
     return _set_attempt(book, at, f"attempt-{number}-{state}", caused_by, fields, case_state)
@@ -326,5 +480,9 @@ def _change(
         reason=reason,
         after=case.after if after is None else after,
     )
+    if state in ENDED and _promoted(changed):
+        book.ended = changed
+    if state in ENDED:
+        book.retry_at = None
     book.open = None if state in ENDED else changed
     return changed

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from driftline.core.alerts import Change, Standing, fingerprint, fire, resolve
+from driftline.core.alert_events import alert_about
+from driftline.core.alerts import Change, Standing, fire, resolve
 from driftline.events.alerts import Alert, AlertKind, AlertState, Severity
 from driftline.events.base import Millis
 
@@ -87,19 +88,4 @@ def _sum(known: tuple[int, int], counters: Mapping[str, int], names: tuple[str, 
 
 
 def _alert(model: str, rule: str, at: Millis, summary: str) -> Alert:
-    return Alert(
-        id="",
-        fingerprint=fingerprint(model, "", "all", rule),
-        episode=0,
-        model=model,
-        version="",
-        segment="all",
-        rule=rule,
-        kind=AlertKind.DATA,
-        severity=Severity.WARNING,
-        state=AlertState.FIRING,
-        reason=rule,
-        since=at,
-        at=at,
-        summary=summary,
-    )
+    return alert_about(AlertKind.DATA, model, "", rule, Severity.WARNING, rule, at, summary)

@@ -55,9 +55,11 @@ def count(
     labels, said, latencies = of.label_cells(new), of.said_cells(new, answers), of.latency_cells(new)
     numeric = of.regression[joined.series]
     judged, verdicts = of.errors_by_feature(joined)
+    shares = of.shares.of_predictions(new.series, features.tails, new.label)
+    came, came_in = of.shares.of_joined(joined)
     for number, (of_new, of_joined) in enumerate(groups.ways):
         here, there = (slice(None) if number == 0 else group >= 0 for group in (of_new, of_joined))
-        for rows, found in ((features.rows, features.cells), labels, said, latencies):
+        for rows, found in ((features.rows, features.cells), labels, said, latencies, shares):
             pairs = of_new[rows]
             told = slice(None) if number == 0 else pairs >= 0
             cells.add(pairs[told], found[told])
@@ -66,9 +68,10 @@ def count(
         of_way, group, errors = joined.chosen(there), of_joined[there], numeric[there]
         cells.add(group, np.ones(group.size, np.int64), of_way.sign)
         cells.add(group, of.delay_cells(of_way), of_way.sign)
-        judged_in = of_joined[judged]
-        some = slice(None) if number == 0 else judged_in >= 0
-        cells.add(judged_in[some], verdicts[some], joined.sign[judged][some])
+        for rows, found in ((judged, verdicts), (came, came_in)):
+            pairs = of_joined[rows]
+            told = slice(None) if number == 0 else pairs >= 0
+            cells.add(pairs[told], found[told], joined.sign[rows][told])
         if errors.any():
             _count_errors(of, of_way.chosen(errors), group[errors], cells, sums)
         if not errors.all():
@@ -200,12 +203,17 @@ def _count_labels(of: KindTables, joined: Joined, groups: I64, cells: _Cells, su
     """What labels that came true add, or take back."""
     truth, label = joined.truth.astype(np.int64), joined.label.astype(np.int64)
     cells.add(groups, of.confusion_cells(joined.series, truth, label), joined.sign)
-    positive = of.positive(joined.series, truth)
+    positive = of.positive(joined.series, truth, label)
     cells.add(groups, of.labelled_score_cells(joined.series, joined.answer, positive), joined.sign)
-    scored = ~np.isnan(joined.answer)
-    scores, came = joined.answer[scored], positive[scored]
+    many, scored = of.multiclass[joined.series], ~np.isnan(joined.answer)
+    binary = scored & ~many
+    scores, came = joined.answer[binary], positive[binary]
     losses = {"log_loss": log_losses(scores, came), "brier": (np.clip(scores, 0, 1) - came) ** 2}
-    add_sums(sums, groups[scored], joined.sign[scored], losses)
+    add_sums(sums, groups[binary], joined.sign[binary], losses)
+    if many.any():
+        chances, among = of.shares.of_outcomes(joined), scored & many
+        lost = log_losses(chances[among], np.ones(int(among.sum()), np.bool_))
+        add_sums(sums, groups[among], joined.sign[among], {"log_loss": lost})
 
 
 def log_losses(scores: F64, positive: Bools) -> F64:

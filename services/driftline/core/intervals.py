@@ -15,7 +15,7 @@ from driftline.core.metrics.closed_forms import Z95
 from driftline.core.metrics.formula import Interval
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.events.reports import MetricValue
-from driftline.spec.metrics import METRIC_TABLE
+from driftline.spec.metrics import metric_of
 
 FloatArray = NDArray[np.float64]
 
@@ -46,7 +46,8 @@ def metrics_of_window(
     labelled = [pane for pane in panes if pane.has_labels or not need_labels]
     points = {name: formula.point(totals) for name, formula in formulas.items()}
     if len(labelled) >= MIN_BLOCKS:
-        draws = _drawn(totals.layout, labelled, _seed(seed_parts))
+        weights = drawn_weights(len(labelled), seed_parts)
+        draws = Draws(blocks_of(totals.layout, labelled, weights.shape[1]), weights)
         return {name: _with(name, point, _bootstrap(formulas[name], point, draws)) for name, point in points.items()}
     left_out: Draws | None = None
     found = {}
@@ -66,52 +67,56 @@ def _with(name: str, point: MetricValue, interval: Interval | None) -> MetricVal
     """A value with its interval, which contains it and does not leave the metric's range."""
     if interval is None or point.value is None:
         return point
-    metric = METRIC_TABLE[name]
+    metric = metric_of(name)
     low, high = max(interval.low, metric.low), min(interval.high, metric.high)
     return msgspec.structs.replace(
         point, low=min(low, point.value), high=max(high, point.value), method=interval.method
     )
 
 
-def _drawn(layout: Layout, panes: Sequence[Pane], seed: int) -> Draws:
+def drawn_weights(panes: int, seed_parts: Sequence[object]) -> FloatArray:
     """`RESAMPLES` draws with replacement of as many blocks as the root of the panes, so of as many panes each.
 
     A block must outlast what neighbours share, and there must be enough of them to know their spread. In a stream
     whose panes are correlated as 0.7^distance, blocks of ten panes show 86 % of the true standard error of a mean,
     those of twenty 93 %; Student's t makes up for it (`_bootstrap`).
     """
-    size = min(MAX_BLOCKS, max(MIN_BLOCKS, round(len(panes) ** 0.5)))
-    weights = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=RESAMPLES)
-    return Draws(_blocks(layout, panes, size), weights.astype(np.float64))
+    size = min(MAX_BLOCKS, max(MIN_BLOCKS, round(panes**0.5)))
+    weights = np.random.default_rng(_seed(seed_parts)).multinomial(size, np.full(size, 1 / size), size=RESAMPLES)
+    return weights.astype(np.float64)
 
 
 def _left_out(layout: Layout, panes: Sequence[Pane]) -> Draws:
     """All panes but one, in turn."""
-    return Draws(_blocks(layout, panes, len(panes)), 1.0 - np.eye(len(panes)))
+    return Draws(blocks_of(layout, panes, len(panes)), 1.0 - np.eye(len(panes)))
 
 
-def _blocks(layout: Layout, panes: Sequence[Pane], size: int) -> list[Totals]:
+def blocks_of(layout: Layout, panes: Sequence[Pane], size: int) -> list[Totals]:
+    """Panes in time order, added up to blocks of adjoining ones."""
     block_of = [number for number, part in enumerate(np.array_split(np.arange(len(panes)), size)) for _ in part]
     return Totals.of_parts(layout, panes, block_of, size)
 
 
 def _bootstrap(formula: Formula, point: MetricValue, draws: Draws) -> Interval | None:
+    values = formula.resampled(draws)
+    known = values[~np.isnan(values)]
+    return None if point.value is None else stretched(point.value, known, draws.weights.shape[1])
+
+
+def stretched(value: float, drawn: FloatArray, blocks: int) -> Interval | None:
     """The percentile interval, stretched around the value as far as few blocks need.
 
     Resamples of b blocks vary by (b - 1) / b of what samples do, and their spread is known from b - 1 differences only:
     so its ends are moved away by t(b - 1) / z * sqrt(b / (b - 1)), which for a mean of equal blocks gives Student's
     interval over the blocks' means.
     """
-    values = formula.resampled(draws)
-    values = values[~np.isnan(values)]
-    if point.value is None or values.size < RESAMPLES // 2:
+    if drawn.size < RESAMPLES // 2:
         return None
-    blocks = draws.weights.shape[1]
     stretch = float(stdtrit(blocks - 1, 0.975)) / Z95 * (blocks / (blocks - 1)) ** 0.5
-    low, high = np.quantile(values, [0.025, 0.975])
+    low, high = np.quantile(drawn, [0.025, 0.975])
     return Interval(
-        point.value + stretch * (float(low) - point.value),
-        point.value + stretch * (float(high) - point.value),
+        value + stretch * (float(low) - value),
+        value + stretch * (float(high) - value),
         "block-bootstrap",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from driftline.core.arrivals import Joined
 from driftline.core.binning import DELAY_EDGES, LATENCY_EDGES
 from driftline.core.columns import PredictionColumns
 from driftline.core.edges import EdgeTable, EdgeTables
-from driftline.core.pane import Layout
+from driftline.core.pane import PROBABILITY_BYTES, Layout
 from driftline.core.plans import UNTOLD
 
 I64 = NDArray[np.int64]
@@ -20,6 +20,9 @@ IntArray = NDArray[np.integer[Any]]
 F64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 U8 = NDArray[np.uint8]
+
+NO_LABEL = -1
+"""Stands for the positive label of a model that has none."""
 
 
 class Kinds:
@@ -58,6 +61,7 @@ class KindTables:
         self._pane_ms, self._latency, self._delay = (np.zeros(size, np.int64) for _ in range(3))
         self.width = max((layout.size for _, layout in kinds.values()), default=1)
         self.regression = np.zeros(size, np.bool_)
+        self.multiclass = np.zeros(size, np.bool_)
         self._table, self._labels, self._positive, self._confusion, self._score, self._negative, self._positives = (
             np.zeros(size, np.int64) for _ in range(7)
         )
@@ -81,12 +85,19 @@ class KindTables:
                 edges.append(EdgeTable(layout.error_edges.tolist(), cells["absolute_error"].start))
                 continue
             edges.append(EdgeTable(bins.score, 0))
-            self._labels[series], self._positive[series] = len(bins.labels), bins.labels.index(str(bins.positive))
+            self._labels[series], self._prediction[series] = len(bins.labels), cells["prediction"].start
             self._confusion[series], self._score[series] = cells["confusion"].start, cells["score"].start
-            self._prediction[series], self._said[series] = cells["prediction"].start, cells["score|said"].start
             self._negative[series], self._positives[series] = cells["score|neg"].start, cells["score|pos"].start
+            if bins.scores:
+                self.multiclass[series], self._positive[series] = True, NO_LABEL
+                continue
+            self._positive[series], self._said[series] = (
+                bins.labels.index(str(bins.positive)),
+                cells["score|said"].start,
+            )
         self._edges = EdgeTables(edges)
         self._errors = ErrorTables(size, kinds)
+        self.shares = ShareTables(kinds)
 
     def errors_by_feature(self, joined: Joined) -> tuple[I64, I64]:
         """Row and cell of each feature's value by whether the prediction was right."""
@@ -128,9 +139,9 @@ class KindTables:
         """The cell of each absolute error."""
         return self._found(self._sizes[series], sizes)
 
-    def positive(self, series: IntArray, truth: I64) -> Bools:
-        """Whether each outcome is its model's positive label."""
-        found: Bools = truth == self._positive[series]
+    def positive(self, series: IntArray, truth: I64, label: I64) -> Bools:
+        """Whether each outcome is its model's positive label; multiclass: whether the prediction came true."""
+        found: Bools = truth == np.where(self.multiclass[series], label, self._positive[series])
         return found
 
     def confusion_cells(self, series: IntArray, truth: I64, label: I64) -> I64:
@@ -148,6 +159,68 @@ class KindTables:
     def _found(self, table: I64, answers: F64) -> I64:
         one = table.size and bool((table == table[0]).all())
         return self._edges.cells(int(table[0]) if one else table, answers)
+
+
+class ShareTables:
+    """The probabilities of labels in the tails of multiclass predictions, and where they are counted, by series."""
+
+    def __init__(self, kinds: Mapping[int, tuple[str, Layout]]) -> None:
+        self._layouts = {series: layout for series, (_, layout) in kinds.items() if layout.bins.scores}
+        self._edges = {
+            series: EdgeTables([EdgeTable(edges, i * layout.label_bins) for i, edges in enumerate(layout.bins.scores)])
+            for series, layout in self._layouts.items()
+        }
+
+    def told(self, series: IntArray, tails: U8) -> Iterator[tuple[Layout, I64, F64]]:
+        """The rows of each series whose labels have probabilities, and these: (rows, labels)."""
+        if not self._layouts:
+            return
+        for code in self._layouts.keys() & set(np.unique(series).tolist()):
+            layout, rows = self._layouts[code], np.flatnonzero(series == code)
+            begin, size = len(layout.bins.features), PROBABILITY_BYTES * len(layout.bins.scores)
+            shares = np.ascontiguousarray(tails[rows, begin : begin + size]).view(np.float64)
+            some = ~np.isnan(shares[:, 0])
+            yield layout, rows[some], shares[some]
+
+    def of_predictions(self, series: IntArray, tails: U8, label: IntArray) -> tuple[I64, I64]:
+        """Row and cell of each label's probability, and once more of the label that was predicted."""
+        found = []
+        for layout, rows, shares in self.told(series, tails):
+            cells = self._cells(series, rows, shares)
+            said = cells[np.arange(rows.size), label[rows]] + layout.cells["scores|said"].start
+            cells += layout.cells["scores"].start
+            found += [(np.repeat(rows, cells.shape[1]), cells.reshape(-1)), (rows, said)]
+        return _joined(found)
+
+    def of_joined(self, joined: Joined) -> tuple[I64, I64]:
+        """Row and cell of each label's probability by whether that label came true."""
+        found = []
+        for layout, rows, shares in self.told(joined.series, joined.tail):
+            cells = self._cells(joined.series, rows, shares)
+            came = np.arange(cells.shape[1]) == joined.truth[rows].astype(np.int64)[:, None]
+            cells += np.where(came, layout.cells["scores|pos"].start, layout.cells["scores|neg"].start)
+            found.append((np.repeat(rows, cells.shape[1]), cells.reshape(-1)))
+        return _joined(found)
+
+    def of_outcomes(self, joined: Joined) -> F64:
+        """The probability of what came true, a row each; NaN where none was told, or the model is not multiclass."""
+        chances = np.full(joined.series.size, np.nan)
+        for _, rows, shares in self.told(joined.series, joined.tail):
+            chances[rows] = shares[np.arange(rows.size), joined.truth[rows].astype(np.int64)]
+        return chances
+
+    def _cells(self, series: IntArray, rows: I64, shares: F64) -> I64:
+        """The cell of each probability from where its histograms begin."""
+        if not rows.size:
+            return np.empty((0, shares.shape[1]), np.int64)
+        edges = self._edges[int(series[rows[0]])]
+        return np.stack([edges.cells(i, column) for i, column in enumerate(shares.T)], axis=1)
+
+
+def _joined(pairs: Sequence[tuple[I64, I64]]) -> tuple[I64, I64]:
+    nothing = np.empty(0, np.int64)
+    rows, cells = (np.concatenate([nothing, *(pair[i] for pair in pairs)]) for i in (0, 1))
+    return rows, cells
 
 
 class ErrorTables:

@@ -17,6 +17,8 @@ from driftline.events.baselines import Bins, CategoryBins, NumberBins
 
 IntArray = NDArray[np.int64]
 
+PROBABILITY_BYTES = 8
+"""A label's probability stays with its prediction as it came: what is lost of it would show in the log loss."""
 SCALE = 1 << 40
 """Fixed-point sums are integers of 1/SCALE (9e-13): a mean of rounded terms errs by less than 5e-13."""
 
@@ -44,6 +46,10 @@ class Layout:
     * binary: `score` (bins, missing), `score|said` (the same bins, rows whose prediction is the positive label),
       `score|neg`, `score|pos` (labelled rows by outcome),
       `confusion` (row-major `[outcome, prediction]` over `bins.labels`), `prediction` (labels, as a category)
+    * multiclass: the same without `score|said`, `score` being the probability of the answer and `score|pos` that of
+      answers that came true; and of every label's probability, each a row of `label_bins` cells, `scores`,
+      `scores|said` (rows whose prediction is that label), `scores|neg`, `scores|pos` (labelled rows by whether the
+      outcome is that label)
     * regression: `prediction` (as a numeric feature), `not_negative` and `nonzero_truth` (one cell each: labelled rows
       that have a squared log error, a relative error), `absolute_error` (bins between `error_edges`)
     * `latency` (of predictions that tell it, ms), `label_delay` (from the pane's start to the outcome's time, ms): bins
@@ -59,10 +65,16 @@ class Layout:
         """What truths are counted from, so that the digits of their spread are kept: the median prediction."""
         sizes: list[tuple[str, int]] = [("n", 1), ("labelled", 1)]
         sizes += [(f"feature:{name}", histogram_size(b)) for name, b in bins.features.items()]
+        self.label_bins = max((len(edges) + 1 for edges in bins.scores), default=0)
+        """Cells of the probability of one label: those of the label that has most."""
         if bins.score is not None:
             size = len(bins.score) + 2
-            sizes += [(f"score{rows}", size) for rows in ("", "|said", "|neg", "|pos")]
+            said = () if bins.scores else ("|said",)
+            sizes += [(f"score{rows}", size) for rows in ("", *said, "|neg", "|pos")]
             sizes += [("confusion", len(bins.labels) ** 2), ("prediction", len(bins.labels) + 2)]
+        if bins.scores:
+            size = len(bins.scores) * self.label_bins
+            sizes += [(f"scores{rows}", size) for rows in ("", "|said", "|neg", "|pos")]
         if bins.prediction is not None:
             sizes += [("prediction", histogram_size(bins.prediction)), ("not_negative", 1), ("nonzero_truth", 1)]
             self.error_edges = error_edges(bins.prediction)
@@ -79,6 +91,11 @@ class Layout:
             start += size
         self.size = start
 
+    @property
+    def tail(self) -> int:
+        """Bytes that a kept prediction carries for these bins: one a feature, and the probabilities of its labels."""
+        return len(self.bins.features) + PROBABILITY_BYTES * len(self.bins.scores)
+
 
 def histogram_size(bins: NumberBins | CategoryBins) -> int:
     """Cells that a feature's histogram takes, the special ones included."""
@@ -89,7 +106,7 @@ def histogram_size(bins: NumberBins | CategoryBins) -> int:
 class Pane:
     """A sparse integer vector and named fixed-point sums. `cells` are sorted and unique, `counts` never 0.
 
-    Sums: binary `log_loss`, `brier`; regression `absolute_error`, `squared_error`, `error` (prediction - truth),
+    Sums: `log_loss`, and binary `brier`; regression `absolute_error`, `squared_error`, `error` (prediction - truth),
     `truth` and `squared_truth` (from the layout's `centre`), `squared_log_error`, `relative_error`, `symmetric_error`.
     """
 

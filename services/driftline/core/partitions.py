@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from driftline.core.alerts import Change, Standing, fingerprint, fire, resolve
+from driftline.core.alert_events import fingerprint
+from driftline.core.alerts import Change, Standing, fire, resolve
 from driftline.events.alerts import Alert, AlertKind, AlertState, Evidence, Severity, SliceSpan
 from driftline.events.base import Millis, iso
 from driftline.events.slices import Notice, NoticeKind

@@ -111,6 +111,8 @@ class PlanTables:
     def __init__(self, plans: Sequence[Plan]) -> None:
         self.numbers_per_row = np.array([len(plan.numbers) for plan in plans], np.int64)
         self.categories_per_row = np.array([len(plan.categories) for plan in plans], np.int64)
+        self.shares_per_row = np.array([len(plan.layout.bins.scores) for plan in plans], np.int64)
+        self._shares_at = [len(plan.layout.bins.features) for plan in plans]
         self.low = _matrix(self.numbers_per_row, -np.inf, np.float64)
         self.high = _matrix(self.numbers_per_row, np.inf, np.float64)
         self._number_table = _matrix(self.numbers_per_row, NOWHERE, np.int64)
@@ -169,6 +171,19 @@ class PlanTables:
             tails[rows, place] = cells - start
         rows, cells = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
         return FeatureCells(rows, cells, tails)
+
+    def write_shares(self, plan: I64, shares: F64, tails: NDArray[np.uint8]) -> None:
+        """Put the probabilities of labels, which stand row after row as in `features`, into the rows' tails."""
+        for number in np.unique(plan[self.shares_per_row[plan] > 0]).tolist():
+            values, at = self.shares(number, plan, shares).view(np.uint8), self._shares_at[number]
+            tails[plan == number, at : at + values.shape[1]] = values
+
+    def shares(self, number: int, plan: I64, shares: F64) -> F64:
+        """The probabilities of labels in the rows of plan `number`: (its rows, labels)."""
+        per_row = self.shares_per_row[plan]
+        starts = np.cumsum(per_row) - per_row
+        values: F64 = shares[starts[plan == number][:, None] + np.arange(self.shares_per_row[number])]
+        return values
 
     def _columns_of_numbers(self, plan: int, values: F64) -> Iterator[tuple[int, int, I64]]:
         tables = self._number_table[plan, : self.numbers_per_row[plan]].tolist()

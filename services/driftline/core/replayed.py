@@ -13,7 +13,7 @@ from driftline.core.drift import histogram_of, many
 from driftline.core.estimation import calibration, estimates
 from driftline.core.metrics import Draws, Formula, formula_of
 from driftline.core.pane import Layout, Pane, Totals
-from driftline.spec.metrics import HIGHER_IS_BETTER
+from driftline.spec.metrics import higher_is_better
 from driftline.spec.model import MonitorSpec, RuleSpec
 
 AT_ONCE = 250
@@ -21,7 +21,7 @@ AT_ONCE = 250
 
 def greater_is_worse(rule: RuleSpec) -> bool:
     """The bad side of a rule's figure, which its spec has made sure that there is."""
-    return rule.kind == "drift" or not HIGHER_IS_BETTER[rule.target]
+    return rule.kind == "drift" or not higher_is_better(rule.target)
 
 
 def figures_of(spec: MonitorSpec, rule: RuleSpec, layout: Layout, panes: Sequence[Pane]) -> FiguresOf:

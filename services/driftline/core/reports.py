@@ -21,11 +21,13 @@ from driftline.core.segments import largest
 from driftline.events.base import Millis, digest_id
 from driftline.events.baselines import Baseline
 from driftline.events.reports import ALL, Drift, MetricValue, Segment, Window, WindowReport
-from driftline.spec.model import MonitorSpec, millis
+from driftline.spec.model import MOST_LABELS, MonitorSpec, millis
 
 MOST = 50
 """Segments of one way to cut that are told by themselves, the largest of the window; the rest is told as one."""
 
+LABELS = "(labels)"
+"""Under this word a report says how many labels are told as one."""
 FEWEST = 30
 """Predictions of a segment from which on it is told with intervals, drift and so on: fewer say nothing."""
 
@@ -80,14 +82,14 @@ def report(
             calibration=() if cut else calibration_of(totals),
             estimates={} if few else _estimated(totals, found, known, seed),
             operation=None if few else operation_of(totals, window.end - window.start, millis(spec.pane)),
-            confusion=matrix_of(totals) if spec.task == "binary" else {},
+            confusion=matrix_of(totals) if "confusion" in layout.cells else {},
             drift={} if few else _drift(totals, baseline),
             evicted=evicted,
         )
 
     everybody = baselines("", (ALL,))
     segments = [told("", ALL, list(panes["", ALL].values()), everybody, circumstances.evicted)]
-    together: dict[str, int] = {}
+    together = {LABELS: len(spec.labels) - MOST_LABELS} if len(spec.labels) > MOST_LABELS else {}
     for cut in sorted({cut for cut, _ in panes if cut}):
         parts = {segment: found for (of, segment), found in panes.items() if of == cut}
         sizes = {segment: sum(pane.n for pane in found.values()) for segment, found in parts.items()}

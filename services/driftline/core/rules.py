@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
+from driftline.core.metrics.closed_forms import wilson
+from driftline.events.alerts import Severity
 from driftline.events.reports import Segment, WindowReport
 from driftline.spec.model import RuleSpec
 
@@ -15,20 +19,25 @@ class Reason(StrEnum):
 
     BREACH_CERTAIN = "breach-certain"  # the interval's near bound is past the threshold too
     BREACH_UNCERTAIN = "breach-uncertain"  # the value is past the threshold, the bound is not, or there is none
+    NOT_CERTAIN = "not-certain"  # the same, where the rule asks for certainty: no breach
     CLEARED = "cleared"  # past the clear threshold, on the good side
     WITHIN = "within"  # neither in breach nor clear
     TOO_FEW_SAMPLES = "too-few-samples"
     TOO_LITTLE_COVERAGE = "too-little-coverage"
     UNDEFINED = "undefined"  # the figure does not exist for these samples
+    NO_BASELINE = "no-baseline"  # the threshold is relative to a figure that is not known
 
 
 BREACHES = (Reason.BREACH_CERTAIN, Reason.BREACH_UNCERTAIN)
-UNJUDGED = (Reason.TOO_FEW_SAMPLES, Reason.TOO_LITTLE_COVERAGE, Reason.UNDEFINED)
+UNJUDGED = (Reason.TOO_FEW_SAMPLES, Reason.TOO_LITTLE_COVERAGE, Reason.UNDEFINED, Reason.NO_BASELINE)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One figure of one window. `coverage` is None where outcomes play no part (drift). `name` says which figure."""
+    """One figure of one window. `coverage` is None where outcomes play no part (drift). `name` says which figure.
+
+    `baseline`: the same figure of what the window is compared with, where it is known.
+    """
 
     name: str
     value: float | None
@@ -36,6 +45,7 @@ class Reading:
     high: float | None
     n: int
     coverage: float | None
+    baseline: float | None = None
 
 
 def read(rule: RuleSpec, segment: Segment) -> list[Reading]:
@@ -46,12 +56,42 @@ def read(rule: RuleSpec, segment: Segment) -> list[Reading]:
         if metric is None:
             return []
         name, coverage = (f"estimated {rule.target}", None) if estimated else (rule.target, segment.coverage)
-        return [Reading(name, metric.value, metric.low, metric.high, metric.n, coverage)]
+        return [Reading(name, metric.value, metric.low, metric.high, metric.n, coverage, metric.baseline)]
+    if rule.kind == "coverage":
+        return [_share("coverage", segment.coverage, segment.n)]
     drifts = ((name, segment.drift[name]) for name in rule.features if name in segment.drift)
+    if rule.kind == "data":
+        return [_share(f"{rule.target}({name})", getattr(drift, rule.target), drift.n) for name, drift in drifts]
     return [
         Reading(f"{rule.target}({name})", getattr(drift, rule.target), None, None, drift.n, None)
         for name, drift in drifts
     ]
+
+
+def _share(name: str, value: float, n: int) -> Reading:
+    """A share of n rows, with Wilson's interval."""
+    low, high = wilson(value, n) if n else (None, None)
+    return Reading(name, value if n else None, low, high, n, None)
+
+
+def at_reading(rule: RuleSpec, reading: Reading) -> RuleSpec:
+    """The rule with its threshold in the figure's own unit, as it is for one reading."""
+    if not rule.relative or reading.baseline is None:
+        return rule
+    size = abs(reading.baseline)
+    moved = {
+        "above": None if rule.above is None else reading.baseline + rule.above * size,
+        "below": None if rule.below is None else reading.baseline - rule.below * size,
+    }
+    return msgspec.structs.replace(rule, **moved, relative=False)
+
+
+def severity_of(rule: RuleSpec, reading: Reading) -> Severity:
+    """How loud a breach is: critical past the rule's second threshold."""
+    if rule.critical is None or reading.value is None:
+        return rule.severity
+    past = reading.value > rule.critical if rule.above is not None else reading.value < rule.critical
+    return Severity.CRITICAL if past else rule.severity
 
 
 def judged_in(rule: RuleSpec, report: WindowReport) -> list[Segment]:
@@ -82,16 +122,20 @@ def judge(rule: RuleSpec, reading: Reading) -> Reason:
         return Reason.TOO_LITTLE_COVERAGE
     if reading.value is None:
         return Reason.UNDEFINED
+    if rule.relative and reading.baseline is None:
+        return Reason.NO_BASELINE
+    rule = at_reading(rule, reading)
+    unsure = Reason.NOT_CERTAIN if rule.certain else Reason.BREACH_UNCERTAIN
     if rule.above is not None:
         if reading.value > rule.above:
             certain = reading.low is not None and reading.low > rule.above
-            return Reason.BREACH_CERTAIN if certain else Reason.BREACH_UNCERTAIN
+            return Reason.BREACH_CERTAIN if certain else unsure
         clear = rule.above if rule.clear_below is None else rule.clear_below
         return Reason.CLEARED if reading.value <= clear else Reason.WITHIN
     assert rule.below is not None, "the spec reader allows no rule without a threshold"
     if reading.value < rule.below:
         certain = reading.high is not None and reading.high < rule.below
-        return Reason.BREACH_CERTAIN if certain else Reason.BREACH_UNCERTAIN
+        return Reason.BREACH_CERTAIN if certain else unsure
     clear = rule.below if rule.clear_above is None else rule.clear_above
     return Reason.CLEARED if reading.value >= clear else Reason.WITHIN
 

@@ -125,6 +125,24 @@ class SegmentCodes:
         return [f"{cut.name}={MISSING if value is None else value}" for value in values]
 
 
+def segments_of(way: SegmentSpec, columns: Mapping[str, Sequence[Value]]) -> list[str]:
+    """The segment of each row, as in `origin=EWR, carrier=UA`. `columns`: of all features and attributes, by name.
+
+    What no column is there for is missing in every row. A segment whose name is too long is one of the others.
+    """
+    size = len(next(iter(columns.values()), ()))
+    parts: list[list[str | None]] = []
+    for cut in way.cuts:
+        values = columns.get(cut.name) or [None] * size
+        if cut.edges:
+            parts.append(_buckets(cut, _numbers(values)))
+        else:
+            names = (category_name(value) for value in values)
+            parts.append([f"{cut.name}={MISSING if name is None else name}" for name in names])
+    joined = (", ".join(str(part) for part in row) for row in zip(*parts, strict=True))
+    return [name if len(name) <= LONGEST else f"{way.name}={OTHER}" for name in joined]
+
+
 def _numbers(values: Sequence[Value]) -> NDArray[np.float64]:
     """As numbers, NaN for what is none."""
     return np.array([_number(value) for value in values], np.float64)

@@ -87,6 +87,7 @@ class Partition:
         numeric_new = self._numeric(self.table.model_of[new.series])
         numeric_came = self._numeric(came.series)
         features = self.plans.tables.features(new.plan, new.numbers, new.categories, self.table.widest)
+        self.plans.tables.write_shares(new.plan, new.shares, features.tails)
         self.segments.write(new, features.tails)
         for predictions, outcomes, until in self._portions(new, came, finished):
             for name, ledger in self.ledgers.items():
@@ -102,7 +103,7 @@ class Partition:
         if counted:
             rows = np.sort(np.concatenate(counted))
             tables = self.plans.tables
-            chosen = new.chosen(rows, tables.numbers_per_row, tables.categories_per_row)
+            chosen = new.chosen(rows, tables.numbers_per_row, tables.categories_per_row, tables.shares_per_row)
             joins = Joined.together(joined, self.table.widest)
             changed.panes = count(self.table, self.kinds, self.segments, chosen, features.of_rows(rows), joins)
             changed.breaches = breaches(self.table, self.plans, chosen)

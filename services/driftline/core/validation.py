@@ -21,6 +21,10 @@ def check_prediction(event: Prediction, spec: MonitorSpec, arrival: Millis) -> N
     _check_time(event.time, spec, arrival)
     if event.score is not None and not math.isfinite(event.score):
         raise InvalidRecord(DeadLetterReason.WRONG_TYPE, "score is not finite")
+    for label, share in (event.scores or {}).items() if spec.task == "multiclass" else ():
+        if not math.isfinite(share):
+            raise InvalidRecord(DeadLetterReason.WRONG_TYPE, f"the score of {label!r} is not finite")
+        _check_value(label, spec, "the label of a score")
     _check_value(event.prediction, spec, "prediction")
     for name, feature in spec.features.items():
         value = event.features.get(name)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from driftline.events.alerts import SliceSpan
+from driftline.events.alerts import Severity, SliceSpan
 from driftline.events.base import Event, Millis
 from driftline.events.retraining import Artifact
 
@@ -50,16 +50,43 @@ def decode_specs_record(data: bytes) -> SpecsRecord:
     return record
 
 
+class Matching(msgspec.Struct, frozen=True, kw_only=True):
+    """Which alerts of a model a silence is about, and for how long; what is empty fits everything."""
+
+    lasts: timedelta
+    rule: str = ""
+    version: str = ""
+    segment: str = ""
+    severity: Severity | None = None
+
+
+Action = Literal[
+    "register",
+    "retrain",
+    "close",
+    "acknowledge",
+    "silence",
+    "unsilence",
+    "promote",
+    "reject",
+    "rollback",
+    "accept",
+]
+
+
 class Command(Event, frozen=True, kw_only=True):
     """Somebody asks control for something. Topic `commands`, key model.
 
     `register`: make `version` the first champion (`artifact`, `baseline`). `retrain`: ask for an attempt now.
-    `close`: a human closes the manual-intervention alert `fingerprint`. `accept`: go on without the slices `missing`,
-    which stopped the shard in whose partition the command stands; its `model` is empty.
+    `close`: a human closes the manual-intervention alert `fingerprint`, or the open `case`. `acknowledge`: somebody
+    looks into the alert `fingerprint`. `silence`: nobody is to be told of alerts that `matching` fits, for its time;
+    `unsilence` ends the `silence` of that id. `promote`, `reject`: what becomes of the candidate that `verdict` is
+    about. `rollback`: to the version before. `accept`: go on without the slices `missing`, which stopped the shard in
+    whose partition the command stands; its `model` is empty.
     """
 
     model: str
-    action: Literal["register", "retrain", "close", "accept"]
+    action: Action
     author: str
     written_at: Millis
     version: str | None = None
@@ -68,6 +95,10 @@ class Command(Event, frozen=True, kw_only=True):
     fingerprint: str | None = None
     missing: SliceSpan | None = None
     comment: str = ""
+    case: str | None = None
+    verdict: str | None = None
+    matching: Matching | None = None
+    silence: str | None = None
 
 
 class CommandResult(Event, frozen=True, kw_only=True):

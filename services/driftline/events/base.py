@@ -25,6 +25,35 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     caused_by: tuple[str, ...] = ()
 
 
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision's place in the chain of its model.
+
+    `number` counts from 1; `previous` is the SHA-256, in hex, of the value of the record before it, empty at the first.
+    """
+
+    number: int = 1
+    previous: str = ""
+
+    def after(self, value: bytes) -> Link:
+        """The place behind the decision that stands at this one; `value`: its record's."""
+        return Link(number=self.number + 1, previous=hashlib.sha256(value).hexdigest())
+
+
+class Decision(Event, frozen=True, kw_only=True):
+    """What control decides about a model, with all that is needed to understand it alone.
+
+    `spec` is the revision in force ("flight-delay@2"), empty where there is none; `code` the version of Driftline that
+    decided. The decision rests on all that had arrived by its time, in every partition, and on nothing else. `link` is
+    null where it is about no model, stands in `baselines`, or was told before its slice: when that is, is no function
+    of what stands in the inputs.
+    """
+
+    model: str
+    spec: str = ""
+    code: str = ""
+    link: Link | None = None
+
+
 def digest_id(*about: object) -> str:
     """32 hex digits that follow from `about` alone (SHA-256 of its JSON, shortened to 128 bits)."""
     return hashlib.sha256(msgspec.json.encode([str(part) for part in about])).hexdigest()[:32]

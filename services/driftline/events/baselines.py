@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import msgspec
 
-from driftline.events.base import Event, Millis, decode
+from driftline.events.base import Decision, Event, Millis, decode
 
 
 class NumberBins(msgspec.Struct, frozen=True, kw_only=True, tag="number"):
@@ -32,6 +32,8 @@ class CategoryBins(msgspec.Struct, frozen=True, kw_only=True, tag="category"):
 class Bins(msgspec.Struct, frozen=True, kw_only=True):
     """How the values of one (model, version) are counted: `score` edges for binary, `prediction` for regression.
 
+    Multiclass: `score` edges for the probability of the answer, `scores` for that of each of `labels`, which are those
+    that are told by themselves and `(other)` for the rest.
     `large_error`: beyond it a regression's absolute error counts as an error where errors are told by feature. None:
     they are not.
     """
@@ -40,6 +42,7 @@ class Bins(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     positive: str | None = None
     score: tuple[float, ...] | None = None
+    scores: tuple[tuple[float, ...], ...] = ()
     prediction: NumberBins | None = None
     large_error: float | None = None
 
@@ -70,7 +73,7 @@ class Baseline(Event, frozen=True, kw_only=True):
     segments: dict[str, dict[str, SegmentCounts]] = msgspec.field(default_factory=dict)
 
 
-class Calibration(Event, frozen=True, kw_only=True, tag="calibration", tag_field="type"):
+class Calibration(Decision, frozen=True, kw_only=True, tag="calibration", tag_field="type"):
     """The threshold that a rule with a budget of false alarms has for a version, from the version's first days.
 
     `alarms` in the time `per` is the budget, over all features and segments of the rule. `threshold` is passed where a
@@ -81,7 +84,6 @@ class Calibration(Event, frozen=True, kw_only=True, tag="calibration", tag_field
     `held_back_time` long; null where that is too short to tell. `summary` says it in plain words.
     """
 
-    model: str
     version: str
     rule: str
     alarms: float

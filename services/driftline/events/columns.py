@@ -30,6 +30,7 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     features: dict[str, list[Value]] = {}
     attributes: dict[str, list[Value]] = {}
     score: list[float | None] | None = None
+    scores: dict[str, list[float | None]] | None = None
     latency_ms: list[float | None] | None = None
 
     def uneven(self) -> str | None:
@@ -55,6 +56,7 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
             features={name: some(column) for name, column in self.features.items()},
             attributes={name: some(column) for name, column in self.attributes.items()},
             score=some(self.score),
+            scores=None if self.scores is None else {name: some(column) for name, column in self.scores.items()},
             latency_ms=some(self.latency_ms),
         )
 
@@ -71,6 +73,7 @@ class _Rows(msgspec.Struct):
     features: dict[str, list[msgspec.Raw]] = {}
     attributes: dict[str, list[msgspec.Raw]] = {}
     score: list[msgspec.Raw] | None = None
+    scores: dict[str, list[msgspec.Raw]] | None = None
     latency_ms: list[msgspec.Raw] | None = None
 
 
@@ -99,6 +102,7 @@ def _columns(rows: PredictionBatch | _Rows) -> dict[str, Sequence[Any] | None]:
         "latency_ms": rows.latency_ms,
         **{f"features.{name}": column for name, column in rows.features.items()},
         **{f"attributes.{name}": column for name, column in rows.attributes.items()},
+        **{f"scores.{name}": column for name, column in (rows.scores or {}).items()},
     }
 
 
@@ -115,6 +119,9 @@ def _row(rows: _Rows, i: int) -> bytes:
     single["features"] = {name: column[i] for name, column in rows.features.items()}
     if rows.attributes:
         single["attributes"] = {name: column[i] for name, column in rows.attributes.items()}
+    if rows.scores is not None:
+        told = {name: column[i] for name, column in rows.scores.items() if bytes(column[i]) != b"null"}
+        single["scores"] = told or None
     for name, column in (("score", rows.score), ("latency_ms", rows.latency_ms)):
         if column is not None:
             single[name] = column[i]

@@ -7,13 +7,15 @@ from typing import Any
 
 import msgspec
 
-from driftline.events import admin, alerts, baselines, columns, inputs, reports, retraining, slices
+from driftline.events import admin, alerts, base, baselines, columns, inputs, reports, retraining, slices, verdicts
 
 NOON = 1_364_904_900_000
 WINDOW = reports.Window(name="day", start=NOON - 86_400_000, end=NOON)
 SPAN = retraining.Span(start=NOON - 86_400_000, end=NOON)
 RECIPE = retraining.Recipe(training=SPAN, holdout=SPAN, known_by=NOON)
-ARTIFACT = retraining.Artifact(uri="flight-delay/2/0a1b", sha256="ab" * 32, format="skops")
+ARTIFACT = retraining.Artifact(
+    uri="flight-delay/2/0a1b", sha256="ab" * 32, format="skops", signature=f"{'c1' * 16}:{'5e' * 64}"
+)
 CHAMPION = retraining.Champion(version="2", artifact=ARTIFACT, baseline="b1", since=NOON)
 BINS = baselines.Bins(
     features={
@@ -138,6 +140,10 @@ GOOD: dict[str, msgspec.Struct] = {
         threshold=0.64,
         n=905,
         window=WINDOW,
+        terms=alerts.Terms(below=0.64, clear_above=0.66, k=2, of=3, min_samples=500, min_coverage=0.9),
+        spec="flight-delay@2",
+        code="0.1.0",
+        link=base.Link(number=7, previous="9f" * 32),
     ),
     "retrain-request": retraining.RetrainRequest(
         id="q1",
@@ -177,12 +183,44 @@ GOOD: dict[str, msgspec.Struct] = {
         champion="2",
         artifact_sha256="ab" * 32,
         decision="promote",
-        reason="gain-is-certain",
+        reason="better",
         rows=retraining.Rows(span=SPAN, n=6100, blocks=7, digest="ef" * 32),
         metrics=(
             retraining.Comparison(name="log_loss", champion=0.58, candidate=0.55, difference=0.03, low=0.01, high=0.05),
         ),
-        method="t-interval-over-days",
+        method="jackknife-t",
+        spec="flight-delay@2",
+        min_effect=0.005,
+        confidence=0.95,
+        block_ms=86_400_000,
+        tests=(verdicts.PairedTest(name="delong", difference=0.02, statistic=2.6, p_value=0.009),),
+        not_worse=(verdicts.NotWorse(name="auc", margin=0.01, difference=0.02, low=0.004, holds=True),),
+        worse_by=0.02,
+        segments=(
+            verdicts.SegmentGain(
+                segment="origin=EWR", n=2100, champion=0.59, candidate=0.57, difference=0.02, high=0.06
+            ),
+        ),
+        latency=verdicts.Latency(champion_ms=4.1, candidate_ms=4.4, ratio=1.073, limit=2.0),
+        size=verdicts.Size(size_bytes=310_000, limit=None),
+        proofs=(
+            verdicts.Proof(of="candidate", kind="unseen", holds=True),
+            verdicts.Proof(
+                of="candidate",
+                kind="figure",
+                holds=True,
+                name="log_loss",
+                told=0.52,
+                low=0.5,
+                high=0.54,
+                found=0.52,
+            ),
+        ),
+        kept=verdicts.Kept(
+            uri="flight-delay/3/abababababababab.verdict",
+            files={"holdout.parquet": "12" * 32, "beside.json": "34" * 32, "question.json": "56" * 32},
+            answers={"champion": "78" * 32, "candidate": "9a" * 32},
+        ),
     ),
     "case": retraining.Case(
         id="s1",
@@ -274,7 +312,7 @@ BAD: dict[str, dict[str, tuple[dict[str, Any], tuple[str, ...]]]] = {
     "prediction-batch": {"ids-as-text": ({"id": "a"}, ()), "without-ids": ({}, ("id",))},
     "outcome": {"without-outcome": ({}, ("outcome",)), "id-as-number": ({"id": 7}, ())},
     "verdict": {"undecided": ({"decision": "maybe"}, ())},
-    "command": {"unknown-action": ({"action": "rollback"}, ())},
+    "command": {"unknown-action": ({"action": "dismiss"}, ())},
     "slice": {"without-partition": ({}, ("partition",))},
     "notice": {"unknown-kind": ({"kind": "tired"}, ())},
 }

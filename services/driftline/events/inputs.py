@@ -12,6 +12,8 @@ from driftline.events.base import encode
 
 Value = float | int | str | bool | None
 Label = str | int | float | bool
+Score = float | dict[str, float] | None
+"""What a model says of its answer: the probability of the positive class (binary), or of each label (multiclass)."""
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 Time = int | Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -19,8 +21,8 @@ Time = int | Annotated[datetime, msgspec.Meta(tz=True)]
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One answer of one model version. Topic `predictions`, key `id`.
 
-    `score` is the probability of the positive class (binary). Regression has only `prediction`. A shadow's prediction
-    carries the same `id` as the champion's.
+    `score` is the probability of the positive class (binary); `scores` that of each label (multiclass), 0 for one that
+    is left out. Regression has only `prediction`. A shadow's prediction carries the same `id` as the champion's.
     """
 
     id: Text
@@ -32,6 +34,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     features: dict[str, Value] = {}
     attributes: dict[str, Value] = {}
     score: float | None = None
+    scores: dict[str, float] | None = None
     latency_ms: float | None = None
 
 

@@ -75,7 +75,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CalibrationBin(msgspec.Struct, frozen=True, kw_only=True):
-    """Labelled rows whose score lies in `[low, high)`: how many, their mean score, how many of them are positive."""
+    """Labelled rows whose score lies in `[low, high)`: how many, their mean score, how many of them are positive.
+
+    Of a multiclass model: what it said of its answers, and how many of these came true.
+    """
 
     low: float
     high: float
@@ -116,9 +119,9 @@ class WindowReport(Event, frozen=True, kw_only=True):
     `completeness`: the share of source partitions that had been read up to the window's end and its lateness; below 1
     while a partition is left out. `counters`: of the model since the first slice: what the monitor did not count as a
     prediction or an outcome, and the triggers that asked for nothing. `segments`: everybody comes first, then those of
-    each way to cut, the largest by themselves. `together`: by way to cut, how many segments are told as `(other)`.
-    `estimates_withdrawn`: in two of the last three windows what came true lay apart from its estimate, so what is
-    estimated is not to be relied on; rules do not.
+    each way to cut, the largest by themselves. `together`: by way to cut, how many segments are told as `(other)`; as
+    `(labels)`, how many labels of a multiclass model are. `estimates_withdrawn`: in two of the last three windows what
+    came true lay apart from its estimate, so what is estimated is not to be relied on; rules do not.
     """
 
     model: str

@@ -7,7 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from driftline.events.base import Event, Millis
+from driftline.events.base import Decision, Event, Millis
+from driftline.events.verdicts import Kept, Latency, NotWorse, PairedTest, Proof, SegmentGain, Size
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +26,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     training: Span
     holdout: Span
     known_by: Millis
+    exclude: tuple[Span, ...] = ()
 
 
 class Trigger(StrEnum):
@@ -35,23 +37,29 @@ class Trigger(StrEnum):
     COMMAND = "command"
 
 
-class RetrainRequest(Event, frozen=True, kw_only=True):
-    """Attempt `attempt` of case `case`. Topic `retrain-requests`. `spec` names the spec ("flight-delay@2")."""
+class RetrainRequest(Decision, frozen=True, kw_only=True):
+    """Attempt `attempt` of case `case`. Topic `retrain-requests`.
+
+    `metric` and `value`: the figure that asked for it, or the one that the case is measured by.
+    """
 
     case: str
-    model: str
     champion: str
     trigger: Trigger
     attempt: int
     requested_at: Millis
     deadline: Millis
     recipe: Recipe
-    spec: str
     reason: str
+    metric: str | None = None
+    value: float | None = None
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored model: `uri` of its directory under the artifact store, `sha256` of its manifest."""
+    """A stored model: `uri` of its directory under the artifact store, `sha256` of its manifest.
+
+    `signature` is that of the Ed25519 key `ID` over the manifest, `ID:SIGNATURE` in hex. Without one it is not loaded.
+    """
 
     uri: str
     sha256: str
@@ -67,11 +75,22 @@ class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric of one model on `n` known rows, with its 95 % interval; null where it has none."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
 class Candidate(Event, frozen=True, kw_only=True):
     """The trainer's answer to a request: a model, or `error`. Topic `candidates`. `id` follows from the request's.
 
     `baseline` is the id of a `Baseline` event that the trainer stored beside the artifact (`baseline.json`), so that
-    control can publish it before the version is named champion.
+    control can publish it before the version is named champion. `checks`: what the model scores on the rows that it was
+    trained on, which are kept with it, so that the gate can compute it again.
     """
 
     case: str
@@ -84,6 +103,7 @@ class Candidate(Event, frozen=True, kw_only=True):
     trained_on: TrainedOn | None
     validation: dict[str, float]
     recipe: Recipe
+    checks: tuple[Figure, ...] = ()
     error: str | None = None
     duration_s: float = 0.0
     written_at: Millis = 0
@@ -113,7 +133,9 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
 class Verdict(Event, frozen=True, kw_only=True):
     """The gate's judgement of one candidate. Topic `verdicts`. `id` follows from the candidate's.
 
-    `metrics` begins with the promotion metric, the one that decides.
+    `hold`: the rows did not suffice to judge it. `metrics` begins with the promotion metric, the one that decides: the
+    candidate must gain `min_effect` in it, and the lower bound at `confidence` must be above 0. All that was looked at
+    is told, also beyond what decided.
     """
 
     case: str
@@ -122,24 +144,43 @@ class Verdict(Event, frozen=True, kw_only=True):
     version: str
     champion: str
     artifact_sha256: str
-    decision: Literal["promote", "refuse"]
+    decision: Literal["promote", "hold", "refuse"]
     reason: str
     rows: Rows | None
     metrics: tuple[Comparison, ...]
     method: str
+    spec: str = ""
+    min_effect: float | None = None
+    confidence: float | None = None
+    block_ms: int | None = None
+    tests: tuple[PairedTest, ...] = ()
+    not_worse: tuple[NotWorse, ...] = ()
+    worse_by: float | None = None
+    segments: tuple[SegmentGain, ...] = ()
+    latency: Latency | None = None
+    size: Size | None = None
+    proofs: tuple[Proof, ...] = ()
+    kept: Kept | None = None
     written_at: Millis = 0
 
 
 class AttemptState(StrEnum):
     """An attempt's life.
 
-    requested -> comparing -> promoted | refused
-        |            |
-        +------------+------> failed
+    requested -> comparing -> [shadow ->] [awaiting-approval ->] promoted | refused
+        |            |            |
+        |            +------------+-----> held -> promoted | refused
+        +------------+------------------> failed
+
+    `shadow`: the candidate answers beside the champion, and its live figures decide. `held`: too little is known to
+    decide; as with `awaiting-approval` a human may, until the case's deadline.
     """
 
     REQUESTED = "requested"
     COMPARING = "comparing"
+    SHADOW = "shadow"
+    AWAITING_APPROVAL = "awaiting-approval"
+    HELD = "held"
     PROMOTED = "promoted"
     REFUSED = "refused"
     FAILED = "failed"
@@ -148,9 +189,11 @@ class AttemptState(StrEnum):
 class CaseState(StrEnum):
     """A case's life. `watching`: a candidate was promoted and the metric is being watched.
 
-    open -> watching -> improved
+    open -> watching -> improved -> rolled-back
       |         |
-      +---------+-> recovered | no-better-candidate | escalated
+      +---------+-> recovered | no-better-candidate | rolled-back | escalated | closed
+
+    A promotion may be taken back after its case has ended well. `closed`: by a human.
     """
 
     OPEN = "open"
@@ -158,11 +201,13 @@ class CaseState(StrEnum):
     IMPROVED = "improved"
     RECOVERED = "recovered"
     NO_BETTER_CANDIDATE = "no-better-candidate"
+    ROLLED_BACK = "rolled-back"
     ESCALATED = "escalated"
+    CLOSED = "closed"
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt of a case."""
+    """One attempt of a case, at which a candidate is compared with `champion`."""
 
     n: int
     state: AttemptState
@@ -170,17 +215,17 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     requested_at: Millis
     deadline: Millis
     trigger: Trigger
+    champion: str = ""
     candidate: str | None = None
     version: str | None = None
     verdict: str | None = None
     reason: str = ""
 
 
-class Case(Event, frozen=True, kw_only=True):
+class Case(Decision, frozen=True, kw_only=True):
     """A retrain case at one of its changes. Topic `cases`. `case` names it; `id` names this change."""
 
     case: str
-    model: str
     state: CaseState
     trigger: Trigger
     rule: str | None
@@ -203,11 +248,16 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
     since: Millis
 
 
-class ModelState(Event, frozen=True, kw_only=True):
-    """Which version of a model serves. Topic `models`; control is its only writer."""
+class ModelState(Decision, frozen=True, kw_only=True):
+    """Which version of a model serves. Topic `models`; control is its only writer.
 
-    model: str
+    `shadow`: a version that is to answer beside the champion, so that the two can be compared: a candidate, or in
+    `probation` the version that was replaced. Applications send its predictions with the role `shadow`.
+    """
+
     champion: Champion
     previous: Champion | None
+    shadow: Champion | None = None
+    state: Literal["stable", "shadow", "probation", "rolled-back"] = "stable"
     reason: str
     at: Millis

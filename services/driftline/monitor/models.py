@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.columns import told_shares
 from driftline.core.validation import LARGEST, LATEST
 from driftline.events.base import to_millis
 from driftline.events.inputs import label_name
-from driftline.spec.model import MonitorSpec, millis
+from driftline.spec.model import MOST_LABELS, MonitorSpec, millis, told
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -32,12 +33,17 @@ class Models:
         self.pane = _column([millis(spec.pane) for spec in self.specs], 1)
         self.code = _column([codes[model] for model in specs]).astype(np.uint32)
         self.numeric = _column([spec.task == "regression" for spec in self.specs]).astype(np.bool_)
+        self.shares = _column([len(told(spec.labels)) * (spec.task == "multiclass") for spec in self.specs])
+        """Of each model, how many labels have probabilities."""
         self._horizon = _column([millis(spec.horizon) for spec in self.specs])
         self._ahead = _column([millis(spec.max_ahead) for spec in self.specs])
         self._labels = [_spellings(spec.labels) for spec in self.specs] or [{}]
 
     def labelled(self, model: I64, answers: Sequence[Any]) -> tuple[F64, NDArray[np.bool_]]:
-        """Answers as numbers: a label's, or the number itself; and which of them are allowed."""
+        """Answers as numbers: a label's, or the number itself; and which of them are allowed.
+
+        Labels that are told as one have one number.
+        """
         if bool in set(map(type, answers)):
             answers = [label_name(answer) if type(answer) is bool else answer for answer in answers]
         numeric = self.numeric[model]
@@ -52,6 +58,25 @@ class Models:
             with np.errstate(invalid="ignore"):
                 fine[numeric] = np.abs(given) <= LARGEST
         return found, fine
+
+    def shares_of(self, model: I64, scores: Sequence[Sequence[float] | None], label: F64) -> tuple[F64, F64]:
+        """The probabilities of labels, of all rows one after the other, and that of each row's own label.
+
+        `scores`: of the labels in the order of the spec, None where they were not told: these are NaN, and so are those
+        of models that have none. What is told of labels that are told as one is added up.
+        """
+        per_row = self.shares[model]
+        flat, said = np.full(int(per_row.sum()), np.nan), np.full(model.size, np.nan)
+        starts = np.cumsum(per_row) - per_row
+        for number in np.unique(model[per_row > 0]).tolist():
+            rows = np.flatnonzero(model == number)
+            rows = rows[[scores[row] is not None for row in rows.tolist()]]
+            if not rows.size:
+                continue
+            given = told_shares(np.array([scores[row] for row in rows.tolist()], np.float64))
+            flat[starts[rows][:, None] + np.arange(given.shape[1])] = given
+            said[rows] = given[np.arange(rows.size), label[rows].astype(np.int64)]
+        return flat, said
 
     def timely(self, model: I64, time: I64, arrival: I64) -> NDArray[np.bool_]:
         """Which event times lie between the horizon before their arrival and `max_ahead` after it."""
@@ -68,8 +93,9 @@ def _column(values: Sequence[int], default: int = 0) -> I64:
 
 def _spellings(labels: Sequence[str]) -> dict[object, int]:
     """Every way to write each label but for booleans, which Python takes for 0 and 1."""
-    found: dict[object, int] = {label: i for i, label in enumerate(labels)}
-    for i, label in enumerate(labels):
+    numbered = [(min(i, MOST_LABELS), label) for i, label in enumerate(labels)]
+    found: dict[object, int] = {label: i for i, label in numbered}
+    for i, label in numbered:
         for kind in (int, float):
             try:
                 value = kind(label)

@@ -15,10 +15,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
-from driftline.core.columns import OutcomeColumns, PredictionColumns, digests, hashed, hashes_of
+from driftline.core.columns import OutcomeColumns, PredictionColumns, contents, hash_of_name, hashed
 from driftline.core.plans import names_of
 from driftline.errors import InvalidRecord
 from driftline.events.columns import COLUMNS
@@ -42,7 +41,9 @@ Place = tuple[Record, int]
 Bad = tuple[Record, int, InvalidRecord]
 
 _key, _value, _headers = attrgetter("key"), attrgetter("value"), attrgetter("headers")
-_event = attrgetter("version", "id", "role", "time", "prediction", "score", "latency_ms", "features", "attributes")
+_event = attrgetter(
+    *("version", "id", "role", "time", "prediction", "score", "scores", "latency_ms", "features", "attributes")
+)
 _read_outcome = msgspec.json.Decoder(Outcome).decode
 
 
@@ -59,6 +60,7 @@ class _Rows:
     time: list[Any] = field(default_factory=list)
     answer: list[Any] = field(default_factory=list)
     score: list[float | None] = field(default_factory=list)
+    scores: list[Sequence[float] | None] = field(default_factory=list)
     latency: list[float | None] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
     attributes: list[Any] = field(default_factory=list)
@@ -134,7 +136,9 @@ class Reader:
         events, good = _decoded(self._decode, chunk, partial(self._prediction_alone, bad))
         if not events:
             return
-        version, ids, role, time, answer, score, latency, features, attributes = zip(*map(_event, events), strict=True)
+        version, ids, role, time, answer, score, scores, latency, features, attributes = zip(
+            *map(_event, events), strict=True
+        )
         keys = [event_id.encode() for event_id in ids]
         if list(map(_key, good)) != keys:
             wrong = [record.key != key for record, key in zip(good, keys, strict=True)]
@@ -150,6 +154,7 @@ class Reader:
         rows.time += time
         rows.answer += answer
         rows.score += score
+        rows.scores += map(_in_order, scores)
         rows.latency += latency
         rows.values += chain.from_iterable(map(msgspec.structs.astuple, features))
         rows.attributes += attributes
@@ -192,7 +197,8 @@ class Reader:
             *msgspec.structs.astuple(event.features),
         ]
         attributes = {} if event.attributes is msgspec.UNSET else event.attributes
-        if any(c is not msgspec.UNSET and len(c) != size for c in (*columns, *attributes.values())):
+        scores = _in_order(event.scores)
+        if any(c is not msgspec.UNSET and len(c) != size for c in (*columns, *attributes.values(), *(scores or ()))):
             return False
         absent = [None] * size
         time, answer, score, latency, *features = (absent if c is msgspec.UNSET else c for c in columns)
@@ -205,6 +211,7 @@ class Reader:
         rows.time += time
         rows.answer += answer
         rows.score += score
+        rows.scores += absent if scores is None else _by_row([absent if c is msgspec.UNSET else c for c in scores])
         rows.latency += latency
         rows.values += chain.from_iterable(zip(*features, strict=True))
         named = [dict(zip(attributes, each, strict=True)) for each in zip(*attributes.values(), strict=True)]
@@ -264,6 +271,7 @@ class Reader:
             rows.ids, rows.version = [rows.ids[i] for i in kept], [rows.version[i] for i in kept]
             rows.places = [rows.places[i] for i in kept]
             rows.role, rows.attributes = [rows.role[i] for i in kept], [rows.attributes[i] for i in kept]
+            rows.scores = [rows.scores[i] for i in kept]
             model, arrival, time, label = model[fine], arrival[fine], time[fine], label[fine]
             score, latency, per_row = score[fine], latency[fine], per_row[fine]
         series, plan = self._of_versions(model.tolist(), rows)
@@ -273,12 +281,12 @@ class Reader:
         is_number = np.arange(values.size) - np.repeat(starts, per_row) < np.repeat(of_numbers, per_row)
         numbers = values[is_number].astype(np.float64)
         categories = names_of(values[~is_number].tolist())
-        answer = np.where(numeric, label, score)
+        shares, said = self._models.shares_of(model, rows.scores, label)
+        answer = np.where(numeric, label, np.where(self._models.shares[model] > 0, said, score))
         named = np.where(numeric, 0, label).astype(np.uint8)
         shadow = np.array([role == "shadow" for role in rows.role], np.bool_)
         low, high = hashed(rows.keys)
         attributes: list[dict[str, Value]] = [{} if each is msgspec.UNSET else each for each in rows.attributes]
-        parts = [time, shadow, answer, named, hashes_of(attributes)]
         columns = PredictionColumns(
             ids=rows.ids,
             low=low,
@@ -291,11 +299,18 @@ class Reader:
             answer=answer,
             label=named,
             latency=latency,
-            digest=digests(parts, numbers, of_numbers, self._hashed_names(categories), per_row - of_numbers),
+            digest=contents(
+                *(time, shadow, answer, named),
+                attributes,
+                (numbers, of_numbers),
+                (self._hashed_names(categories), per_row - of_numbers),
+                (shares, self._models.shares[model]),
+            ),
             numbers=numbers,
             categories=categories,
             last=rows.places[-1][0].offset if rows.places else -1,
             attributes=attributes if self._by_attributes else (),
+            shares=shares,
         )
         return columns, bad
 
@@ -319,8 +334,20 @@ class Reader:
         if len(known) > REMEMBERED_NAMES:
             known.clear()
         for name in set(names) - known.keys():
-            known[name] = 0 if name is None else xxhash.xxh3_64_intdigest(name.encode())
+            known[name] = hash_of_name(name)
         return np.array([known[name] for name in names], np.uint64)
+
+
+def _in_order(scores: Any) -> Sequence[Any] | None:
+    """The scores of a multiclass model's labels, in the order of its spec; of any other they are not looked at."""
+    return msgspec.structs.astuple(scores) if isinstance(scores, msgspec.Struct) else None
+
+
+def _by_row(columns: Sequence[Sequence[float | None]]) -> Iterator[Sequence[float] | None]:
+    """A row that has a score of some label has 0 of the others."""
+    for row in zip(*columns, strict=True):
+        told = [0.0 if value is None else value for value in row]
+        yield told if any(value is not None for value in row) else None
 
 
 def _chunks(records: Sequence[Record]) -> Iterator[tuple[Sequence[Record], bool]]:

@@ -53,6 +53,7 @@ def _single(spec: MonitorSpec) -> type[msgspec.Struct]:
         ("features", features, features()),
         ("attributes", dict[str, Value] | msgspec.UnsetType, msgspec.UNSET),
         ("score", float | None, None),
+        ("scores", _scores(spec, float, 0.0), None),
         ("latency_ms", float | None, None),
     ]
     return msgspec.defstruct("Single", fields, tag_field="model", tag=spec.model, gc=False)
@@ -75,9 +76,19 @@ def _columns(spec: MonitorSpec) -> type[msgspec.Struct]:
         ("features", features, features()),
         ("attributes", dict[str, list[Value]] | msgspec.UnsetType, unset),
         ("score", list[float | None] | msgspec.UnsetType, unset),
+        ("scores", _scores(spec, list[float | None], unset), None),
         ("latency_ms", list[float | None] | msgspec.UnsetType, unset),
     ]
     return msgspec.defstruct("Columns", fields, tag_field="model", tag=spec.model)
+
+
+def _scores(spec: MonitorSpec, kind: Any, default: Any) -> Any:
+    """Of a multiclass model a field a label, s0, s1, ..., and no other; else they are not looked at any further."""
+    if spec.task != "multiclass":
+        return dict[str, kind] | None
+    names = {f"s{i}": label for i, label in enumerate(spec.labels)}
+    fields = [(field, kind if default == 0.0 else kind | msgspec.UnsetType, default) for field in names]
+    return msgspec.defstruct("Scores", fields, rename=names, forbid_unknown_fields=True, gc=False, frozen=True) | None
 
 
 def _features(spec: MonitorSpec) -> dict[str, Any]:

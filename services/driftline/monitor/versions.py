@@ -67,7 +67,7 @@ class Versions:
         revision = self._state.specs[model]
         bins_id = bins.setdefault(version, marked[0] if marked else f"{DEFAULT_BINS}{model}@{revision}")
         cuts = self._state.cuts.setdefault(model, {}).setdefault(version, Cuts(revision))
-        width = len(self._layout(bins_id).bins.features) + len(self._catalog.specs[model, cuts.revision].segments)
+        width = self._layout(bins_id).tail + len(self._catalog.specs[model, cuts.revision].segments)
         series = self._partition.table.predictions_of(model, version, kept_slices(spec, self._slice_ms), width)
         if series not in self._partition.kinds:
             self._count_as(series, model, version)
@@ -90,7 +90,7 @@ class Versions:
         layout = self._layout(bins_id)
         spec = self._catalog.specs[model, cuts.revision]
         self._partition.kinds.add(series, bins_id, layout, millis(spec.pane))
-        self._partition.segments.add(series, spec.segments, len(layout.bins.features), cuts.names)
+        self._partition.segments.add(series, spec.segments, layout.tail, cuts.names)
 
     def _is_of(self, name: str, model: str, version: str) -> bool:
         baseline = self._catalog.baselines[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,17 +32,22 @@ class Rows:
 
     `about`: id, version, role, time, arrival, outcome_time, outcome_arrival (epoch ms), outcome (label or number).
     `features`: a column each in the spec's order, numbers as double, categories as text; null where missing.
+    `attributes`: what each prediction has of them.
     """
 
     about: pa.Table
     features: pa.Table
+    attributes: Sequence[Mapping[str, Value]]
 
 
-def training_rows(archive: Path, slice_ms: int, spec: MonitorSpec, part: Span, known_by: Millis) -> Rows:
+def training_rows(
+    archive: Path, slice_ms: int, spec: MonitorSpec, part: Span, known_by: Millis, exclude: Sequence[Span] = ()
+) -> Rows:
     """One row an id whose prediction's event time lies in `part`; it and its outcome arrived before `known_by`.
 
-    Where several versions predicted an id, the champion's prediction stands for it, else the first: chosen before its
-    time is looked at, so that an id is in one of two parts that do not overlap, never in both.
+    Nothing whose time lies in `exclude` is among them. Where several versions predicted an id, the champion's
+    prediction stands for it, else the first: chosen before its time is looked at, so that an id is in one of two parts
+    that do not overlap, never in both.
     """
     sql = """
         FROM (
@@ -52,9 +57,14 @@ def training_rows(archive: Path, slice_ms: int, spec: MonitorSpec, part: Span, k
         SELECT id, version, role, time, arrival, outcome_time, outcome_arrival, value, outcome_value
         WHERE time >= $start AND time < $end ORDER BY time, id"""
     asked = {"known_by": known_by, "model": spec.model, "start": part.start, "end": part.end}
+    for span in exclude:
+        sql = sql.replace(
+            "ORDER BY time, id", f"AND NOT (time >= {span.start} AND time < {span.end}) ORDER BY time, id"
+        )
 
     def read() -> Rows:
         about, features = [], []
+        attributes: list[Mapping[str, Value]] = []
         with _connect(archive, slice_ms, spec, part, known_by) as connection:
             reader: pa.RecordBatchReader = connection.sql(sql, params=asked).to_arrow_reader(BATCH_ROWS)
             for batch in reader:
@@ -63,9 +73,11 @@ def training_rows(archive: Path, slice_ms: int, spec: MonitorSpec, part: Span, k
                 kept = pa.Table.from_batches([batch]).drop_columns(["value", "outcome_value"])
                 about.append(kept.append_column("outcome", _labels(spec, outcomes)))
                 features.append(_features(spec, [event.features for event in events]))
+                attributes += [event.attributes for event in events]
         return Rows(
             pa.concat_tables(about) if about else _ABOUT.append(_labels_field(spec)).empty_table(),
             pa.concat_tables(features) if features else _features(spec, []),
+            attributes,
         )
 
     return retried(read)
@@ -74,7 +86,10 @@ def training_rows(archive: Path, slice_ms: int, spec: MonitorSpec, part: Span, k
 def logged_predictions(
     archive: Path, slice_ms: int, spec: MonitorSpec, version: str, part: Span, known_by: Millis
 ) -> pa.Table:
-    """What `version` said before `known_by`, labelled or not, by time and id: id, time, score, prediction."""
+    """What `version` said before `known_by`, labelled or not, by time and id: id, time, score, prediction.
+
+    The score of a multiclass model is a map from label to probability.
+    """
     sql = """
         SELECT id, time, value FROM predictions_by($known_by)
         WHERE model = $model AND version = $version AND time >= $start AND time < $end ORDER BY time, id"""
@@ -85,7 +100,7 @@ def logged_predictions(
             found: pa.Table = connection.sql(sql, params=asked).to_arrow_table()
         events = [_PREDICTION(value.encode()) for value in found["value"].to_pylist()]
         said = found.select(["id", "time"])
-        said = said.append_column("score", pa.array([event.score for event in events], pa.float64()))
+        said = said.append_column("score", _scores(spec, events))
         return said.append_column("prediction", _labels(spec, [event.prediction for event in events]))
 
     return retried(read)
@@ -145,6 +160,13 @@ def _labels(spec: MonitorSpec, values: list[Label]) -> pa.Array:
     if spec.task == "regression":
         return pa.array([float(value) for value in values], pa.float64())
     return pa.array([label_name(value) for value in values], pa.string())
+
+
+def _scores(spec: MonitorSpec, events: list[Prediction]) -> pa.Array:
+    if spec.task != "multiclass":
+        return pa.array([event.score for event in events], pa.float64())
+    told = [None if event.scores is None else list(event.scores.items()) for event in events]
+    return pa.array(told, pa.map_(pa.string(), pa.float64()))
 
 
 def _labels_field(spec: MonitorSpec) -> pa.Field:

@@ -1,4 +1,7 @@
-"""The artifact store: models as directories whose every byte a manifest vouches for, loaded without running code."""
+"""The artifact store: models as directories, loaded without running code.
+
+A manifest vouches for every byte of a directory, and a signature for the manifest.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +9,33 @@ import hashlib
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from driftline.core.binning import category_name
-from driftline.errors import ArtifactError
+from driftline.errors import ArtifactError, ArtifactFault
 from driftline.events.base import decode, encode
 from driftline.events.baselines import Baseline
-from driftline.events.inputs import Label, Value
+from driftline.events.inputs import Label, Score, Value
 from driftline.events.retraining import Artifact
+from driftline.platform.formats import SKOPS, format_named
+from driftline.platform.keys import Keyring
 from driftline.platform.settings import Settings
+from driftline.spec.metrics import Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = "skops"
-MANIFEST, MODEL, BASELINE = "manifest.json", "model.skops", "baseline.json"
-TRUSTED = frozenset(
-    {
-        # trees of numbers, which skops does not know to be harmless; anything else that it does not know is refused
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        "sklearn.tree._tree.Tree",
-    }
-)
-"""What an artifact may hold beyond the types that skops trusts by itself. Fixed here, never taken from a file."""
+MANIFEST, SIGNATURE, BASELINE = "manifest.json", "manifest.sig", "baseline.json"
+MODEL = SKOPS.file
 
 Row = Mapping[str, Value]
+T = TypeVar("T")
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,38 +43,48 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     version: str
-    task: Literal["binary", "regression"]
+    task: Task
     labels: tuple[str, ...]
     positive: str | None
     features: dict[str, Literal["number", "category"]]
-    format: str = FORMAT
+    format: str = SKOPS.name
     files: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A loaded artifact: a scikit-learn estimator and what its manifest says."""
+    """A loaded artifact: an estimator and what its manifest says. `place`: its directory, once stored."""
 
     manifest: Manifest
     estimator: Any
     baseline: Baseline | None
+    place: Path | None = None
+
+    def extra(self, name: str) -> bytes | None:
+        """A file that was stored with it, checked like all others; None where it has none of this name."""
+        if self.place is None or name not in self.manifest.files:
+            return None
+        return _verified(self.place / name, self.manifest.files[name])
 
     def frame(self, rows: Sequence[Row]) -> pd.DataFrame:
         """The rows as the estimator takes them; see `frame_of`."""
         return frame_of(self.manifest, {name: [row.get(name) for row in rows] for name in self.manifest.features})
 
-    def answers(self, rows: Sequence[Row]) -> list[tuple[Label, float | None]]:
-        """For each row the prediction, and the probability of the positive class (binary) or None (regression)."""
+    def answers(self, rows: Sequence[Row]) -> list[tuple[Label, Score]]:
+        """For each row the prediction and its score."""
         return self.answers_to(self.frame(rows)) if rows else []
 
-    def answers_to(self, frame: pd.DataFrame) -> list[tuple[Label, float | None]]:
+    def answers_to(self, frame: pd.DataFrame) -> list[tuple[Label, Score]]:
         """As `answers`, of a frame such as `frame_of` makes, which must not be empty."""
         if self.manifest.task == "regression":
             return [(float(value), None) for value in self.estimator.predict(frame)]
         classes = [str(name) for name in self.estimator.classes_]
         shares = self.estimator.predict_proba(frame)
-        scores = shares[:, classes.index(str(self.manifest.positive))]
         chosen = shares.argmax(axis=1)
+        if self.manifest.task == "multiclass":
+            told = (dict(zip(classes, row, strict=True)) for row in shares.tolist())
+            return [(classes[i], scores) for i, scores in zip(chosen, told, strict=True)]
+        scores = shares[:, classes.index(str(self.manifest.positive))]
         return [(classes[i], float(score)) for i, score in zip(chosen, scores, strict=True)]
 
 
@@ -94,79 +102,109 @@ def frame_of(manifest: Manifest, columns: Mapping[str, Sequence[Value]]) -> pd.D
     return pd.DataFrame(series)
 
 
-def store(settings: Settings, manifest: Manifest, estimator: Any, baseline: Baseline | None = None) -> Artifact:
-    """Write an artifact under `<model>/<version>/<digest>`: complete or not at all, and never over another one."""
-    skops_io = _skops()
+def store(
+    settings: Settings,
+    manifest: Manifest,
+    estimator: Any,
+    baseline: Baseline | None = None,
+    extra: Mapping[str, bytes] = {},
+) -> Artifact:
+    """Write an artifact under `<model>/<version>/<digest>`: signed and complete, or not at all, never over another.
+
+    `extra`: further files to keep with it, by name. Raises `DeploymentError` where nothing can be signed.
+    """
+    format = format_named(manifest.format)
     settings.artifact_dir.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".writing-", dir=settings.artifact_dir))
     try:
-        _write(work / MODEL, skops_io.dumps(estimator))
+        _write(work / format.file, format.dump(estimator))
         if baseline is not None:
             _write(work / BASELINE, encode(baseline))
+        for name, content in extra.items():
+            _write(work / name, content)
         files = {path.name: _sha256(path.read_bytes()) for path in sorted(work.iterdir())}
         data = encode(msgspec.structs.replace(manifest, files=files))
+        signature = Keyring(settings.keys).sign(data)
         _write(work / MANIFEST, data)
-        digest = _sha256(data)
+        _write(work / SIGNATURE, signature.encode())
+        # the signature too: the same model signed by another key does not meet the place of the first
+        digest = _sha256(data + signature.encode())
         uri = f"{quote(manifest.model, safe='')}/{quote(manifest.version, safe='')}/{digest[:16]}"
         place = settings.artifact_dir / uri
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             work.chmod(0o755)
             os.replace(work, place)
-        return Artifact(uri=uri, sha256=digest, format=FORMAT)
+            _sync(place.parent)
+        return Artifact(uri=uri, sha256=_sha256(data), format=format.name, signature=signature)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def load(settings: Settings, artifact: Artifact) -> StoredModel:
-    """Check every checksum from `artifact.sha256` on, then load. Raises `ArtifactError`."""
+    """Check who signed, then every file, then load what was checked. Raises `ArtifactError`, which names its fault.
+
+    1. nothing but plain files stands in the directory that `artifact` names;
+    2. the manifest is the one of which `artifact` speaks, and a trusted key has signed it;
+    3. the manifest names all files that are there, with their checksums, and a format that is known;
+    4. only now anything is built from the bytes, which are still those that were checked.
+    """
     place = _inside(settings.artifact_dir, artifact.uri)
-    data = _read(place / MANIFEST)
-    if _sha256(data) != artifact.sha256:
-        raise ArtifactError(f"{place / MANIFEST} is not what was promoted: its sha256 is not {artifact.sha256}")
-    try:
-        manifest = decode(data, Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{place / MANIFEST} is no manifest: {error}") from error
-    if manifest.format != FORMAT or MODEL not in manifest.files:
-        raise ArtifactError(f"{place} is of format {manifest.format!r}; only {FORMAT!r} can be loaded")
-    files = {name: _verified(_inside(place, name), digest) for name, digest in manifest.files.items()}
-    _check_nothing_else(place, set(files))
-    baseline = decode(files[BASELINE], Baseline) if BASELINE in files else None
-    return StoredModel(manifest, _load_estimator(files[MODEL], place), baseline)
+    there = _plain_files(place)
+    manifest = _signed_manifest(settings, artifact, place, there)
+    format = format_named(manifest.format)
+    if extra := there - {MANIFEST, SIGNATURE} - manifest.files.keys():
+        raise ArtifactError(f"{place} holds {_listed(extra)}, not in the manifest", ArtifactFault.EXTRA_FILE)
+    if absent := {format.file, *manifest.files} - there:
+        raise ArtifactError(f"{place} lacks {_listed(absent)}", ArtifactFault.MISSING)
+    files = {name: _verified(place / name, digest) for name, digest in manifest.files.items()}
+    baseline = _decoded(files[BASELINE], Baseline, place / BASELINE) if BASELINE in files else None
+    return StoredModel(manifest, format.load(files[format.file], place / format.file), baseline, place)
 
 
 def load_estimator(path: Path) -> Any:
     """A model saved by skops, under the same fixed list of allowed types. Raises `ArtifactError`."""
-    return _load_estimator(_read(path), path)
+    return SKOPS.load(_read(path), path)
 
 
-def _load_estimator(data: bytes, place: Path) -> Any:
-    skops_io = _skops()
+def _signed_manifest(settings: Settings, artifact: Artifact, place: Path, there: set[str]) -> Manifest:
+    data = _read(place / MANIFEST)
+    if _sha256(data) != artifact.sha256:
+        raise ArtifactError(
+            f"{place / MANIFEST} is not what was promoted: its sha256 is not {artifact.sha256}",
+            ArtifactFault.OTHER_MANIFEST,
+        )
+    if artifact.signature is None or SIGNATURE not in there:
+        raise ArtifactError(f"nobody has signed {place / MANIFEST}; store the model again", ArtifactFault.UNSIGNED)
+    if _read(place / SIGNATURE) != artifact.signature.encode():
+        raise ArtifactError(f"{place / SIGNATURE} is not the signature announced", ArtifactFault.BAD_SIGNATURE)
+    Keyring(settings.keys).verify(data, artifact.signature)
+    return _decoded(data, Manifest, place / MANIFEST)
+
+
+def _plain_files(place: Path) -> set[str]:
+    """The names of what stands there. A link to somewhere else has no business there, nor anything but a file."""
     try:
-        unknown = skops_io.get_untrusted_types(data=data)
-        refused = sorted(set(unknown) - TRUSTED)
-        if refused:
-            raise ArtifactError(f"{place / MODEL} holds types that are not allowed: {', '.join(refused)}")
-        return skops_io.loads(data, trusted=unknown)
-    except (zipfile.BadZipFile, ImportError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{place / MODEL} cannot be loaded: {type(error).__name__}: {error}") from error
+        paths = list(place.iterdir())
+    except OSError as error:
+        raise ArtifactError(f"{place} cannot be read: {error.strerror}", ArtifactFault.MISSING) from error
+    if odd := {path.name for path in paths if path.is_symlink() or not path.is_file()}:
+        raise ArtifactError(f"{place} holds {_listed(odd)}, which is no plain file", ArtifactFault.LINK)
+    return {path.name for path in paths}
+
+
+def _decoded(data: bytes, kind: type[T], path: Path) -> T:
+    try:
+        return decode(data, kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path} is no {kind.__name__.lower()}: {error}", ArtifactFault.UNLOADABLE) from error
 
 
 def _verified(path: Path, digest: str) -> bytes:
     data = _read(path)
     if _sha256(data) != digest:
-        raise ArtifactError(f"{path} does not match the checksum in its manifest")
+        raise ArtifactError(f"{path} does not match the checksum in its manifest", ArtifactFault.CHANGED_FILE)
     return data
-
-
-def _check_nothing_else(place: Path, named: set[str]) -> None:
-    """What the manifest does not vouch for has no business there, nor has a link to somewhere else."""
-    for path in sorted(place.iterdir()):
-        if path.name not in {*named, MANIFEST}:
-            raise ArtifactError(f"{path} is not in the manifest; whoever put it there is not Driftline")
-        if path.is_symlink():
-            raise ArtifactError(f"{path} is a link; an artifact is made of plain files")
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -177,29 +215,33 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def _sync(directory: Path) -> None:
+    """Let the names in it outlive a loss of power too."""
+    opened = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}", ArtifactFault.MISSING) from error
 
 
 def _inside(directory: Path, name: str) -> Path:
     """`directory / name`, which must not lead out of it."""
     path = (directory / name).resolve()
     if not path.is_relative_to(directory.resolve()) or path == directory.resolve():
-        raise ArtifactError(f"{name!r} leads out of {directory}")
+        raise ArtifactError(f"{name!r} leads out of {directory}", ArtifactFault.OUTSIDE_STORE)
     return path
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _skops() -> Any:
-    """skops, an extra: only those who store or serve models need it."""
-    try:
-        from skops import io
-    except ImportError as error:
-        raise ArtifactError("models need scikit-learn and skops: pip install 'driftline[sklearn]'") from error
-    return io

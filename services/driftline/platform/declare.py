@@ -27,16 +27,14 @@ from driftline.spec.model import MonitorSpec, millis
 from driftline.spec.plain import from_plain, to_plain
 
 SOURCE = "driftline/command-line"
+FIXED = ("pane", "task", "labels", "positive")
+"""What a model's spec says once and for good."""
 
 
 def latest_spec(settings: Settings, model: str) -> tuple[int, MonitorSpec] | None:
     """The newest revision of a model's spec, if there is any."""
-    newest = None
-    for record in read_all(settings, Topic.SPECS):
-        event = decode_specs_record(record.value) if record.value else None
-        if isinstance(event, SpecRevision) and event.model == model and (newest is None or event.revision > newest[0]):
-            newest = (event.revision, from_plain(event.spec))
-    return newest
+    newest = max(spec_revisions(settings, model), key=lambda event: event.revision, default=None)
+    return None if newest is None else (newest.revision, from_plain(newest.spec))
 
 
 def latest_calibrations(settings: Settings, model: str) -> dict[str, Calibration]:
@@ -53,15 +51,15 @@ def apply_spec(settings: Settings, spec: MonitorSpec, author: str) -> tuple[int,
     """Put a spec into force: (revision, whether it is new). An unchanged spec is left as it is.
 
     Writes the revision, then its marks, then where they were placed. With `clock: live` it returns when the spec is in
-    force, so that predictions sent afterwards are counted. Raises `DriftlineError` where the pane length would change:
+    force, so that predictions sent afterwards are counted. Raises `DriftlineError` where one of `FIXED` would change:
     panes of one model must add up.
     """
     deployment = read_deployment(settings)
     known = latest_spec(settings, spec.model)
     if known is not None and known[1] == spec:
         return known[0], False
-    if known is not None and known[1].pane != spec.pane:
-        raise DriftlineError(f"`pane` of {spec.model} cannot change: its panes would no longer add up")
+    if known is not None:
+        check_change(known[1], spec)
     revision = 1 if known is None else known[0] + 1
     event = SpecRevision(
         id=digest_id("spec", spec.model, revision),
@@ -85,6 +83,26 @@ def apply_spec(settings: Settings, spec: MonitorSpec, author: str) -> tuple[int,
     if deployment.clock == "live":
         _wait_for_next_slice(deployment)
     return revision, True
+
+
+def check_change(known: MonitorSpec, spec: MonitorSpec) -> None:
+    """Raises `DriftlineError` where one of `FIXED` would change."""
+    for word in FIXED:
+        if getattr(known, word) != getattr(spec, word):
+            why = "what was counted would no longer add up; give the model another name"
+            raise DriftlineError(f"`{word}` of {spec.model} cannot change: {why}")
+
+
+def spec_revisions(settings: Settings, model: str) -> list[SpecRevision]:
+    """Every revision of a model's spec, oldest first."""
+    events = (decode_specs_record(record.value) for record in read_all(settings, Topic.SPECS) if record.value)
+    return [event for event in events if isinstance(event, SpecRevision) and event.model == model]
+
+
+def declared_baselines(settings: Settings, model: str) -> list[Baseline]:
+    """The baselines of a model's versions."""
+    events = (decode_baselines_record(record.value) for record in read_all(settings, Topic.BASELINES) if record.value)
+    return [event for event in events if isinstance(event, Baseline) and event.model == model]
 
 
 def declare_baseline(settings: Settings, deployment: Deployment, baseline: Baseline) -> None:

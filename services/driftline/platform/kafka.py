@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -64,9 +64,11 @@ def send_all(settings: Settings, records: Sequence[Outgoing]) -> list[tuple[int,
     return placed
 
 
-def read_all(settings: Settings, topic: Topic, since: int | None = None) -> Iterator[Record]:
+def read_all(
+    settings: Settings, topic: Topic, since: int | None = None, begin: Mapping[int, int] | None = None
+) -> Iterator[Record]:
     """Every record of a topic from its beginning (or from the first that is stamped `since` or later, in milliseconds)
-    to the end that it had when reading began.
+    to the end that it had when reading began. `begin`: offsets, by partition, before which nothing is wanted.
     """
     reader = consumer(settings)
     try:
@@ -81,6 +83,9 @@ def read_all(settings: Settings, topic: Topic, since: int | None = None) -> Iter
         if since is not None:
             for partition, found in reader.offsets_for_times(dict.fromkeys(partitions, since)).items():
                 reader.seek(partition, ends[partition] if found is None else found.offset)
+        for partition in partitions:
+            if (wanted := (begin or {}).get(partition.partition, 0)) > reader.position(partition):
+                reader.seek(partition, min(wanted, ends[partition]))
         arrivals = dict.fromkeys(partitions, -1)
         while any(reader.position(p) < ends[p] for p in partitions):
             for partition, records in reader.poll(timeout_ms=500).items():

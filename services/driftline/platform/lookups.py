@@ -113,7 +113,7 @@ def _id_of(value: bytes) -> object:
     return found.get("id") if isinstance(found, dict) else None
 
 
-def rows_digest(ids: Sequence[str], outcomes: Sequence[object]) -> str:
+def rows_digest(ids: Sequence[str | None], outcomes: Sequence[object]) -> str:
     """SHA-256 over rows' ids and labels, in order: whoever chooses the same rows finds the same digest."""
     digest = hashlib.sha256()
     for pair in zip(ids, outcomes, strict=True):

@@ -29,6 +29,12 @@ class Settings:
     state_dir: Path
     archive_dir: Path
     artifact_dir: Path
+    key_dir: Path | None = None
+
+    @property
+    def keys(self) -> Path:
+        """Where keys are: `key_dir`, else `keys` in the state directory."""
+        return self.key_dir or self.state_dir / "keys"
 
     def topic(self, topic: Topic) -> str:
         """The topic's full name."""
@@ -42,6 +48,11 @@ class Settings:
 def state_directory() -> Path:
     """`DRIFTLINE_STATE_DIR`, else `.driftline` in the working directory."""
     return Path(os.environ.get("DRIFTLINE_STATE_DIR", ".driftline")).absolute()
+
+
+def key_directory() -> Path:
+    """`DRIFTLINE_KEY_DIR`, else `keys` in the state directory."""
+    return Path(os.environ.get("DRIFTLINE_KEY_DIR", state_directory() / "keys")).absolute()
 
 
 def load() -> Settings:
@@ -66,4 +77,5 @@ def load() -> Settings:
         state_dir=state,
         archive_dir=Path(os.environ.get("DRIFTLINE_ARCHIVE_DIR", state / "archive")).absolute(),
         artifact_dir=Path(os.environ.get("DRIFTLINE_ARTIFACT_DIR", state / "artifacts")).absolute(),
+        key_dir=key_directory(),
     )

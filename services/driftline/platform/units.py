@@ -44,7 +44,7 @@ def states(settings: Settings) -> list[UnitState]:
     async def ask(store: Store) -> list[UnitState]:
         return [await look(store, unit) for unit in units]
 
-    return _in_store(settings, ask)
+    return in_store(settings, ask)
 
 
 def standing_still(settings: Settings, unit: str, *kinds: NoticeKind) -> tuple[UnitState, Stop]:
@@ -88,7 +88,7 @@ def lost(settings: Settings, state: UnitState) -> list[Lost]:
 def let_go_on(settings: Settings, unit: str, seen: Stop, by: str) -> None:
     """Let a unit go on that was seen to stand still. Raises `DriftlineError` where it no longer does so."""
     now = int(time.time() * 1000)
-    _in_store(settings, lambda store: release(store, unit, seen, by, now))
+    in_store(settings, lambda store: release(store, unit, seen, by, now))
 
 
 def wait_until_it_goes(settings: Settings, unit: str, seen: Stop, seconds: float) -> UnitState:
@@ -100,10 +100,12 @@ def wait_until_it_goes(settings: Settings, unit: str, seen: Stop, seconds: float
             await asyncio.sleep(LOOK_S)
         return state
 
-    return _in_store(settings, ask)
+    return in_store(settings, ask)
 
 
-def _in_store(settings: Settings, ask: Callable[[Store], Awaitable[T]]) -> T:
+def in_store(settings: Settings, ask: Callable[[Store], Awaitable[T]]) -> T:
+    """What the deployment's store answers."""
+
     async def connected() -> T:
         client = redis.Redis.from_url(settings.redis_url)
         try:

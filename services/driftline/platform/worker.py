@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from kafka import TopicPartition
@@ -35,8 +36,21 @@ SESSION_TIMEOUT_MS = 10_000
 SERVER_FAULTS = (Unreachable, KafkaError)
 """A server does not answer: no answer to any question, but a reason to start anew and ask again."""
 
-Work = Callable[[Record, threading.Event], Sequence[Outgoing]]
-"""Answers one record with the records to write. Gives up soon, with any result, once the event is set.
+
+class Turn(threading.Event):
+    """The work on one record: set once it must end soon.
+
+    `note` is what it does, for the worker's heartbeat; `held` is let go when its answers are written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.note = "working"
+        self.held = ExitStack()
+
+
+Work = Callable[[Record, Turn], Sequence[Outgoing]]
+"""Answers one record with the records to write. Gives up soon, with any result, once its turn is set.
 
 Raises `InvalidRecord` where the record cannot be read: it becomes a dead letter.
 """
@@ -57,7 +71,7 @@ class Worker:
         self._topic = topic
         self._work = work
         self._log = logging.getLogger(f"driftline.{service}")
-        self._slot = os.environ.get("DRIFTLINE_SLOT", "0")
+        self._slot = slot()
         self._heartbeat = Heartbeat(settings, service, self._slot)
         self._beaten = self._committed = 0.0
         self._events = 0
@@ -99,23 +113,24 @@ class Worker:
 
     def _take(self, place: TopicPartition, record: Record) -> bool:
         """Answer one record; False: stopped, or the partition is another member's now."""
-        answers = self._worked(place, record)
-        if answers is None:
-            return False
-        send_all(self._settings, answers)
+        turn = Turn()
+        with turn.held:
+            answers = self._worked(place, record, turn)
+            if answers is None:
+                return False
+            send_all(self._settings, answers)
         self._events += 1
         self._last_event = int(time.time() * 1000)
         self._commit(place, record.next_offset)
         return True
 
-    def _worked(self, place: TopicPartition, record: Record) -> Sequence[Outgoing] | None:
-        cancel = threading.Event()
+    def _worked(self, place: TopicPartition, record: Record, turn: Turn) -> Sequence[Outgoing] | None:
         done: list[Sequence[Outgoing]] = []
         failed: list[BaseException] = []
 
         def work() -> None:
             try:
-                done.append(self._work(record, cancel))
+                done.append(self._work(record, turn))
             except InvalidRecord as why:
                 self._log.error("offset %d of %s cannot be used: %s", record.offset, place.topic, why)
                 done.append([dead_letter(record, why)])
@@ -129,9 +144,9 @@ class Worker:
                 if self._stop.is_set() or not self._keep_place(place):
                     self._log.warning("offset %d of %s is left to whoever comes next", record.offset, place.topic)
                     return None
-                self._beat("working")
+                self._beat(turn.note)
         finally:
-            cancel.set()
+            turn.set()
             thread.join(END_S)
             self._consumer.resume(*self._consumer.assignment())
         if failed:
@@ -160,6 +175,11 @@ class Worker:
             self._heartbeat.beat(self._events, self._last_event, note=note)
         except RedisError as error:
             self._log.warning("no heartbeat: Redis does not answer (%s)", error)
+
+
+def slot() -> str:
+    """Which of its service's workers this process is."""
+    return os.environ.get("DRIFTLINE_SLOT", "0")
 
 
 def run_worker(service: str, topic: Topic, make_work: Callable[[Settings], Work]) -> None:

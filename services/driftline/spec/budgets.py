@@ -8,7 +8,7 @@ from datetime import timedelta
 import msgspec
 
 from driftline.spec.durations import parse_budget
-from driftline.spec.metrics import HIGHER_IS_BETTER
+from driftline.spec.metrics import higher_is_better
 from driftline.spec.model import BaselineSpec, FalseAlarms, RuleSpec, WindowSpec
 from driftline.spec.yaml_nodes import Node
 
@@ -45,10 +45,12 @@ def share(whole: FalseAlarms | None, rules: Iterable[RuleSpec]) -> tuple[RuleSpe
 
 def unfit(kind: str, target: str, window: WindowSpec | None, baseline: BaselineSpec) -> str | None:
     """Why a rule's threshold cannot be calibrated."""
+    if kind == "data":
+        return f"a share of values has no `{BUDGET}`: write `above`"
     if baseline.kind != "first":
         return f"`{BUDGET}` is calibrated on the model's first days: write `baseline: {{first: 28d}}` at the top"
     if window is not None and window.events is not None:
         return f"`{BUDGET}` needs a window that ends at fixed times, without `events`"
-    if kind != "drift" and target and target not in HIGHER_IS_BETTER:
+    if kind != "drift" and target and higher_is_better(target) is None:
         return f"neither end of `{target}` is bad, so no threshold follows from `{BUDGET}`: write `above` or `below`"
     return None

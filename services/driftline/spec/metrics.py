@@ -6,17 +6,26 @@ What computes them stands in `core.metrics`, by the same names.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-Task = Literal["binary", "regression"]
+Task = Literal["binary", "multiclass", "regression"]
 
 BINARY: tuple[Task, ...] = ("binary",)
+LABELS: tuple[Task, ...] = ("binary", "multiclass")
+MULTICLASS: tuple[Task, ...] = ("multiclass",)
 REGRESSION: tuple[Task, ...] = ("regression",)
 CALIBRATION_BINS = 16  # a power of two: their edges are edges of the score histogram's grid too
 
 
-ESTIMATED = ("accuracy", "precision", "recall", "f1", "auc")
-"""The metrics of a binary model that can be estimated before outcomes are known."""
+ESTIMATED: dict[str, tuple[str, ...]] = {
+    "binary": ("accuracy", "precision", "recall", "f1", "auc"),
+    "multiclass": ("accuracy", "precision_macro", "recall_macro", "f1_macro", "auc_ovr"),
+    "regression": (),
+}
+"""The metrics that can be estimated before outcomes are known, by task."""
+OF_LABEL = ("precision", "recall", "f1", "auc")
+"""The metrics of a binary model that each label of a multiclass model has too, against the rest: `recall:cat`."""
 
 
 class Metric(NamedTuple):
@@ -46,9 +55,37 @@ _INF = math.inf
 
 
 def _of_confusion(
-    name: str, sentence: str, source: str, undefined: str, low: float = 0.0, *, usual: bool = False
+    name: str,
+    sentence: str,
+    source: str,
+    undefined: str,
+    low: float = 0.0,
+    *,
+    tasks: tuple[Task, ...] = BINARY,
+    usual: bool = False,
 ) -> Metric:
-    return Metric(name, BINARY, "share", low, 1.0, True, sentence, source, undefined, usual=usual)
+    return Metric(name, tasks, "share", low, 1.0, True, sentence, source, undefined, usual=usual)
+
+
+def _averages() -> tuple[Metric, ...]:
+    """Each of three metrics over the labels in three ways."""
+    ways = {
+        "macro": "Mean over the labels that were predicted or came true of each one's {}, 0 where it has none.",
+        "micro": "The {} of all labels together, each prediction being one: the same as `accuracy`.",
+        "weighted": "As `{}_macro`, labels weighed by how often they came true.",
+    }
+    return tuple(
+        _of_confusion(
+            f"{name}_{way}",
+            said.format(name),
+            "Sokolova and Lapalme 2009",
+            "no outcomes",
+            tasks=MULTICLASS,
+            usual=(name, way) == ("f1", "macro"),
+        )
+        for name in ("precision", "recall", "f1")
+        for way, said in ways.items()
+    )
 
 
 def _share(name: str, sentence: str) -> Metric:
@@ -56,7 +93,9 @@ def _share(name: str, sentence: str) -> Metric:
 
 
 _TABLE = (
-    _of_confusion("accuracy", "Share of predictions that came true.", "by definition", "no outcomes", usual=True),
+    _of_confusion(
+        "accuracy", "Share of predictions that came true.", "by definition", "no outcomes", tasks=LABELS, usual=True
+    ),
     _of_confusion("balanced_accuracy", "Mean of recall and specificity.", "Brodersen et al. 2010", "one class only"),
     _of_confusion("precision", "Share of predicted positives that came true.", "by definition", "none predicted"),
     _of_confusion("recall", "Share of actual positives that were predicted.", "by definition", "no actual positive"),
@@ -75,12 +114,32 @@ _TABLE = (
     _of_confusion(
         "mcc",
         "Correlation of prediction and outcome; 0 where either is always the same.",
-        "Matthews 1975",
+        "Matthews 1975, Gorodkin 2004",
         "no outcomes",
         -1.0,
+        tasks=LABELS,
     ),
     _of_confusion(
-        "kappa", "Agreement beyond that of chance.", "Cohen 1960", "all outcomes and predictions are one label", -1.0
+        "kappa",
+        "Agreement beyond that of chance.",
+        "Cohen 1960",
+        "all outcomes and predictions are one label",
+        -1.0,
+        tasks=LABELS,
+    ),
+    *_averages(),
+    Metric(
+        "auc_ovr",
+        MULTICLASS,
+        "share",
+        0.0,
+        1.0,
+        higher_is_better=True,
+        sentence="Mean over the labels of the AUC of each one's probability, for it against the rest.",
+        source="Hand and Till 2001",
+        undefined="no scored outcome, or one label only",
+        bound=_HISTOGRAM,
+        usual=True,
     ),
     Metric(
         "auc",
@@ -109,7 +168,7 @@ _TABLE = (
     ),
     Metric(
         "log_loss",
-        BINARY,
+        LABELS,
         "nats",
         0.0,
         _INF,
@@ -132,12 +191,13 @@ _TABLE = (
     ),
     Metric(
         "ece",
-        BINARY,
+        LABELS,
         "probability",
         0.0,
         1.0,
         higher_is_better=False,
-        sentence=f"Mean over {CALIBRATION_BINS} equal bins of score, by rows, of |mean score - share of positives|.",
+        sentence=f"Mean over {CALIBRATION_BINS} equal bins of score, by rows, of |mean score - share of positives|; "
+        "multiclass: of the answer's probability, and the share of answers that came true.",
         source="Naeini et al. 2015",
         undefined="no scored outcome",
         bound="`error_bound`, at most 1/512: half the width of a score bin",
@@ -146,7 +206,7 @@ _TABLE = (
     _share("actual_positive_rate", "Share of outcomes that are positive."),
     Metric(
         "expected_cost",
-        BINARY,
+        LABELS,
         "the unit of `costs`",
         -_INF,
         _INF,
@@ -283,11 +343,25 @@ _TABLE = (
 METRIC_TABLE: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
 """By name, in the order in which they are told."""
 
-TASKS: tuple[Task, ...] = ("binary", "regression")
+TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
 METRICS: dict[str, tuple[str, ...]] = {task: tuple(m.name for m in _TABLE if task in m.tasks) for task in TASKS}
-"""The metrics of each task."""
+"""The metrics of each task, without those of single labels."""
 USUAL: dict[str, tuple[str, ...]] = {
     task: tuple(m.name for m in _TABLE if task in m.tasks and m.usual) for task in TASKS
 }
 """Those that are reported where a spec lists none, and of which one decides a promotion."""
-HIGHER_IS_BETTER: dict[str, bool] = {m.name: m.higher_is_better for m in _TABLE if m.higher_is_better is not None}
+
+
+def metric_of(name: str) -> Metric:
+    """The metric that `name` names: `recall`, and `recall:cat` likewise, are the one called `recall`."""
+    return METRIC_TABLE[name.partition(":")[0]]
+
+
+def higher_is_better(name: str) -> bool | None:
+    """Which end of a metric is good; None where neither is."""
+    return metric_of(name).higher_is_better
+
+
+def of_labels(name: str, labels: Sequence[str]) -> tuple[str, ...]:
+    """The metric `name` of each label."""
+    return tuple(f"{name}:{label}" for label in labels)

@@ -8,6 +8,12 @@ from typing import Literal
 import msgspec
 
 from driftline.events.alerts import Severity
+from driftline.events.base import Millis
+from driftline.spec.metrics import Task
+
+MOST_LABELS = 100
+"""Labels of a multiclass model that are told by themselves; the others are told as one."""
+OTHER = "(other)"
 
 
 class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,17 +97,22 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     * metric: `target` is a metric over `window`, judged against `above`/`below`.
     * estimate: likewise, what the metric is expected to be, with or without outcomes.
     * drift:  `target` is a drift measure over `window` for `features` (resolved: names, never "all").
+    * data:   likewise, `target` being the share of values that are `missing`, `out_of_range` or `unseen`.
+    * coverage: the share of predictions in `window` that have an outcome when it is first reported.
+    * silence: no prediction of the model came for `quiet`, in decision time.
     * detector: `detector` with `params` watches `target` (`error`, `score`, `prediction`, or a numeric feature), slice
       by slice: the mean of each `min_samples` values; or with a `window` a metric of it; fires when it finds a change.
 
     `clear_above`/`clear_below` (defaults: the firing threshold) must be reached to resolve; `k` of the last `of`
     windows must breach to fire. A window with fewer than `min_samples` or less than `min_coverage` is not judged.
-    `segments`: the ways to cut in whose segments it is judged too; `retrain` is about everybody alone.
+    `certain`: only what is past the threshold with the near bound of its interval breaches. `critical`: past it, on the
+    same side, the alert becomes critical. `relative`: the threshold is so large a share of the baseline's figure away
+    from it. `segments`: the ways to cut in whose segments it is judged too; `retrain` is about everybody alone.
     `false_alarms`, in place of `above`/`below`: what the threshold is calibrated for, once for each version.
     """
 
     name: str
-    kind: Literal["range", "metric", "drift", "estimate", "detector"]
+    kind: Literal["range", "metric", "drift", "estimate", "detector", "data", "coverage", "silence"]
     target: str
     features: tuple[str, ...] = ()
     window: str | None = None
@@ -119,12 +130,25 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     detector: str = ""
     params: dict[str, float] = {}
     false_alarms: FalseAlarms | None = None
+    certain: bool = False
+    critical: float | None = None
+    relative: bool = False
+    quiet: timedelta = timedelta(0)
+
+
+MEMORY_LIMIT = 4_000_000_000
 
 
 class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """How candidates are made. `trainer` is `package.module:function`; `budget` attempts per `budget_per`."""
+    """How candidates are made: by exactly one of `trainer`, a function `package.module:function`, and `command`.
 
-    trainer: str
+    `budget` attempts per `budget_per`. `memory_limit`: bytes that each process of a training may take. `exclude`:
+    periods of event time that are in no data. `retries`: so often a failed attempt is made again by itself. After
+    `max_refusals` candidates that did not pass the gate a case that a rule opened calls a human.
+    """
+
+    trainer: str | None = None
+    command: tuple[str, ...] = ()
     span: timedelta
     holdout: timedelta
     label_delay: timedelta
@@ -134,26 +158,52 @@ class RetrainSpec(msgspec.Struct, frozen=True, kw_only=True):
     improve_within: timedelta
     deadline: timedelta
     time_limit: timedelta
+    memory_limit: int = MEMORY_LIMIT
     schedule: str | None = None
+    exclude: tuple[tuple[Millis, Millis], ...] = ()
+    retries: int = 0
+    max_refusals: int = 3
+
+
+class VetoSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """No segment of these ways to cut may certainly lose `worse_by` in the promotion metric."""
+
+    segments: tuple[str, ...]
+    worse_by: float
 
 
 class PromotionSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """When a candidate replaces the champion: the gain in `metric` >= `min_effect` and its lower bound > 0."""
+    """When a candidate replaces the champion: the gain in `metric` >= `min_effect` and its lower bound > 0.
+
+    `block`: how long a stretch of rows counts as one observation. `not_worse`: by how much other metrics may get worse.
+    `max_latency_ratio`: how much slower than the champion; `max_size`: of the artifact, in bytes.
+    `policy`: whether a human approves first. `shadow`: so long a candidate answers beside the champion before live
+    figures decide. `probation`: so long after a promotion the two are compared on, and a worse one rolled back.
+    """
 
     metric: str
     min_effect: float
     confidence: float = 0.95
+    block: timedelta = timedelta(days=1)
+    not_worse: dict[str, float] = {}
+    veto: VetoSpec | None = None
+    max_latency_ratio: float | None = None
+    max_size: int | None = None
+    policy: Literal["auto", "approve"] = "auto"
+    shadow: timedelta = timedelta(0)
+    probation: timedelta = timedelta(0)
 
 
 class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """All that Driftline knows about one model. Durations are timedeltas; `pane` divides every span and `every`.
 
     `costs`: what a prediction costs, by outcome, then prediction. `max_kept`: beyond so many predictions and waiting
-    outcomes, over all partitions, the oldest are forgotten early.
+    outcomes, over all partitions, the oldest are forgotten early. `repeat`: so often a firing alert is told again that
+    nobody has acknowledged; 0: never.
     """
 
     model: str
-    task: Literal["binary", "regression"]
+    task: Task
     labels: tuple[str, ...]
     positive: str | None
     features: dict[str, FeatureSpec]
@@ -172,6 +222,12 @@ class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
     retain_raw: timedelta
     segments: tuple[SegmentSpec, ...] = ()
     baseline: BaselineSpec = BaselineSpec()
+    repeat: timedelta = timedelta(0)
+
+
+def told(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels as they are told: the first `MOST_LABELS`, and `OTHER` in place of all that come after them."""
+    return labels if len(labels) <= MOST_LABELS else (*labels[:MOST_LABELS], OTHER)
 
 
 def millis(duration: timedelta) -> int:

@@ -8,9 +8,13 @@ from pathlib import Path
 from cronsim import CronSim, CronSimError
 
 from driftline.errors import SpecError
+from driftline.events.base import to_millis
 from driftline.spec.durations import parse_budget, parse_duration
-from driftline.spec.metrics import ESTIMATED, METRICS, USUAL
+from driftline.spec.metrics import ESTIMATED, METRICS, OF_LABEL, TASKS, USUAL, Task, of_labels
 from driftline.spec.model import (
+    MEMORY_LIMIT,
+    MOST_LABELS,
+    OTHER,
     BaselineSpec,
     FeatureSpec,
     MonitorSpec,
@@ -19,14 +23,19 @@ from driftline.spec.model import (
     RetrainSpec,
     WindowSpec,
     millis,
+    told,
 )
+from driftline.spec.promotion import read_not_worse, read_size, read_veto
 from driftline.spec.rules import Known, read_rules
 from driftline.spec.segments import read_segments
+from driftline.spec.sizes import parse_size, show_size
 from driftline.spec.yaml_nodes import Mistakes, Node, load
 
 DAY = timedelta(days=1)
+LEAST_MEMORY = 500_000_000  # Python with what reads rows and stores models takes 350 MB
 MOST_WEEKS = 12
 MAX_KEPT = 50_000_000
+RETRIES, MAX_REFUSALS = 2, 3
 
 
 def read_spec(path: Path) -> MonitorSpec:
@@ -61,11 +70,11 @@ class _Reader:
             required=("model", "task", "features", "windows"),
             optional=(
                 *("labels", "positive", "outputs", "horizon", "lateness", "pane", "limits", "metrics", "rules"),
-                *("segments", "baseline", "retrain", "promotion", "retention", "costs", "false_alarms"),
+                *("segments", "baseline", "retrain", "promotion", "retention", "costs", "false_alarms", "repeat"),
             ),
         )
         model = self._model_name(fields.get("model"))
-        task = fields["task"].choice(("binary", "regression"), later=("multiclass",)) if "task" in fields else None
+        task = self._task(fields.get("task"))
         features = self._features(fields.get("features"))
         segments = read_segments(fields.get("segments"), features)
         outputs = self._outputs(fields.get("outputs"), task)
@@ -79,20 +88,23 @@ class _Reader:
         baseline = self._baseline(fields.get("baseline"), windows)
         # where the task is unknown, words that some task has are not mistakes of their own
         known, usual = (
-            names[task] if task else tuple(name for each in names.values() for name in each)
+            names[task] if task else tuple(dict.fromkeys(name for each in names.values() for name in each))
             for names in (METRICS, USUAL)
         )
+        of_each = {name: of_labels(name, told(labels)) for name in OF_LABEL} if task == "multiclass" else {}
+        known += tuple(name for each in of_each.values() for name in each)
         limits = fields["limits"].fields(optional=("max_kept", "max_ahead")) if "limits" in fields else {}
         max_ahead = self._duration(limits.get("max_ahead"), timedelta(minutes=5))
         max_kept = limits["max_kept"].count() if "max_kept" in limits else MAX_KEPT
-        metrics = fields["metrics"].words(known, "metric") if "metrics" in fields else usual
+        words = fields["metrics"].words((*known, *of_each), "metric") if "metrics" in fields else usual
+        metrics = tuple(name for word in words for name in of_each.get(word, (word,)))
         named = tuple(fields["features"].keys()) if "features" in fields else ()
         rules = read_rules(
             fields.get("rules"),
             fields.get("false_alarms"),
             Known(
                 metrics=known,
-                estimated=ESTIMATED if task == "binary" else (),
+                estimated=ESTIMATED[task] if task else (),
                 features=named,
                 numbers=[name for name, feature in features.items() if feature.type == "number"],
                 outputs=tuple(outputs),
@@ -103,7 +115,9 @@ class _Reader:
             ),
         )
         retrain = self._retrain(fields.get("retrain"), horizon)
-        promotion = self._promotion(fields.get("promotion"), usual)
+        ways = [segment.name for segment in segments]
+        promotion = self._promotion(fields.get("promotion"), usual, windows, ways, retrain)
+        repeat = self._duration(fields.get("repeat"), timedelta(0))
         needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon
         retain = self._retention(fields.get("retention"), needed)
         costs = self._costs(fields.get("costs"), task, labels)
@@ -115,7 +129,7 @@ class _Reader:
             return None
         return MonitorSpec(
             model=model,
-            task="binary" if task == "binary" else "regression",
+            task=task,
             labels=labels,
             positive=positive,
             features=features,
@@ -134,7 +148,12 @@ class _Reader:
             retain_raw=retain,
             segments=segments,
             baseline=baseline,
+            repeat=repeat,
         )
+
+    def _task(self, node: Node | None) -> Task | None:
+        text = None if node is None else node.choice(TASKS)
+        return next((task for task in TASKS if task == text), None)
 
     def _model_name(self, node: Node | None) -> str | None:
         if node is None:
@@ -165,9 +184,9 @@ class _Reader:
                 )
         return found
 
-    def _outputs(self, node: Node | None, task: str | None) -> dict[str, OutputSpec]:
-        valid = "score" if task == "binary" else "prediction"
-        found = {"score": OutputSpec(range=(0.0, 1.0))} if task == "binary" else {}
+    def _outputs(self, node: Node | None, task: Task | None) -> dict[str, OutputSpec]:
+        valid = "prediction" if task == "regression" else "score"
+        found = {} if task == "regression" else {"score": OutputSpec(range=(0.0, 1.0))}
         for name, each in (node.mapping() if node else {}).items():
             fields = each.fields(required=("range",))
             declared = fields["range"].range() if "range" in fields else None
@@ -182,15 +201,18 @@ class _Reader:
     def _labels(self, fields: dict[str, Node], task: str | None) -> tuple[tuple[str, ...], str | None]:
         if task is None:
             return (), None
-        if task != "binary":
+        if task == "regression":
             for name in ("labels", "positive"):
                 if name in fields:
                     fields[name].mistake(f"`{name}` is for classification")
             return (), None
+        labels = (fields["labels"].texts() or ()) if "labels" in fields else ()
+        if task == "multiclass":
+            self._check_many(fields, labels)
+            return labels, None
         for name in ("labels", "positive"):
             if name not in fields:
                 self._root.mistake(f"`{name}` is missing: a binary model needs its two labels and the positive one")
-        labels = (fields["labels"].texts() or ()) if "labels" in fields else ()
         positive = fields["positive"].text() if "positive" in fields else None
         if labels and len(set(labels)) != 2:
             fields["labels"].mistake("a binary model has two different labels")
@@ -198,16 +220,27 @@ class _Reader:
             fields["positive"].mistake(f"`{positive}` is none of the labels {', '.join(labels)}")
         return labels, positive
 
+    def _check_many(self, fields: dict[str, Node], labels: tuple[str, ...]) -> None:
+        """The labels of a multiclass model."""
+        if "labels" not in fields:
+            self._root.mistake("`labels` is missing: a multiclass model needs the labels that it may answer with")
+        elif len(labels) < 3:
+            fields["labels"].mistake("a multiclass model has three labels or more; one of two is `task: binary`")
+        elif OTHER in labels:
+            fields["labels"].mistake(f"`{OTHER}` is what the labels beyond the first {MOST_LABELS} are told as")
+        if "positive" in fields:
+            fields["positive"].mistake("`positive` is for a binary model")
+
     def _costs(self, node: Node | None, task: str | None, labels: tuple[str, ...]) -> dict[str, dict[str, float]]:
         """Outcome -> prediction -> cost."""
         if node is None or task is None:
             return {}
-        if task != "binary":
+        if task == "regression":
             node.mistake("`costs` is for classification")
             return {}
         found: dict[str, dict[str, float]] = {}
-        for outcome, row in node.fields(optional=labels).items():
-            costs = {label: each.number() for label, each in row.fields(optional=labels).items()}
+        for outcome, row in node.fields(optional=told(labels)).items():
+            costs = {label: each.number() for label, each in row.fields(optional=told(labels)).items()}
             found[outcome] = {label: cost for label, cost in costs.items() if cost is not None}
         return found
 
@@ -260,15 +293,25 @@ class _Reader:
         if node is None:
             return None
         fields = node.fields(
-            required=("trainer", "data"),
-            optional=("schedule", "cooldown", "budget", "improve_within", "deadline", "time_limit"),
+            required=("data",),
+            optional=(
+                *("trainer", "command", "schedule", "cooldown", "budget", "improve_within", "deadline"),
+                *("time_limit", "memory_limit", "retries", "max_refusals"),
+            ),
         )
+        if ("trainer" in fields) == ("command" in fields):
+            node.mistake("name either a `trainer`, which is a Python function, or a `command`")
         data = (
-            fields["data"].fields(required=("span", "holdout"), optional=("label_delay",)) if "data" in fields else {}
+            fields["data"].fields(required=("span", "holdout"), optional=("label_delay", "exclude"))
+            if "data" in fields
+            else {}
         )
+        retries = fields["retries"].count() if "retries" in fields else RETRIES
+        refusals = fields["max_refusals"].count() if "max_refusals" in fields else MAX_REFUSALS
         budget, per = fields["budget"].parsed(parse_budget, (8, 60 * DAY)) if "budget" in fields else (8, 60 * DAY)
         return RetrainSpec(
-            trainer=fields["trainer"].parsed(_function, "") if "trainer" in fields else "",
+            trainer=fields["trainer"].parsed(_function, None) if "trainer" in fields else None,
+            command=_words(fields["command"]) if "command" in fields else (),
             span=self._duration(data.get("span"), DAY),
             holdout=self._duration(data.get("holdout"), DAY),
             label_delay=self._duration(data.get("label_delay"), horizon, zero=True),
@@ -278,18 +321,36 @@ class _Reader:
             improve_within=self._duration(fields.get("improve_within"), 14 * DAY),
             deadline=self._duration(fields.get("deadline"), DAY),
             time_limit=self._duration(fields.get("time_limit"), timedelta(minutes=30)),
+            memory_limit=self._memory(fields.get("memory_limit")),
             schedule=fields["schedule"].parsed(_cron, None) if "schedule" in fields else None,
+            exclude=_periods(data.get("exclude")),
+            retries=RETRIES if retries is None else retries,
+            max_refusals=refusals or MAX_REFUSALS,
         )
 
-    def _promotion(self, node: Node | None, known: tuple[str, ...]) -> PromotionSpec:
+    def _promotion(
+        self,
+        node: Node | None,
+        known: tuple[str, ...],
+        windows: dict[str, WindowSpec],
+        segments: list[str],
+        retrain: RetrainSpec | None,
+    ) -> PromotionSpec:
         default = "log_loss" if "log_loss" in known else "mae"
         if node is None:
             return PromotionSpec(metric=default, min_effect=0.0)
         fields = node.fields(
-            optional=("policy", "metric", "min_effect", "confidence"), later=("veto", "max_latency_ratio", "probation")
+            optional=(
+                *("policy", "metric", "min_effect", "confidence", "shadow", "probation"),
+                *("block", "not_worse", "veto", "max_latency_ratio", "max_size"),
+            ),
         )
-        if "policy" in fields:
-            fields["policy"].choice(("auto",), later=("approve",))
+        policy = fields["policy"].choice(("auto", "approve")) if "policy" in fields else "auto"
+        longest = max((window.span for window in windows.values()), default=timedelta(0))
+        spans = {word: self._duration(fields.get(word), timedelta(0)) for word in ("shadow", "probation")}
+        for word, span in spans.items():
+            if windows and span > longest:
+                fields[word].mistake(f"`{word}` is not longer than the longest window: live figures are kept as long")
         metric = fields["metric"].choice(known) if "metric" in fields else default
         effect = fields["min_effect"].number() if "min_effect" in fields else 0.0
         confidence = fields["confidence"].number() if "confidence" in fields else 0.95
@@ -297,7 +358,27 @@ class _Reader:
             fields["min_effect"].mistake("a minimum effect is not negative")
         if confidence is not None and not 0.5 <= confidence < 1:
             fields["confidence"].mistake("a confidence lies between 0.5 and 1")
-        return PromotionSpec(metric=metric or default, min_effect=effect or 0.0, confidence=confidence or 0.95)
+        block = self._duration(fields.get("block"), DAY)
+        if "block" in fields and retrain is not None and 3 * block > retrain.holdout:
+            fields["block"].mistake(
+                "a candidate is judged on three blocks at least: `data.holdout` is too short for it"
+            )
+        ratio = fields["max_latency_ratio"].number() if "max_latency_ratio" in fields else None
+        if ratio is not None and ratio <= 0:
+            fields["max_latency_ratio"].mistake("a ratio of latencies is above 0; 2 allows twice the champion's")
+        return PromotionSpec(
+            metric=metric or default,
+            min_effect=effect or 0.0,
+            confidence=confidence or 0.95,
+            block=block,
+            not_worse=read_not_worse(fields.get("not_worse"), known, metric or default),
+            veto=read_veto(fields.get("veto"), segments),
+            max_latency_ratio=ratio,
+            max_size=read_size(fields.get("max_size")),
+            policy="approve" if policy == "approve" else "auto",
+            shadow=spans["shadow"],
+            probation=spans["probation"],
+        )
 
     def _retention(self, node: Node | None, needed: timedelta) -> timedelta:
         least = timedelta(days=-(-needed // DAY))
@@ -311,6 +392,12 @@ class _Reader:
             fields["raw"].mistake("raw data must be kept for data.span + data.holdout + horizon at least")
         return raw
 
+    def _memory(self, node: Node | None) -> int:
+        size = MEMORY_LIMIT if node is None else node.parsed(parse_size, MEMORY_LIMIT)
+        if node is not None and size < LEAST_MEMORY:
+            node.mistake(f"the trainer itself takes nearly as much; give at least {show_size(LEAST_MEMORY)}")
+        return size
+
     def _duration(self, node: Node | None, default: timedelta, *, zero: bool = False) -> timedelta:
         if node is None:
             return default
@@ -319,6 +406,38 @@ class _Reader:
             node.mistake("this duration must be longer than zero")
             return default
         return length
+
+
+def _words(node: Node) -> tuple[str, ...]:
+    """A command line, one word an item."""
+    words = tuple(word for item in node.items() if (word := item.text()) is not None)
+    if not words or not words[0]:
+        node.mistake("a command is a list of words, the first a program: [./train.sh, --fast]")
+    if any("\0" in word for word in words):
+        node.mistake("no word of a command can hold a NUL")
+    return words
+
+
+def _periods(node: Node | None) -> tuple[tuple[int, int], ...]:
+    """`[[2013-03-08, 2013-03-10]]`: from the beginning of the first day to that of the second, in UTC."""
+    found = []
+    for each in node.items() if node else []:
+        ends = [item.parsed(_instant, None) for item in each.items()]
+        if len(ends) != 2:
+            each.mistake("a period is `[from, to]`, two dates or instants")
+        elif ends[0] is not None and ends[1] is not None:
+            if ends[0] >= ends[1]:
+                each.mistake("the period is empty")
+            found.append((ends[0], ends[1]))
+    return tuple(found)
+
+
+def _instant(text: str) -> int | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no date; write for example `2013-03-08` or `2013-03-08T12:00:00Z`") from error
+    return to_millis(time if time.tzinfo else time.replace(tzinfo=UTC))
 
 
 def _function(text: str) -> str:

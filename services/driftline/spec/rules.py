@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Literal, NamedTuple
 
 from driftline.events.alerts import Severity
 from driftline.spec.budgets import BUDGET, read_budget, share, unfit
 from driftline.spec.detectors import make_detector
+from driftline.spec.durations import parse_duration
 from driftline.spec.measures import DRIFT_MEASURES
 from driftline.spec.model import BaselineSpec, FalseAlarms, RuleSpec, WindowSpec
 from driftline.spec.yaml_nodes import Node, nearest
 
-LATER = ("coverage", "no_predictions_for")
-JUDGED_KINDS: tuple[Literal["metric", "estimate", "drift"], ...] = ("metric", "estimate", "drift")
-KINDS = ("range", *JUDGED_KINDS, "detector")
+JUDGED_KINDS: tuple[Literal["metric", "estimate", "drift", "data"], ...] = ("metric", "estimate", "drift", "data")
+KINDS = ("range", *JUDGED_KINDS, "detector", "coverage", "no_predictions_for")
+DATA_SHARES = ("missing", "out_of_range", "unseen")
 COMMON = ("name", "severity")
 THRESHOLDS = ("above", "below", "clear_above", "clear_below")
-JUDGED = ("window", *THRESHOLDS, BUDGET, "for", "min_samples", "min_coverage", "retrain")
+RELATIVE = ("above_baseline", "below_baseline")
+JUDGED = (
+    "window",
+    *THRESHOLDS,
+    *RELATIVE,
+    BUDGET,
+    "for",
+    "min_samples",
+    "min_coverage",
+    "retrain",
+    "certain",
+    "critical",
+)
+OF_COVERAGE = ("below", "clear_above", "for", "min_samples", "critical", "certain")
+"""Words that fit beside `coverage`."""
 OF_WINDOWS = ("features", "segments")
 """Words of judged rules that need to know what there is."""
 DETECTING = ("on", "params")
@@ -47,9 +63,7 @@ def read_rules(node: Node | None, budget: Node | None, known: Known) -> tuple[Ru
     rules: list[RuleSpec] = []
     whole = None if budget is None else read_budget(budget)
     for each in node.items() if node else []:
-        fields = each.fields(
-            required=("name",), optional=(*KINDS, *JUDGED, *OF_WINDOWS, *DETECTING, "severity"), later=LATER
-        )
+        fields = each.fields(required=("name",), optional=(*KINDS, *JUDGED, *OF_WINDOWS, *DETECTING, "severity"))
         kinds = [kind for kind in KINDS if kind in fields]
         name = fields["name"].text() if "name" in fields else None
         if name is None:
@@ -67,6 +81,12 @@ def read_rules(node: Node | None, budget: Node | None, known: Known) -> tuple[Ru
             rules += _range(fields, name, level, (*known.features, *known.outputs))
         elif kinds[0] == "detector":
             rules += _detector(each, fields, name, level, known)
+        elif kinds[0] == "coverage":
+            rules += _labels_missing(each, fields, name, level, known)
+        elif kinds[0] == "no_predictions_for":
+            _refuse(fields, (*JUDGED, *OF_WINDOWS), "is not for silence: only `severity` fits beside it")
+            quiet = fields["no_predictions_for"].parsed(parse_duration, timedelta(0))
+            rules.append(RuleSpec(name=name, kind="silence", target="predictions", severity=level, quiet=quiet))
         for kind in JUDGED_KINDS:
             if kinds[0] == kind:
                 rules += _judged(each, fields, name, level, kind, known, whole)
@@ -145,19 +165,79 @@ def _range(fields: dict[str, Node], name: str, level: Severity, targets: Sequenc
     return [RuleSpec(name=name, kind="range", target=target, severity=level)]
 
 
+def _labels_missing(each: Node, fields: dict[str, Node], name: str, level: Severity, known: Known) -> list[RuleSpec]:
+    """`coverage: day, below: 0.5`: what a window's first report must have."""
+    _refuse(fields, [word for word in (*JUDGED, *OF_WINDOWS) if word not in OF_COVERAGE], "is not for coverage")
+    window = fields["coverage"].text()
+    if window is not None and window not in known.windows:
+        fields["coverage"].mistake(f"unknown window `{window}`{nearest(window, known.windows)}")
+    if "below" not in fields:
+        each.mistake(f"rule `{name}` needs `below`")
+    below, clear, critical = (
+        fields[word].number() if word in fields else None for word in ("below", "clear_above", "critical")
+    )
+    for word, value in (("below", below), ("clear_above", clear), ("critical", critical)):
+        if value is not None and not 0 <= value <= 1:
+            fields[word].mistake("coverage lies between 0 and 1")
+    k, of = fields["for"].parsed(_k_of_n, (1, 1)) if "for" in fields else (1, 1)
+    samples = fields["min_samples"].count() if "min_samples" in fields else 1
+    return [
+        RuleSpec(
+            name=name,
+            kind="coverage",
+            target="coverage",
+            window=window,
+            below=below,
+            clear_above=clear,
+            critical=critical,
+            k=k,
+            of=of,
+            min_samples=samples or 1,
+            min_coverage=0.0,
+            severity=level,
+            certain=bool(fields["certain"].flag()) if "certain" in fields else False,
+        )
+    ]
+
+
+def _relative(fields: dict[str, Node], kind: str, baseline_side: Sequence[str]) -> tuple[str, float] | None:
+    """`below_baseline: 5%` as ("below", 0.05)."""
+    if not baseline_side:
+        return None
+    word = baseline_side[0]
+    share = fields[word].parsed(_percent, 0.0)
+    if kind != "metric":
+        fields[word].mistake(f"`{word}` is for metrics, which a baseline has too")
+    for other in (*THRESHOLDS, BUDGET, "critical", *baseline_side[1:]):
+        if other in fields:
+            fields[other].mistake(f"`{other}` does not fit beside `{word}`")
+    return word.removesuffix("_baseline"), share
+
+
+def _percent(text: str) -> float:
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = 0.0
+    if not text.endswith("%") or not share > 0:
+        raise ValueError(f"{text!r} is no part of the baseline; write for example `5%`")
+    return share
+
+
 def _judged(
     each: Node,
     fields: dict[str, Node],
     name: str,
     level: Severity,
-    kind: Literal["metric", "estimate", "drift"],
+    kind: Literal["metric", "estimate", "drift", "data"],
     known: Known,
     whole: FalseAlarms | None,
 ) -> list[RuleSpec]:
-    figures = {"metric": known.metrics, "estimate": known.estimated}.get(kind, DRIFT_MEASURES)
+    figures = {"metric": known.metrics, "estimate": known.estimated, "data": DATA_SHARES}.get(kind, DRIFT_MEASURES)
     target = fields[kind].text()
     if target is not None and target not in figures:
-        what = {"metric": "metric", "estimate": "metric that can be estimated"}.get(kind, "drift measure")
+        words = {"metric": "metric", "estimate": "metric that can be estimated", "data": "share of values"}
+        what = words.get(kind, "drift measure")
         fields[kind].mistake(f"unknown {what} `{target}`{nearest(target, figures)}")
     window = _window(fields, known.windows)
     if "window" not in fields:
@@ -166,13 +246,21 @@ def _judged(
         fields[word].number() if word in fields else None for word in ("above", "below", "clear_above", "clear_below")
     )
     budget = read_budget(fields[BUDGET]) if BUDGET in fields else None
-    if BUDGET in fields:
+    relative = _relative(fields, kind, [word for word in RELATIVE if word in fields])
+    if relative is not None:
+        above, below = (relative[1] if relative[0] == side else None for side in ("above", "below"))
+    elif BUDGET in fields:
         _refuse(fields, THRESHOLDS, f"follows from `{BUDGET}`: write one of the two")
     elif ("above" in fields) == ("below" in fields):
         if whole is not None and not any(word in fields for word in THRESHOLDS):
             budget = whole
         else:
             each.mistake(f"rule `{name}` needs either `above` or `below`, or `{BUDGET}`")
+    critical = fields["critical"].number() if "critical" in fields else None
+    if critical is not None and ((above is not None and critical < above) or (below is not None and critical > below)):
+        fields["critical"].mistake("`critical` lies beyond the threshold, on its bad side")
+    if "critical" in fields and level is Severity.CRITICAL:
+        fields["critical"].mistake("the rule is critical already: a second threshold is for one that warns first")
     if budget is not None and (why := unfit(kind, target or "", known.windows.get(window or ""), known.baseline)):
         fields.get(BUDGET, each).mistake(why)
     if (
@@ -208,18 +296,21 @@ def _judged(
             retrain=bool(fields["retrain"].flag()) if "retrain" in fields else False,
             segments=_segments(fields.get("segments"), known.segments),
             false_alarms=budget,
+            certain=bool(fields["certain"].flag()) if "certain" in fields else False,
+            critical=critical,
+            relative=relative is not None,
         )
     ]
 
 
 def _features(node: Node | None, kind: str, features: Sequence[str], answers: Sequence[str]) -> tuple[str, ...]:
-    if kind != "drift":
+    if kind not in ("drift", "data"):
         if node is not None:
-            node.mistake("`features` belongs to a drift rule")
+            node.mistake("`features` belongs to a rule about drift or data")
         return ()
     if node is None or node.is_text("all"):
         return tuple(features)
-    return node.words((*features, *answers), "feature")
+    return node.words((*features, *(answers if kind == "drift" else ())), "feature")
 
 
 def _segments(node: Node | None, segments: Sequence[str]) -> tuple[str, ...]:

@@ -1,34 +1,41 @@
-"""The process in which a user's training function runs: `python -m driftline.trainer.child DIRECTORY`.
+"""The process in which a model is made: `python -m driftline.trainer.child DIRECTORY`.
 
-Whatever the function does (allocate, crash, hang) ends with this process. It ends too when the trainer does.
+Whatever a user's function or command does (allocate, crash, hang) ends with this process. It ends too when the trainer
+does.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
+import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow.parquet as pq
 
 from driftline.client.training import Trained, TrainingData
 from driftline.core.baseline import make_baseline
+from driftline.core.checks import figures_of, side_of, truth_of
+from driftline.core.columns import scores_of
+from driftline.core.comparison import days_of
 from driftline.errors import DriftlineError
 from driftline.events.base import decode, encode
 from driftline.platform import settings as settings_module
 from driftline.platform.artifacts import Manifest, StoredModel, frame_of, load, store
+from driftline.platform.kept_rows import ROWS, KeptRows, pack_rows
 from driftline.platform.registering import manifest_of
-from driftline.spec.model import MonitorSpec
+from driftline.spec.model import MonitorSpec, RetrainSpec
 from driftline.spec.plain import from_plain
-from driftline.trainer.job import ABOUT, FEATURES, JOB, RESULT, Job, Result
+from driftline.trainer.command import command_plugin
+from driftline.trainer.function import function_plugin
+from driftline.trainer.job import ABOUT, FEATURES, JOB, RESULT, Job, Plugin, Result
+from driftline.trainer.progress import report
 
 CHECKED_ROWS = 1000
 
@@ -39,61 +46,69 @@ def train(directory: Path, rows_are_there: Callable[[], object] = lambda: None) 
     What can be got ready before its rows are there is: `rows_are_there` returns then.
     """
     job = decode((directory / JOB).read_bytes(), Job)
-    function = function_named(job.trainer)
-    rows_are_there()
     spec = from_plain(job.spec)
-    manifest = manifest_of(spec, job.version)
+    make = _plugin(_retrain(spec))
+    rows_are_there()
     columns = pq.read_table(directory / FEATURES).to_pydict()
     about = pq.read_table(directory / ABOUT).to_pydict()
+    manifest = manifest_of(spec, job.version)
     frame = frame_of(manifest, columns)
-    data = TrainingData(spec.model, frame, about["outcome"], about["time"], spec.labels, spec.positive)
-    trained = function(data)
-    if not isinstance(trained, Trained):
-        raise DriftlineError(f"{job.trainer} returned {type(trained).__name__}, not driftline.client.training.Trained")
-    result = _stored(job, spec, manifest, trained, columns, about["outcome"])
+    trained = make(
+        directory,
+        TrainingData(spec.model, frame, about["outcome"], about["time"], spec.labels, spec.positive, report),
+    )
+    report(1, "storing")
+    rows = KeptRows(about["id"], about["time"], about["outcome"], columns)
+    result = _stored(job, spec, manifest, trained, rows)
     aside = directory / f"{RESULT}.part"
     aside.write_bytes(encode(result))
     os.replace(aside, directory / RESULT)
 
 
-def function_named(name: str) -> Callable[[TrainingData], Any]:
-    """The function that `package.module:function` names. Raises `DriftlineError` where there is none."""
-    module, _, attribute = name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise DriftlineError(
-            f"no training function {name!r} ({error}); the trainer finds it from where it was started, or by PYTHONPATH"
-        ) from error
-    if not callable(function):
-        raise DriftlineError(f"{name} is no function")
-    found: Callable[[TrainingData], Any] = function
-    return found
+def _plugin(retrain: RetrainSpec) -> Plugin:
+    return function_plugin(retrain.trainer) if retrain.trainer is not None else command_plugin(retrain.command)
 
 
-def _stored(
-    job: Job,
-    spec: MonitorSpec,
-    manifest: Manifest,
-    trained: Trained,
-    columns: dict[str, list[Any]],
-    outcomes: Sequence[Any],
-) -> Result:
-    """Store the model with the profile of its training rows, and see that it comes back the same."""
-    frame = frame_of(manifest, columns)
+def _retrain(spec: MonitorSpec) -> RetrainSpec:
+    assert spec.retrain is not None, "the trainer makes jobs of specs that declare it"
+    return spec.retrain
+
+
+def _stored(job: Job, spec: MonitorSpec, manifest: Manifest, trained: Trained, rows: KeptRows) -> Result:
+    """Store the model with its training rows and their profile, and see that it comes back the same."""
+    frame = frame_of(manifest, rows.features)  # a new one: the plug-in may have changed the one that it got
     classes = [str(name) for name in getattr(trained.estimator, "classes_", ())]
-    if spec.task == "binary" and sorted(classes) != sorted(spec.labels):
+    # of many labels some may not have come in the training rows
+    unlike = {"binary": set(classes) != set(spec.labels), "multiclass": not set(classes) <= set(spec.labels)}
+    if unlike.get(spec.task):
         raise DriftlineError(f"the estimator knows the classes {classes}; the labels are {', '.join(spec.labels)}")
     answers = StoredModel(manifest, trained.estimator, None).answers_to(frame)
-    scores = np.array([score for _, score in answers], dtype=np.float64) if spec.task == "binary" else None
+    scores = scores_of(spec, [score for _, score in answers])
     told = [value for value, _ in answers]
-    baseline = make_baseline(spec, columns, scores, told, job.version, job.source, outcomes, trained_on=True)
-    settings = replace(settings_module.load(), artifact_dir=Path(job.artifact_dir))
-    artifact = store(settings, manifest, trained.estimator, baseline)
+    outcomes: list[Any] = list(rows.outcomes)
+    baseline = make_baseline(spec, rows.features, scores, told, job.version, job.source, outcomes, trained_on=True)
+    settings = replace(settings_module.load(), artifact_dir=Path(job.artifact_dir), key_dir=Path(job.key_dir))
+    artifact = store(settings, manifest, trained.estimator, baseline, {ROWS: pack_rows(spec, rows)})
     if load(settings, artifact).answers_to(frame.head(CHECKED_ROWS)) != answers[:CHECKED_ROWS]:
         raise DriftlineError("the stored model does not answer as the trained one does")
-    validation = {name: float(value) for name, value in trained.validation.items()}
-    return Result(artifact=artifact, baseline=baseline.id, validation=validation)
+    days = days_of([time for time in rows.times if time is not None], job.start)
+    return Result(
+        artifact=artifact,
+        baseline=baseline.id,
+        validation={name: float(value) for name, value in trained.validation.items()},
+        checks=figures_of(spec, truth_of(spec, outcomes), side_of(spec, answers), days, job.candidate),
+    )
+
+
+def _limit_memory(directory: Path) -> None:
+    """What this process, and each that it starts, may take of memory to write into.
+
+    Not of address space: libraries reserve much of that and never touch it.
+    """
+    limit = _retrain(from_plain(decode((directory / JOB).read_bytes(), Job).spec)).memory_limit
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    if most == resource.RLIM_INFINITY or limit < most:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _end_with_the_trainer() -> threading.Event:
@@ -114,6 +129,7 @@ def _end_with_the_trainer() -> threading.Event:
 if __name__ == "__main__":
     begun = _end_with_the_trainer()
     try:
+        _limit_memory(Path(sys.argv[1]))
         train(Path(sys.argv[1]), begun.wait)
     except (DriftlineError, msgspec.ValidationError) as problem:
         print(problem, file=sys.stderr)

@@ -11,21 +11,31 @@ from collections.abc import Mapping
 from driftline.core.metrics.confusion import CONFUSION, expected_cost
 from driftline.core.metrics.errors import ERRORS
 from driftline.core.metrics.formula import Costs, Draws, FloatArray, Formula, ratio
+from driftline.core.metrics.labels import MANY_LABELS, of_label
 from driftline.core.metrics.scores import SCORES
 from driftline.core.pane import Totals
 from driftline.events.reports import MetricValue
 
 __all__ = ["FORMULAS", "Costs", "Draws", "FloatArray", "Formula", "compute", "formula_of", "ratio"]
 
-FORMULAS: Mapping[str, Formula] = {**CONFUSION, **SCORES, **ERRORS, "expected_cost": expected_cost({})}
+FORMULAS: Mapping[str, Formula] = {
+    **CONFUSION,
+    **SCORES,
+    **ERRORS,
+    **MANY_LABELS,
+    "expected_cost": expected_cost({}),
+}
 """By the names of `spec.metrics.METRIC_TABLE`. The cost is another under each spec's `costs`: see `formula_of`."""
 
 
 def formula_of(name: str, costs: Costs | None = None) -> Formula:
-    """How the metric `name` is computed under a spec's `costs`."""
+    """How the metric `name` is computed under a spec's `costs`; `recall:cat`: that of one label."""
+    of, _, label = name.partition(":")
+    if label:
+        return of_label(of, label)
     return expected_cost(costs) if costs and name == "expected_cost" else FORMULAS[name]
 
 
 def compute(totals: Totals, name: str) -> MetricValue:
     """The metric `name` of a sum of panes; `value` is None where it is not defined (no labels, one class)."""
-    return FORMULAS[name].point(totals)
+    return formula_of(name).point(totals)

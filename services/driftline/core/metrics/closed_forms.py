@@ -56,15 +56,16 @@ def row_jackknife(of: Callable[[FloatArray], FloatArray], matrix: FloatArray) ->
     Rows of one cell are alike, so a cell is asked once (Tukey, Annals of Mathematical Statistics 29, 1958).
     """
     cells = np.argwhere(matrix[0] > 0)
-    n = matrix.sum()
-    if n < 2:
-        return None
     without = np.repeat(matrix, len(cells), axis=0)
     without[np.arange(len(cells)), cells[:, 0], cells[:, 1]] -= 1
-    values, times = of(without), matrix[0][tuple(cells.T)]
-    if np.isnan(values).any():
+    return left_out_rows(float(of(matrix)[0]), of(without), matrix[0][tuple(cells.T)])
+
+
+def left_out_rows(value: float, without: FloatArray, times: FloatArray) -> Interval | None:
+    """Interval of a figure from what it is without a row of each sort, of which there are `times`."""
+    n = times.sum()
+    if n < 2 or np.isnan(without).any():
         return None
-    centre = float(values @ times / n)
-    half = float(stdtrit(n - 1, 0.975) * np.sqrt((n - 1) / n * ((values - centre) ** 2 @ times)))
-    value = float(of(matrix)[0])
+    centre = float(without @ times / n)
+    half = float(stdtrit(n - 1, 0.975) * np.sqrt((n - 1) / n * ((without - centre) ** 2 @ times)))
     return Interval(value - half, value + half, "jackknife")

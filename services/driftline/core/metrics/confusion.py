@@ -12,14 +12,18 @@ from driftline.core.pane import Layout, Totals
 from driftline.events.reports import MetricValue
 
 Of = Callable[[FloatArray], FloatArray]
-"""(m, 2, 2), the positive label last -> (m,): NaN where it is not defined."""
+"""(m, labels, labels), of two labels the positive one last -> (m,): NaN where it is not defined."""
 
 
 def matrix_of(totals: Totals) -> dict[str, dict[str, int]]:
-    """Labelled predictions by outcome, then prediction."""
+    """Labelled predictions by outcome, then prediction; of more than two labels, what did not come is left out."""
     labels = totals.layout.bins.labels
     matrix = totals.histogram("confusion").reshape(len(labels), len(labels)).tolist()
-    return {outcome: dict(zip(labels, row, strict=True)) for outcome, row in zip(labels, matrix, strict=True)}
+    told = {outcome: dict(zip(labels, row, strict=True)) for outcome, row in zip(labels, matrix, strict=True)}
+    if len(labels) <= 2:
+        return told
+    some = {outcome: {label: n for label, n in row.items() if n} for outcome, row in told.items()}
+    return {outcome: row for outcome, row in some.items() if row}
 
 
 def _matrices(layout: Layout, counts: FloatArray) -> FloatArray:
@@ -108,11 +112,14 @@ def _f(beta: float) -> Of:
 
 
 def _mcc(m: FloatArray) -> FloatArray:
-    """(TP TN - FP FN) / sqrt of the product of all margins (Matthews, BBA 405, 1975)."""
+    """How prediction and outcome go together, over how each varies (Matthews, BBA 405, 1975, for two labels; Gorodkin,
+    Computational Biology and Chemistry 28, 2004, for any number).
+    """
     n = _all(m)
     p = m / np.where(n > 0, n, 1.0)[:, None, None]  # as shares: the products of counts could overflow
-    spread = _actual(p) * p[:, 0].sum(axis=-1) * _predicted(p) * p[:, :, 0].sum(axis=-1)
-    found = ratio(p[:, 1, 1] * p[:, 0, 0] - p[:, 0, 1] * p[:, 1, 0], np.sqrt(spread))
+    actual, predicted = p.sum(axis=-1), p.sum(axis=-2)
+    spread = (actual * (1 - actual)).sum(axis=-1) * (predicted * (1 - predicted)).sum(axis=-1)
+    found = ratio(_right(p) - (actual * predicted).sum(axis=-1), np.sqrt(spread))
     return np.where(np.isnan(found) & (n > 0), 0.0, np.clip(found, -1, 1))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -15,6 +16,8 @@ from driftline.core.pane import Layout, Totals
 from driftline.events.reports import CalibrationBin, MetricValue
 from driftline.spec.metrics import CALIBRATION_BINS
 
+I64 = NDArray[np.int64]
+
 
 def by_class(totals: Totals) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Scores of labelled rows, (negatives, positives) by bin; the cell of missing scores left out."""
@@ -26,36 +29,49 @@ def _edges(layout: Layout) -> FloatArray:
     return np.concatenate([[0.0], np.array(layout.bins.score or (), np.float64), [1.0]])
 
 
-def _orderless(layout: Layout) -> NDArray[np.bool_]:
+def orderless(inner: Sequence[float]) -> NDArray[np.bool_]:
     """Which bins hold several scores, so that the order of their rows is not known; in the others all are ties."""
-    low = _edges(layout)[:-1]
+    low = np.array([0.0, *inner], np.float64)
     several: NDArray[np.bool_] = np.nextafter(low, 2) < np.append(low[1:], 2)
     return several
 
 
+def _orderless(layout: Layout) -> NDArray[np.bool_]:
+    return orderless(layout.bins.score or ())
+
+
 def _auc(totals: Totals) -> MetricValue:
+    return auc_of(*by_class(totals), _orderless(totals.layout))
+
+
+def auc_of(negative: I64, positive: I64, several: NDArray[np.bool_]) -> MetricValue:
     """Mann-Whitney: the share of (positive, negative) pairs in which the positive scores higher, ties half.
 
     Within a bin all pairs are ties, so the exact figure differs by at most half the share of such pairs
     (Hanley & McNeil, Radiology 143, 1982, for the identity with the area under the ROC curve).
     """
-    negative, positive = by_class(totals)
     n, pairs = int(negative.sum() + positive.sum()), int(negative.sum()) * int(positive.sum())
     if not pairs:
         return MetricValue(value=None, n=n)
     below = np.concatenate([[0], np.cumsum(negative)[:-1]])
     tied = positive.astype(object) * negative  # Python's integers: a product of two counts may not fit into 64 bits
     in_order = 2 * int((positive.astype(object) * below).sum()) + int(tied.sum())
-    unknown = int(tied[_orderless(totals.layout)].sum())
+    unknown = int(tied[several].sum())
     return MetricValue(value=in_order / (2 * pairs), n=n, error_bound=unknown / (2 * pairs))
 
 
 def _many_auc(draws: Draws) -> FloatArray:
-    """Pairs that are in order are counted between each two blocks once; how often a draw has them is w' pairs w."""
-    negative, positive = draws.blocks("score|neg")[:, :-1], draws.blocks("score|pos")[:, :-1]
+    return many_aucs(draws.weights, draws.blocks("score|neg")[:, :-1], draws.blocks("score|pos")[:, :-1])
+
+
+def many_aucs(weights: FloatArray, negative: FloatArray, positive: FloatArray) -> FloatArray:
+    """The AUC in each draw, of scores by bin in each block: (blocks, bins) both.
+
+    Pairs that are in order are counted between each two blocks once; how often a draw has them is w' pairs w.
+    """
     below = np.cumsum(negative, axis=1) - negative / 2
-    in_order = np.einsum("di,di->d", draws.weights @ (positive @ below.T), draws.weights)
-    return ratio(in_order, (draws.weights @ negative.sum(axis=1)) * (draws.weights @ positive.sum(axis=1)))
+    in_order = np.einsum("di,di->d", weights @ (positive @ below.T), weights)
+    return ratio(in_order, (weights @ negative.sum(axis=1)) * (weights @ positive.sum(axis=1)))
 
 
 def _auc_interval(totals: Totals, value: MetricValue) -> Interval:
@@ -137,17 +153,29 @@ def _middles(layout: Layout) -> FloatArray:
 def _loss_interval(name: str, totals: Totals, value: MetricValue) -> Interval | None:
     """The spread of losses is that of the middles of the score's bins."""
     assert value.value is not None, "asked only where there is a value"
-    negative, positive = by_class(totals)
-    middles = _middles(totals.layout)
-    losses = []
-    for outcome, counts in ((False, negative), (True, positive)):
-        same = np.full(middles.size, outcome)
-        loss = log_losses(middles, same) if name == "log_loss" else (middles - same) ** 2
-        losses.append((loss, counts))
-    n = value.n
+    losses, n = list(_losses(name, totals)), value.n
     mean = sum(float(loss @ counts) for loss, counts in losses) / n
     variance = sum(float((loss - mean) ** 2 @ counts) for loss, counts in losses) / max(n - 1, 1)
     return around_mean(value.value, variance, n)
+
+
+def _losses(name: str, totals: Totals) -> Iterator[tuple[FloatArray, I64]]:
+    """What rows lose by bin, and how many there are."""
+    layout = totals.layout
+    for place, inner in enumerate(layout.bins.scores):
+        edges = np.array([0.0, *inner, 1.0])
+        middles = (edges[1:] + edges[:-1]) / 2
+        begin = place * layout.label_bins
+        yield (
+            log_losses(middles, np.ones(middles.size, np.bool_)),
+            totals.histogram("scores|pos")[begin:][: middles.size],
+        )
+    if layout.bins.scores:
+        return
+    middles = _middles(layout)
+    for outcome, counts in zip((False, True), by_class(totals), strict=True):
+        same = np.full(middles.size, outcome)
+        yield log_losses(middles, same) if name == "log_loss" else (middles - same) ** 2, counts
 
 
 def _mean_loss(name: str) -> Formula:

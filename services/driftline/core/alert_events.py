@@ -1,0 +1,208 @@
+"""What alerts say: the event of each kind with its evidence and its plain sentence. Ids and episodes are not theirs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from driftline.core.ranking import ranked
+from driftline.core.rules import Reading, at_reading, severity_of, threshold
+from driftline.core.worst import worst_segments
+from driftline.events.alerts import AlarmBudget, Alert, AlertKind, AlertState, Evidence, Severity
+from driftline.events.base import Millis, digest_id, iso
+from driftline.events.reports import ALL, Segment, WindowReport
+from driftline.events.retraining import Case
+from driftline.events.slices import Breach, BreachReason
+from driftline.spec.durations import show_duration
+from driftline.spec.model import RuleSpec
+
+LATELY = 10
+"""The last values that a detector has seen, which an alert tells beside those before."""
+
+
+def fingerprint(model: str, version: str, segment: str, rule: str) -> str:
+    """The identity of an alert over all its episodes."""
+    return digest_id("alert", model, version, segment, rule)
+
+
+def alert_about(
+    kind: AlertKind, model: str, version: str, rule: str, severity: Severity, reason: str, at: Millis, summary: str
+) -> Alert:
+    """A firing alert about everybody, without id and episode."""
+    return Alert(
+        id="",
+        fingerprint=fingerprint(model, version, ALL, rule),
+        episode=0,
+        model=model,
+        version=version,
+        segment=ALL,
+        rule=rule,
+        kind=kind,
+        severity=severity,
+        state=AlertState.FIRING,
+        reason=reason,
+        since=at,
+        at=at,
+        summary=summary,
+    )
+
+
+def whom(alert: Alert) -> str:
+    """Whom an alert is about, in words."""
+    if not alert.model:
+        return alert.segment
+    whose = "" if alert.segment == ALL else f" where {alert.segment}"
+    return f"{alert.model} version {alert.version}{whose}" if alert.version else alert.model
+
+
+def change_summary(rule: RuleSpec, model: str, version: str, values: Sequence[float]) -> tuple[str, float]:
+    """What a detector has found, and the mean of the last values."""
+    lately, before = values[-LATELY:], values[:-LATELY] or values
+    now, then = (math.fsum(part) / len(part) for part in (lately, before))
+    what = f"that of one `{rule.window}`" if rule.window else f"the mean of {rule.min_samples} or more"
+    return (
+        f"{rule.detector} finds a change in {rule.target} of {model} version {version}: {now:.4g} in the last "
+        f"{len(lately)} of {len(values)} values, {then:.4g} before; each is {what}."
+    ), now
+
+
+def silence_summary(rule: RuleSpec, model: str, heard: Millis) -> str:
+    """That predictions are missing."""
+    return f"No prediction of {model} has come for {show_duration(rule.quiet)}: the last ones came at {iso(heard)}."
+
+
+def breach_alert(rule: RuleSpec, breach: Breach, at: Millis, cause: str) -> Alert:
+    """Values that are not allowed."""
+    low, high = breach.low, breach.high
+    value = breach.worst if isinstance(breach.worst, float) else None
+    return Alert(
+        id="",
+        caused_by=(cause, *breach.samples),
+        fingerprint=fingerprint(breach.model, breach.version, ALL, rule.name),
+        episode=0,
+        model=breach.model,
+        version=breach.version,
+        segment=ALL,
+        rule=rule.name,
+        kind=AlertKind.RANGE,
+        severity=rule.severity,
+        state=AlertState.FIRING,
+        reason=breach.reason,
+        since=at,
+        at=at,
+        figure=breach.name,
+        value=value,
+        low=low,
+        high=high,
+        threshold=high if value is not None and high is not None and value > high else low,
+        n=breach.n,
+        evidence=Evidence(samples=breach.samples),
+        summary=_breach_sentence(breach),
+    )
+
+
+def _breach_sentence(breach: Breach) -> str:
+    who = f"{breach.name} of {breach.model} version {breach.version}"
+    how_often = f"in {breach.n} prediction{'s' if breach.n > 1 else ''} so far"
+    match breach.reason:
+        case BreachReason.OUT_OF_RANGE:
+            return f"{who} left its range [{breach.low:g}, {breach.high:g}]: {breach.worst:g}, {how_often}."
+        case BreachReason.NOT_ALLOWED:
+            return f"{who} is none of its allowed values: {str(breach.worst)[:80]!r}, {how_often}."
+        case BreachReason.MISSING:
+            return f"{who} is missing, {how_often}."
+
+
+def metric_alert(
+    rule: RuleSpec,
+    reading: Reading,
+    state: AlertState,
+    reason: str,
+    report: WindowReport,
+    segment: Segment,
+    at: Millis,
+    budget: AlarmBudget | None,
+) -> Alert:
+    """A figure of a window against a rule."""
+    rule, severity = at_reading(rule, reading), severity_of(rule, reading)
+    return Alert(
+        id="",
+        caused_by=(report.id,),
+        fingerprint=fingerprint(report.model, report.version, segment.segment, rule.name),
+        episode=0,
+        model=report.model,
+        version=report.version,
+        segment=segment.segment,
+        rule=rule.name,
+        kind=AlertKind(rule.kind),
+        severity=severity,
+        state=state,
+        reason=reason,
+        since=at,
+        at=at,
+        figure=reading.name,
+        value=reading.value,
+        low=reading.low,
+        high=reading.high,
+        threshold=rule.critical if severity is not rule.severity else threshold(rule),
+        n=reading.n,
+        coverage=reading.coverage,
+        window=report.window,
+        evidence=Evidence(
+            baseline=report.baseline,
+            report=report.id,
+            features=ranked(segment.drift),
+            segments=() if segment.cut else worst_segments(rule, reading, report),
+            false_alarms=budget,
+        ),
+        summary=_sentence(state, rule, reading, report, segment, budget),
+    )
+
+
+def _sentence(
+    state: AlertState,
+    rule: RuleSpec,
+    reading: Reading,
+    report: WindowReport,
+    segment: Segment,
+    budget: AlarmBudget | None,
+) -> str:
+    critical = severity_of(rule, reading) is not rule.severity
+    limit = rule.critical if critical else threshold(rule)
+    side = "above" if rule.above is not None else "below"
+    value = "undefined" if reading.value is None else f"{reading.value:.4g}"
+    interval = "" if reading.low is None or reading.high is None else f" (95 % {reading.low:.4g} to {reading.high:.4g})"
+    where = f"in the {report.window.name} up to {iso(report.window.end)}, n = {reading.n}"
+    whose = f" where {segment.segment}" if segment.cut else ""
+    who = f"{reading.name} of {report.model} version {report.version}{whose}"
+    if state is AlertState.RESOLVED:
+        return f"{who} is {value}{interval} {where}: no longer {side} {threshold(rule):g}."
+    what = "critical threshold" if critical else "threshold"
+    often = f", {rule.k} of {rule.of} windows needed" if rule.of > 1 else ""
+    rare = "" if budget is None else f"; by chance this happens {budget.words}"
+    return f"{who} is {value}{interval} {where}: {side} the {what} {limit:g}{often}{rare}."
+
+
+def manual_alert(version: str, case: Case, why: str, tried: tuple[str, ...], at: Millis) -> Alert:
+    """A human is needed."""
+    model, opened_by = case.model, case.rule or case.trigger.value
+    name = f"manual-intervention:{case.case}"
+    return Alert(
+        id="",
+        caused_by=(case.id,),
+        fingerprint=fingerprint(model, version, ALL, name),
+        episode=0,
+        model=model,
+        version=version,
+        segment=ALL,
+        rule=opened_by,
+        kind=AlertKind.MANUAL_INTERVENTION,
+        severity=Severity.CRITICAL,
+        state=AlertState.FIRING,
+        reason=why,
+        since=at,
+        at=at,
+        evidence=Evidence(tried=tried),
+        summary=f"{model} has not become better after {opened_by} ({why.replace('-', ' ')}): a human is needed. "
+        f"Tried: {'; '.join(tried) or 'nothing'}.",
+    )
