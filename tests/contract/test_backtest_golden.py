@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from pathlib import Path
-
 import pytest
+from tests.streams import beside, golden, meta, path_of
 
 import driftline
 from driftline.backtesting.findings import Findings
@@ -14,10 +11,9 @@ from driftline.backtesting.job import Inputs, run
 from driftline.backtesting.mapping import Columns
 from driftline.spec.reader import parse_spec
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
 SIDES = [("elec2", "a"), ("elec2", "b"), ("bike", "a"), ("bike", "b"), ("car_loan", "a")]
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the folder of real streams is not beside the project")
+pytestmark = beside
 
 SPEC = """
 model: {name}
@@ -35,26 +31,25 @@ windows: {{everything: {{span: 20000d}}}}
 @pytest.fixture(scope="module", params=SIDES, ids="-".join)
 def streamed(request) -> tuple[str, Findings, dict, dict]:
     stream, side = request.param
-    meta = json.loads((DATA / stream / "meta.json").read_text())
-    golden = json.loads((DATA / stream / "golden.json").read_text())
-    binary = meta["task"] == "binary"
+    known = meta(stream)
+    binary = known["task"] == "binary"
     spec = parse_spec(
         SPEC.format(
             name=stream,
-            task=meta["task"],
+            task=known["task"],
             labels='labels: ["0", "1"]\npositive: "1"' if binary else "",
-            features=", ".join(f"{name}: {{type: category, missing: allowed}}" for name in meta["features"]),
+            features=", ".join(f"{name}: {{type: category, missing: allowed}}" for name in known["features"]),
         ),
         "spec",
     )
-    files = (DATA / stream / f"{name}.csv.gz" for name in ("predictions", "outcomes", "reference"))
+    files = (path_of(stream, name) for name in ("predictions", "outcomes", "reference"))
     named = Columns(prediction=f"pred_{side}", score=f"proba_{side}" if binary else None)
-    return side, run(spec, Inputs(*files, named)), golden, meta
+    return side, run(spec, Inputs(*files, named)), golden(stream), known
 
 
 def test_every_row_is_counted_once(streamed):
-    _, found, golden, _ = streamed
-    counts = golden["counts"]
+    _, found, figures, _ = streamed
+    counts = figures["counts"]
     assert found.rows == {"predictions": counts["predictions"], "outcomes": counts["outcome_rows"]}
     assert (found.predictions, found.joined) == (counts["predictions"], counts["joined"])
     assert found.counters == {"corrections": counts["duplicates"]}
@@ -62,12 +57,12 @@ def test_every_row_is_counted_once(streamed):
 
 
 def test_metrics_are_those_of_scikit_learn(streamed):
-    side, found, golden, meta = streamed
-    expected = golden["overall"][side]
+    side, found, figures, known = streamed
+    expected = figures["overall"][side]
     (told,) = found.reports.values()
     everybody = told.segments[0]
     assert everybody.labelled == expected["n"]
-    if meta["task"] == "regression":
+    if known["task"] == "regression":
         exact = ("mae", "rmse")
     else:
         exact = ("accuracy", "f1")
@@ -84,10 +79,8 @@ def test_it_says_what_it_took_for_granted(streamed):
 
 def test_the_same_from_python_with_data_frames():
     pd = pytest.importorskip("pandas")
-    with gzip.open(DATA / "elec2" / "predictions.csv.gz", "rt") as text:
-        predictions = pd.read_csv(text)
-    outcomes = pd.read_csv(DATA / "elec2" / "outcomes.csv.gz")
-    golden = json.loads((DATA / "elec2" / "golden.json").read_text())["counts"]
+    predictions, outcomes = (pd.read_csv(path_of("elec2", name)) for name in ("predictions", "outcomes"))
+    counts = golden("elec2")["counts"]
     spec = parse_spec(
         SPEC.format(
             name="elec2",
@@ -98,5 +91,5 @@ def test_the_same_from_python_with_data_frames():
         "spec",
     )
     done = driftline.backtest(spec, predictions, outcomes, prediction="pred_a", score="proba_a")
-    assert done.predictions == golden["predictions"]
-    assert done.coverage == golden["joined"] / golden["predictions"]
+    assert done.predictions == counts["predictions"]
+    assert done.coverage == counts["joined"] / counts["predictions"]

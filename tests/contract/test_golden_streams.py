@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 import math
 from bisect import bisect_right
 from collections import Counter
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 from tests.engine import Engine
+from tests.streams import beside, golden, meta, rows
 
 from driftline.core.baseline import make_baseline
 from driftline.core.binning import bins_from_reference, cells_of_categories, cells_of_numbers, to_numbers
@@ -28,13 +25,12 @@ from driftline.events.inputs import Outcome, Prediction
 from driftline.spec.metrics import CALIBRATION_BINS
 from driftline.spec.reader import parse_spec
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
 STREAMS = ("elec2", "bike", "car_loan")
 SLICE_MS = 3_600_000
 PANE_MS = 60_000
 BATCH = 5_000
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the folder of real streams is not beside the project")
+pytestmark = beside
 
 SPEC = """
 model: {name}
@@ -48,11 +44,6 @@ windows: {{day: {{span: 24h}}}}
 """
 
 
-def rows(stream, file):
-    with gzip.open(DATA / stream / f"{file}.csv.gz", "rt", encoding="utf-8") as text:
-        return list(csv.DictReader(text))
-
-
 def millis(text):
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
 
@@ -61,14 +52,14 @@ def answer(text, task):
     return float(text) if task == "regression" else int(float(text))
 
 
-def spec_of(meta):
-    binary = meta["task"] == "binary"
+def spec_of(of):
+    binary = of["task"] == "binary"
     return parse_spec(
         SPEC.format(
-            name=meta["name"],
-            task=meta["task"],
+            name=of["name"],
+            task=of["task"],
             labels='labels: ["0", "1"]\npositive: "1"' if binary else "",
-            features=", ".join(f"{name}: {{type: category, missing: allowed}}" for name in meta["features"]),
+            features=", ".join(f"{name}: {{type: category, missing: allowed}}" for name in of["features"]),
         ),
         "spec",
     )
@@ -105,11 +96,10 @@ def arrivals_of(spec, stream, sides):
 def replayed(request):
     """A stream, batch by batch of slices: its panes added up by version and chunk, and what else was counted."""
     stream = request.param
-    meta = json.loads((DATA / stream / "meta.json").read_text())
-    golden = json.loads((DATA / stream / "golden.json").read_text())
-    spec, sides = spec_of(meta), list(golden["overall"])
+    known = golden(stream)
+    spec, sides = spec_of(meta(stream)), list(known["overall"])
     layouts = {side: layout_of(spec, stream, side) for side in sides}
-    starts = [millis(row["ts"]) // PANE_MS for row in rows(stream, "predictions")][:: golden["chunk_size"]]
+    starts = [millis(row["ts"]) // PANE_MS for row in rows(stream, "predictions")][:: known["chunk_size"]]
     totals = {(side, i): Totals.of(layouts[side], []) for side in sides for i in range(len(starts))}
     engine, counters = Engine(spec, layouts, SLICE_MS), Counter()
     for batch in batches(arrivals_of(spec, stream, sides)):
@@ -121,7 +111,7 @@ def replayed(request):
                 of_chunk.sums[name] = of_chunk.sums.get(name, 0) + value
         for of_slice in result.counters.values():
             counters.update(of_slice[spec.model])
-    return SimpleNamespace(stream=stream, golden=golden, spec=spec, totals=totals, counters=counters)
+    return SimpleNamespace(stream=stream, golden=known, spec=spec, totals=totals, counters=counters)
 
 
 def batches(arrivals):
@@ -193,11 +183,11 @@ def test_metrics_over_all_are_those_of_scikit_learn(replayed):
 
 
 def test_metrics_by_chunk_are_those_of_scikit_learn(replayed):
-    golden = replayed.golden
+    known = replayed.golden
     apart = held_apart(replayed.stream) if replayed.spec.task == "binary" else []
-    assert len(golden["chunks"]) >= 4
-    for i, chunk in enumerate(golden["chunks"]):
-        for side in golden["overall"]:
+    assert len(known["chunks"]) >= 4
+    for i, chunk in enumerate(known["chunks"]):
+        for side in known["overall"]:
             found = replayed.totals[side, i]
             assert found.n == chunk["end"] - chunk["start"] + 1
             assert found.labelled == chunk[side]["n"]
@@ -259,8 +249,8 @@ def test_the_drift_of_categories_is_that_of_the_reference_numbers(replayed):
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_the_drift_of_numbers_is_that_of_the_reference_numbers_within_its_bounds(stream):
-    golden = json.loads((DATA / stream / "golden.json").read_text())
-    names = [name for name, told in golden["feature_drift"].items() if told["type"] == "numeric"]
+    figures = golden(stream)
+    names = [name for name, told in figures["feature_drift"].items() if told["type"] == "numeric"]
     features = ", ".join(f"{name}: {{type: number, missing: allowed}}" for name in names)
     spec = parse_spec(SPEC.format(name=stream, task="regression", labels="", features=features), "spec")
     reference, served = rows(stream, "reference"), rows(stream, "predictions")
@@ -269,11 +259,11 @@ def test_the_drift_of_numbers_is_that_of_the_reference_numbers_within_its_bounds
     layout = Layout(baseline.bins)
     worst = 0.0
     for name in names:
-        told = golden["feature_drift"][name]
+        told = figures["feature_drift"][name]
         every = to_numbers([number(row[name]) for row in served])
         for row in told["rows"]:
             expected = dict(zip(told["columns"], row, strict=True))
-            seen = every[expected["start"] : expected["start"] + golden["chunk_size"]]
+            seen = every[expected["start"] : expected["start"] + figures["chunk_size"]]
             cells = layout.cells[f"feature:{name}"].start + cells_of_numbers(layout.bins.features[name], seen)
             found = drift_of(Totals.of(layout, [Pane.of(cells, np.ones(cells.size, np.int64), {})]), baseline)[name]
             assert found.ks - 1e-9 <= expected["ks"] <= found.ks + found.error_bounds["ks"] + 1e-9

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-from pathlib import Path
-
 import numpy as np
 import pytest
 from tests.engine import Engine
+from tests.streams import beside, published, rows
 
 from driftline.core.baseline import make_baseline
 from driftline.core.binning import to_numbers
@@ -17,13 +14,12 @@ from driftline.core.pane import Layout, Pane, Totals
 from driftline.events.inputs import Prediction
 from driftline.spec.reader import parse_spec
 
-STREAM = Path(__file__).parents[2].parent / "shared" / "data" / "car_loan"
-PUBLISHED = STREAM / "published"
+TABLE = "tutorial_estimating_standard_performance_metrics_binary"
 CHUNK = 5_000
 LARGEST = 5e-7
 """The largest difference from the published figures in any chunk: they have six digits."""
 
-pytestmark = pytest.mark.skipif(not STREAM.is_dir(), reason="the folder of real streams is not beside the project")
+pytestmark = beside
 
 SPEC = parse_spec(
     """
@@ -39,15 +35,10 @@ windows: {day: {span: 24h}}
 )
 
 
-def rows(file):
-    with gzip.open(STREAM / f"{file}.csv.gz", "rt", encoding="utf-8") as text:
-        return list(csv.DictReader(text))
-
-
 @pytest.fixture(scope="module")
 def chunks():
     """What the served predictions of each chunk are expected to be, by figure."""
-    reference, served = rows("reference"), rows("predictions")
+    reference, served = rows("car_loan", "reference"), rows("car_loan", "predictions")
     baseline = make_baseline(
         SPEC,
         {"driver_tenure": [float(row["driver_tenure"]) for row in reference]},
@@ -74,16 +65,15 @@ def chunks():
     return found
 
 
-def published(column):
+def printed(column):
     """The column of the analysis period, a figure a chunk."""
-    (table,) = PUBLISHED.glob("tutorial_estimating_standard_performance_metrics_binary*")
-    with table.open(encoding="utf-8") as text:
-        return [float(row[f"{column}/value"]) for row in csv.DictReader(text) if row["chunk/period"] == "analysis"]
+    table = published("car_loan", TABLE)
+    return [float(row[f"{column}/value"]) for row in table if row["chunk/period"] == "analysis"]
 
 
 @pytest.mark.parametrize(("name", "column"), [("auc", "roc_auc"), ("accuracy", "accuracy"), ("f1", "f1")])
 def test_estimates_are_those_that_were_published(chunks, name, column):
-    theirs, ours = published(column), [chunk[name].value for chunk in chunks]
+    theirs, ours = printed(column), [chunk[name].value for chunk in chunks]
     assert len(theirs) == len(ours) == 10
     assert max(abs(a - b) for a, b in zip(theirs, ours, strict=True)) < LARGEST
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 from collections import defaultdict
-from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 from tests.engine import Engine
+from tests.streams import beside, rows
 from tests.timeline.partitions import begun
 from tests.timeline.shards import Shard, catalog
 
@@ -22,14 +20,10 @@ from driftline.events.inputs import Outcome, Prediction
 from driftline.events.topics import Topic
 from driftline.spec.reader import parse_spec
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data" / "elec2"
 HOUR, QUARTER = 3_600_000, 900_000
 FIRST, DAYS = 28, 28 + 365
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not DATA.is_dir(), reason="the folder of real streams is not beside the project"),
-]
+pytestmark = [pytest.mark.slow, beside]
 
 SPEC = parse_spec(
     f"""
@@ -60,15 +54,10 @@ rules:
 )
 
 
-def rows(file):
-    with gzip.open(DATA / f"{file}.csv.gz", "rt", encoding="utf-8") as text:
-        return list(csv.DictReader(text))
-
-
 def year_without_drift(seed):
     """(bins, pane deltas by slice of an hour): every labelled row once, in an order and at times left to chance."""
-    truth = {row["id"]: row["label"] for row in rows("outcomes")}
-    served = [row for row in rows("predictions") if row["id"] in truth]
+    truth = {row["id"]: row["label"] for row in rows("elec2", "outcomes")}
+    served = [row for row in rows("elec2", "predictions") if row["id"] in truth]
     columns = {name: [float(row[name]) for row in served] for name in SPEC.features}
     bins = bins_from_reference(SPEC, columns, to_numbers([float(row["proba_a"]) for row in served]), None)
     bins = msgspec.structs.replace(bins, score=tuple((np.arange(1, 64) / 64).tolist()))  # few bins: quicker

@@ -2,11 +2,15 @@
 
 Blocks: the root of the panes, between 10 and 40, so 10 of 10 panes in 100 and 20 of 20 in 400. A window has 50 rows a
 pane where rows are independent, 200 where the error rate of panes goes up and down, 0.7 of it from pane to pane.
+
+What is counted has an error of its own. The standard error of a coverage of 95 % is 0.6 % in 1500 trials and 0.5 % in
+2000, so 93 and 97 % are more than three of it away; that of one of 90 % is 0.9 % in 1000.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,8 +24,9 @@ from driftline.events.baselines import Bins, NumberBins
 
 pytestmark = pytest.mark.slow
 
+BINS = 32
 SCORES = Layout(
-    Bins(features={}, labels=("no", "yes"), positive="yes", score=tuple(np.arange(1, 64) / 64))  # few bins: quicker
+    Bins(features={}, labels=("no", "yes"), positive="yes", score=tuple(np.arange(1, BINS) / BINS))  # few bins: quicker
 )
 NUMBERS = Layout(Bins(features={}, prediction=NumberBins(edges=(-1.0, 0.0, 1.0))))
 BINARY = ("accuracy", "precision", "recall", "f1", "mcc", "auc", "average_precision", "log_loss", "brier")
@@ -37,34 +42,44 @@ def classified(chance, panes, rows):
 
 def binary_panes(truth, score):
     cells = SCORES.cells
-    bins = np.minimum((score * 64).astype(int), 63)
+    bins = np.minimum((score * BINS).astype(int), BINS - 1)
     label = score > 0.5
     losses = {"log_loss": -np.log(np.where(truth, score, 1 - score)), "brier": (score - truth) ** 2}
-    found = []
-    for i in range(len(truth)):
-        where = np.concatenate(
-            [
-                np.zeros(truth.shape[1], np.int64),
-                np.ones(truth.shape[1], np.int64),
-                np.where(truth[i], cells["score|pos"].start, cells["score|neg"].start) + bins[i],
-                cells["confusion"].start + 2 * truth[i] + label[i],
-            ]
-        )
-        sums = {name: round(float(loss[i].sum()) * SCALE) for name, loss in losses.items()}
-        found.append(Pane.of(where, np.ones(where.size, np.int64), sums))
-    return found
+    where = np.stack(
+        [
+            np.zeros(truth.shape, np.int64),
+            np.ones(truth.shape, np.int64),
+            np.where(truth, cells["score|pos"].start, cells["score|neg"].start) + bins,
+            cells["confusion"].start + 2 * truth + label,
+        ]
+    )
+    return counted(SCORES, where, losses)
 
 
 def regression_panes(error, truth):
-    cells, ones = NUMBERS.cells, np.ones(error.shape[1], np.int64)
-    found = []
-    for e, t in zip(error, truth, strict=True):
-        sizes = cells["absolute_error"].start + np.searchsorted(NUMBERS.error_edges, np.abs(e), side="right")
-        sums = {"absolute_error": np.abs(e), "error": e, "squared_error": e * e, "truth": t, "squared_truth": t * t}
-        fixed = {name: round(float(terms.sum()) * SCALE) for name, terms in sums.items()}
-        where = np.concatenate([0 * ones, ones, sizes])
-        found.append(Pane.of(where, np.ones(where.size, np.int64), fixed))
-    return found
+    sizes = NUMBERS.cells["absolute_error"].start + np.searchsorted(NUMBERS.error_edges, np.abs(error), side="right")
+    where = np.stack([np.zeros(error.shape, np.int64), np.ones(error.shape, np.int64), sizes])
+    terms = {"absolute_error": np.abs(error), "error": error, "squared_error": error * error}
+    return counted(NUMBERS, where, terms | {"truth": truth, "squared_truth": truth * truth})
+
+
+def counted(layout, where, terms):
+    """Panes of rows of which each adds one to some cells, (cells, panes, rows), and its terms, (panes, rows)."""
+    panes = where.shape[1]
+    flat = (where + layout.size * np.arange(panes)[:, None]).ravel()
+    counts = np.bincount(flat, minlength=panes * layout.size).reshape(panes, layout.size)
+    return panes_of(counts, {name: each.sum(axis=1) for name, each in terms.items()})
+
+
+def panes_of(counts, sums):
+    """A pane a row: of `counts`, (panes, cells), and of each of the `sums`, (panes,)."""
+    row, cells = np.nonzero(counts)
+    numbers, ends = counts[row, cells], np.cumsum(np.count_nonzero(counts, axis=1)).tolist()
+    fixed = np.array([np.rint(each * SCALE) for each in sums.values()], np.int64).reshape(len(sums), len(counts))
+    return [
+        Pane(cells[start:end], numbers[start:end], dict(zip(sums, of_pane, strict=True)))
+        for (start, end), of_pane in zip(pairwise([0, *ends]), fixed.T.tolist(), strict=True)
+    ]
 
 
 @cache
@@ -128,10 +143,12 @@ def test_an_error_rate_that_wanders_is_covered_where_independent_rows_would_not_
     trials, rows, start = 1000, 200, SCORES.cells["confusion"].start
     rates = 0.4 * stats.norm.cdf(wandering(chance, trials, panes))  # even between 0 and 0.4, so 0.2 in the mean
     wrong = chance.binomial(rows, rates)
-    cells = np.array([0, 1, start, start + 1])
+    counts = np.zeros((panes, start + 2), np.int64)
+    counts[:, :2] = rows
     blocks = naive = 0
     for trial, errors in enumerate(wrong):
-        found = [Pane.of(cells, np.array([rows, rows, rows - n, n]), {}) for n in errors]
+        counts[:, start], counts[:, start + 1] = rows - errors, errors
+        found = panes_of(counts, {})
         totals = Totals.of(SCORES, found)
         value = metrics_of_window(totals, found, {"accuracy": FORMULAS["accuracy"]}, [trial])["accuracy"]
         blocks += value.low <= 0.8 <= value.high
@@ -142,11 +159,11 @@ def test_an_error_rate_that_wanders_is_covered_where_independent_rows_would_not_
 
 
 def test_so_is_a_mean_error_that_wanders():
-    panes, trials, ones = 100, 1000, np.ones(2, np.int64)
+    panes, trials, rows = 100, 1000, 100
     chance = np.random.default_rng(panes)
     covered = 0
     for trial, means in enumerate(wandering(chance, trials, panes)):
-        found = [Pane.of(np.array([0, 1]), 100 * ones, {"error": round(100 * float(m) * SCALE)}) for m in means]
+        found = panes_of(np.full((panes, 2), rows), {"error": rows * means})
         value = metrics_of_window(Totals.of(NUMBERS, found), found, {"bias": FORMULAS["bias"]}, [trial])["bias"]
         covered += value.low <= 0 <= value.high
     assert covered / trials >= 0.9

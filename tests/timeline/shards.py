@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from datetime import timedelta
+from functools import cache
 from types import SimpleNamespace
 
 import msgspec
@@ -116,10 +117,14 @@ def catalog(*specs: MonitorSpec, clock="live", shards=1) -> FakeCatalog:
     return FakeCatalog(deployment=deployment, specs=revisions, coming={}, baselines={}, placed={}, written={})
 
 
+@cache
+def _layout() -> Layout:
+    return Layout(default_bins(spec()))
+
+
 def delta(pane, *, right=0, wrong=0, open_=0, labels_only=False, version="1", role="champion", bins="default:m@1"):
     """A pane delta: `right` and `wrong` labelled predictions and `open_` ones; `labels_only`: outcomes come late."""
-    layout = Layout(default_bins(spec()))
-    start = {name: cells.start for name, cells in layout.cells.items()}
+    start = {name: cells.start for name, cells in _layout().cells.items()}
     found = {start["labelled"]: right + wrong, start["confusion"]: right, start["confusion"] + 1: wrong}
     if not labels_only:
         n = right + wrong + open_

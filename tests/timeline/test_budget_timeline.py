@@ -89,10 +89,16 @@ def test_a_baseline_that_is_too_short_says_so_and_arms_nothing():
     assert lines(shard.outbox) == []
 
 
-@pytest.mark.parametrize("after", [0, HOURS, 4 * HOURS, 4 * HOURS + 9, 4 * HOURS + 40])
-def test_a_restart_changes_no_byte(after):
+@pytest.fixture(scope="module")
+def unbroken():
+    """The log of a story, what is declared, and the shard that read it at one go."""
     log, declared = story(HOURS + 12, HOURS + 8), catalog(budgeted(LOW, MOVED))
-    whole = play(log, declared)
+    return log, declared, play(log, declared)
+
+
+@pytest.mark.parametrize("after", [0, HOURS, 4 * HOURS, 4 * HOURS + 9, 4 * HOURS + 40])
+def test_a_restart_changes_no_byte(unbroken, after):
+    log, declared, whole = unbroken
     shard = Shard(log, declared)
     for source in shard.read:
         shard.fetch(source, after)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from types import SimpleNamespace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -26,26 +29,45 @@ def backtested(spec, predictions, outcomes, reference=None):
     return told, found
 
 
-@pytest.mark.parametrize("words", [BINARY, MULTICLASS, REGRESSION], ids=["binary", "multiclass", "regression"])
-@pytest.mark.parametrize("versions", [("1",), ("1", "2")], ids=["one version", "two versions"])
-@pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_the_events_are_those_that_the_services_publish(tmp_path, words, versions, form):
+@pytest.fixture(scope="module", params=[BINARY, MULTICLASS, REGRESSION], ids=["binary", "multiclass", "regression"])
+def words(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=[("1",), ("1", "2")], ids=["one version", "two versions"])
+def versions(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def lived(words, versions, tmp_path_factory):
+    """Rows with the file of a reference, and what the services publish of them up to an instant, worked out once."""
     spec = parse_spec(SPEC.format(**words), "m.yaml")
-    predictions, outcomes = rows_of(words["task"], versions)
+    predictions, outcomes = rows_of(words["task"], versions, days=2)
     reference, _ = rows_of(words["task"], days=2, seed=1)
-    if form == "csv":
-        files = (write_csv(tmp_path / "p.csv", predictions), write_csv(tmp_path / "o.csv", outcomes))
-    else:
-        files = (tmp_path / "p.parquet", tmp_path / "o.parquet")
-        for path, rows in zip(files, (predictions, outcomes), strict=True):
-            pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=100)
-    known = write_csv(tmp_path / "reference.csv", reference)
-
-    told, found = backtested(spec, *files, known)
-
+    known = write_csv(tmp_path_factory.mktemp("lived") / "reference.csv", reference)
     baselines = baselines_of(spec, open_data(known, ""), Columns(), versions)
     commands = [register_command(spec, "1", baselines[0].id)] if versions == ("1",) else []
-    expected = published(spec, events_of(predictions, outcomes, spec), found.decided, baselines, commands)
+
+    @cache
+    def until(end):
+        return published(spec, events_of(predictions, outcomes, spec), end, baselines, commands)
+
+    return SimpleNamespace(spec=spec, predictions=predictions, outcomes=outcomes, known=known, published_until=until)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_the_events_are_those_that_the_services_publish(lived, versions, form, tmp_path):
+    if form == "csv":
+        files = (write_csv(tmp_path / "p.csv", lived.predictions), write_csv(tmp_path / "o.csv", lived.outcomes))
+    else:
+        files = (tmp_path / "p.parquet", tmp_path / "o.parquet")
+        for path, rows in zip(files, (lived.predictions, lived.outcomes), strict=True):
+            pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=100)
+
+    told, found = backtested(lived.spec, *files, lived.known)
+
+    expected = lived.published_until(found.decided)
     topics = {topic for topic, _ in expected}
     assert {Topic.METRICS, Topic.ALERTS} <= topics
     if versions == ("1",):
@@ -68,12 +90,13 @@ def test_segments_by_features_and_attributes_are_those_that_the_services_publish
 
 def test_a_shadow_is_told_apart(tmp_path):
     spec = parse_spec(CUT.format(**BINARY), "m.yaml")
-    predictions, outcomes = rows_of("binary", ("1", "2"), days=2)
+    predictions, outcomes = rows_of("binary", ("1", "2"), days=1)
     for row in predictions:
         row["role"] = "shadow" if row["version"] == "2" else "champion"
     told, found = backtested(spec, write_csv(tmp_path / "p.csv", predictions), write_csv(tmp_path / "o.csv", outcomes))
     events = events_of(predictions, outcomes, spec)
     assert told == published(spec, events, found.decided, commands=[register_command(spec, "1", None)])
+    assert {Topic.METRICS, Topic.ALERTS, Topic.CASES} <= {topic for topic, _ in told}
     assert found.series() == [("1", "champion"), ("2", "shadow")]
 
 

@@ -64,7 +64,7 @@ def found() -> Findings:
     text = CUT.format(**BINARY).replace("model: m", f"model: '{MODEL}'")
     text = text.replace("name: worse", f'name: "{EVIL}"').replace("  x:", f'  "{EVIL}":')
     spec = parse_spec(text, "m.yaml")
-    predictions, outcomes = rows_of("binary", days=3)
+    predictions, outcomes = rows_of("binary", days=2)
     table = pa.Table.from_pylist([{(EVIL if k == "x" else k): v for k, v in row.items()} for row in predictions])
     reference = table.slice(0, 200)
     rows = table.num_rows

@@ -18,7 +18,7 @@ from driftline.events.reports import WindowReport
 
 @pytest.fixture(scope="module")
 def frames():
-    predictions, outcomes = rows_of("binary", days=3)
+    predictions, outcomes = rows_of("binary", days=2)
     return pd.DataFrame(predictions).rename(columns={"prediction": "answer"}), pd.DataFrame(outcomes)
 
 

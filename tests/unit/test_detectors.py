@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.streams import beside, detector_vectors
 
 from driftline.core import detectors
 from driftline.core.detectors import KEPT, LONGEST, WARM, Detector
 from driftline.spec.detectors import PRESETS, make_detector
 
-VECTORS = Path(__file__).parents[2].parent / "shared" / "data" / "detector_vectors.json"
 WANTED = {
     "ADWIN()": ("ADWIN", {}),
     "PageHinkley()": ("PageHinkley", {}),
@@ -29,16 +27,20 @@ WANTED = {
 }
 
 
+SLOW = {"KSWIN(0.0001,200,100,seed=42)": 4_500}
+"""How much of a stream is enough where each value takes a test of its own: its last detection in any is at 4,143."""
+
+
 def positions(detector, values):
     return [i for i, value in enumerate(values) if detector.update(value)]
 
 
-@pytest.mark.skipif(not VECTORS.is_file(), reason="the folder of real streams is not beside the project")
+@beside
 def test_rivers_detectors_fire_where_they_fire_outside_this_project():
     compared = 0
-    for stream in json.loads(VECTORS.read_text()).values():
-        values = stream["values"][: LONGEST - 1]
+    for stream in detector_vectors().values():
         for name, expected in stream["detections"].items():
+            values = stream["values"][: SLOW.get(name, LONGEST - 1)]
             detector = Detector(*WANTED[name], low=-math.inf, high=math.inf)
             assert positions(detector, values) == [i for i in expected if i < len(values)], name
             compared += 1

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 def broker(monkeypatch):
+    monkeypatch.setattr(standing, "LOOK_S", 0.02)
     return broker_in_memory(monkeypatch)
 
 

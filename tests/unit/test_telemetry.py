@@ -6,6 +6,7 @@ import logging
 import mmap
 import socket
 import urllib.request
+from socketserver import BaseServer
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -22,6 +23,7 @@ P0 = Source(Topic.PREDICTIONS, 0)
 def watch(monkeypatch):
     """A worker that runs units 0 and 2, and has run 1."""
     monkeypatch.delenv("DRIFTLINE_METRICS_PORT", raising=False)
+    monkeypatch.setattr(BaseServer.serve_forever, "__defaults__", (0.01,))  # how soon it sees that it is to end
     made = WorkerWatch("monitor", lambda: {0, 2}, live=True)
     yield made
     made.close()

@@ -182,19 +182,19 @@ def episodes(figures: FloatArray, threshold: float, clear: float, course: Course
     before = np.concatenate([[0], np.cumsum(breach)])
     lately = before[1:] - before[np.maximum(np.arange(figures.size) + 1 - course.of, 0)]
     fires, clears = np.flatnonzero(breach & (lately >= course.k)), np.flatnonzero(figures <= clear)
-    levels = _levels(figures, course.k, course.of)
-    peaks: list[float] = []
-    since = i = 0
-    while True:
-        i = max(i, int(np.searchsorted(fires, since)))
-        while i < fires.size and before[fires[i] + 1] - before[since] < course.k:
-            i += 1
-        if i == fires.size:
-            return peaks
-        j = int(np.searchsorted(clears, fires[i]))
-        end = int(clears[j]) if j < clears.size else figures.size
-        peaks.append(float(levels[fires[i] : end].max()))
-        since = min(end + 1, figures.size)
+    ends = np.append(clears, figures.size)[np.searchsorted(clears, fires)]
+    spans: list[int] = []
+    since = 0
+    for fire, end in zip(fires.tolist(), ends.tolist(), strict=True):
+        if fire >= since and before[fire + 1] - before[since] >= course.k:
+            spans += (fire, end)
+            since = min(end + 1, figures.size)
+    if not spans:
+        return []
+    levels = np.append(_levels(figures, course.k, course.of), -np.inf)
+    # from each place to the next: every other stretch is an episode, and the last may end where the figures do
+    peaks: list[float] = np.maximum.reduceat(levels, spans)[::2].tolist()
+    return peaks
 
 
 def _levels(figures: FloatArray, k: int, of: int) -> FloatArray:
