@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
+from tests.cells import cells_of_categories, cells_of_numbers
 from tests.engine import Engine
 from tests.streams import beside, golden, meta, rows
 
 from driftline.core.baseline import make_baseline
-from driftline.core.binning import bins_from_reference, cells_of_categories, cells_of_numbers, to_numbers
+from driftline.core.binning import bins_from_reference, to_numbers
 from driftline.core.distances import chi_squared, jensen_shannon, psi
 from driftline.core.drift import drift_of
 from driftline.core.metrics import compute

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cells import cells_of_categories, cells_of_numbers, cells_of_scores
 from tests.panes import BINARY, COMMON, REGRESSION
 
 from driftline.core.binning import (
@@ -16,9 +17,6 @@ from driftline.core.binning import (
     MAX_CATEGORIES,
     bins_from_reference,
     category_name,
-    cells_of_categories,
-    cells_of_numbers,
-    cells_of_scores,
     default_bins,
     grid_edges,
     quantile_edges,

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial import distance
+from tests.cells import cells_of_categories, cells_of_numbers, cells_of_scores
 from tests.panes import COMMON
 
 from driftline.core.baseline import make_baseline
-from driftline.core.binning import cells_of_categories, cells_of_numbers, cells_of_scores, to_numbers
+from driftline.core.binning import to_numbers
 from driftline.core.distances import (
     PRIOR,
     chi_squared,

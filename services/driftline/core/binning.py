@@ -182,37 +182,3 @@ def _categories(feature: FeatureSpec, values: Sequence[Value]) -> CategoryBins:
             counts[name] = counts.get(name, 0) + 1
     ranked = sorted(counts, key=lambda name: (-counts[name], name))
     return CategoryBins(values=tuple(ranked[:MAX_CATEGORIES]))
-
-
-def cells_of_numbers(bins: NumberBins, values: FloatArray) -> IntArray:
-    """The cell of each value: `0..k` the bins, then below, above, missing (NaN). Shape as `values`."""
-    regular = len(bins.edges) + 1
-    cells = np.searchsorted(np.array(bins.edges), values, side="right").astype(np.int64)
-    with np.errstate(invalid="ignore"):
-        if bins.low is not None:
-            cells[values < bins.low] = regular
-        if bins.high is not None:
-            cells[values > bins.high] = regular + 1
-    cells[np.isnan(values)] = regular + 2
-    return cells
-
-
-def cells_of_categories(bins: CategoryBins, values: Sequence[Value]) -> IntArray:
-    """The cell of each value: `0..k-1` the known ones, then unseen, missing."""
-    known = {value: cell for cell, value in enumerate(bins.values)}
-    unseen = len(known)
-    known_or = known.get
-    return np.array(
-        [
-            unseen + 1 if v is None else known_or(v if isinstance(v, str) else category_name(v) or "", unseen)
-            for v in values
-        ],
-        dtype=np.int64,
-    )
-
-
-def cells_of_scores(edges: Sequence[float], scores: FloatArray) -> IntArray:
-    """The cell of each score: `0..k` the bins, then missing (NaN)."""
-    cells = np.searchsorted(np.array(edges), scores, side="right").astype(np.int64)
-    cells[np.isnan(scores)] = len(edges) + 1
-    return cells

@@ -153,7 +153,7 @@ class PlanTables:
         self._categories_at = np.array(categories_at, np.int64).reshape(-1, 2)
 
     def features(self, plan: I64, numbers: F64, categories: Sequence[str | None], width: int) -> FeatureCells:
-        """The cell of each feature's value that has one. As `binning.cells_of_numbers` and `cells_of_categories`.
+        """The cell of each feature's value that has one.
 
         `numbers` and `categories` stand row after row, those of row i in the order of plan `plan[i]`; `width` is that
         of the tails.
