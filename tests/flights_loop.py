@@ -295,7 +295,9 @@ def declare_learning(settings: Settings, text: str) -> None:
     apply_spec(settings, spec, "test")
     signs = np.array([[-1.0, 0.0], [1.0, 0.0]] * 3 + [[1.0, 0.0], [-1.0, 0.0]])
     by_x = LogisticRegression().fit(signs, ["no", "yes"] * 4)
-    register(settings, spec, "1", by_x, {"x": signs[:, 0].tolist(), "z": signs[:, 1].tolist()}, "test")
+    rng = np.random.default_rng(3)
+    rows = rng.choice([-1.0, 1.0], (800, 2)) + rng.normal(0, 0.2, (800, 2))
+    register(settings, spec, "1", by_x, {"x": rows[:, 0].tolist(), "z": rows[:, 1].tolist()}, "test")
 
 
 def forget_all(settings: Settings) -> int:

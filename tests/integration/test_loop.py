@@ -53,13 +53,18 @@ def test_every_count_and_metric_of_every_window_is_what_scikit_learn_finds_in_th
             came = [o for o in outcomes[report.model, event["id"]] if o[0] < report.revision]
             if came:
                 truth[event["id"]] = max(came, key=lambda o: (o[1], o[2]))[3]
-        everybody, *origins = report.segments
+        everybody, *parts = report.segments
         check(everybody, report, mine, truth)
-        if report.model == MODEL:
-            assert {segment.segment for segment in origins} == {f"origin={e['features']['origin']}" for e in mine}
-        for segment in origins:
-            own = [e for e in mine if f"origin={e['features']['origin']}" == segment.segment]
-            check(segment, report, own, truth)
+        assert {segment.segment for segment in parts} == {part for e in mine if (part := part_of(e))}
+        for segment in parts:
+            check(segment, report, [e for e in mine if part_of(e) == segment.segment], truth)
+
+
+def part_of(event):
+    """The segment that a prediction belongs to, by what its model is cut by."""
+    if event["model"] == MODEL:
+        return f"origin={event['features']['origin']}"
+    return f"side={event['attributes']['side']}" if event["attributes"] else None
 
 
 def check(segment, report, mine, truth):
@@ -98,7 +103,11 @@ def test_no_event_was_published_twice(loop):
 
 
 def test_malformed_events_are_dead_letters_with_their_place_and_reason(loop):
-    letters = [dict(r.headers) for r in read_all(loop.settings, Topic.DEAD_LETTERS)]
+    every = [dict(r.headers) for r in read_all(loop.settings, Topic.DEAD_LETTERS)]
+    # a monitor that has lost all that was stored reads everything again, and says again what cannot be used
+    places = ("driftline.topic", "driftline.partition", "driftline.offset")
+    letters = list({tuple(letter[name] for name in places): letter for letter in every}.values())
+    assert len(every) <= 2 * len(letters)
     reasons = Counter(letter["driftline.reason"] for letter in letters)
     assert reasons == {b"not-json": 2, b"not-an-event": 1, b"unknown-model": 1}
     for letter in letters:
@@ -119,7 +128,8 @@ def test_every_retrain_request_was_answered_once_by_the_trainer_and_every_candid
 
 def test_control_promotes_if_and_only_if_the_gate_says_so(loop):
     promoted = {v.version for v in loop.events(Topic.VERDICTS, Verdict) if v.decision == "promote"}
-    named = {(m.model, m.champion.version) for m in loop.events(Topic.MODELS, ModelState) if m.previous}
+    states = loop.events(Topic.MODELS, ModelState)
+    named = {(m.model, m.champion.version) for m in states if m.previous and m.state != "rolled-back"}
     assert {version for _, version in named} == promoted
 
 
@@ -151,7 +161,8 @@ def test_a_candidate_that_is_better_overall_and_worse_in_one_segment_is_vetoed(l
         assert (verdict.decision, verdict.reason) == ("refuse", "segment-worse")
         (gain, *_) = verdict.metrics
         assert gain.name == "log_loss"
-        assert gain.low > 0.01
+        assert gain.difference > 0.01
+        assert gain.low > 0
         assert [segment.segment for segment in verdict.segments if segment.vetoes] == ["side=right"]
     assert versions_of(loop, "lopsided") == [("1", "stable")]
 
