@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.timeline.arrows import ATTEMPT_ARROWS, CASE_ARROWS
 from tests.timeline.stories import DAY, CaseStory
 
-from driftline.core.cases import ENDED, RUNNING, CaseBook, Skipped
+from driftline.core.case_book import ENDED, RUNNING, CaseBook, Skipped
 from driftline.events.retraining import AttemptState, Case, CaseState, RetrainRequest
 from driftline.spec.model import PromotionSpec
 

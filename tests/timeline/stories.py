@@ -9,7 +9,7 @@ import msgspec
 
 from driftline.core import alerts, cases
 from driftline.core.alerts import Standing
-from driftline.core.cases import CaseBook, Skipped
+from driftline.core.case_book import CaseBook, Skipped
 from driftline.core.rules import Reading, judge
 from driftline.events.alerts import Alert
 from driftline.events.base import digest_id
