@@ -119,6 +119,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "checks": "What the model scores on its own training rows, with intervals.",
         "error": "Why there is no model.",
         "duration_s": "Wall time of the training, in seconds.",
+        "code": "The version of Driftline that trained.",
         "written_at": "Wall time.",
     },
     "Verdict": {
@@ -140,6 +141,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "size": "What the artifact takes.",
         "proofs": "What was said of both models, found again.",
         "kept": "What it was made from, kept.",
+        "code": "The version of Driftline that judged.",
         "written_at": "Wall time.",
     },
     "Comparison": {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from driftline.core.alerts import Change
-from driftline.core.cases import Call, Skipped, Why
+from driftline.core.case_book import Call, Skipped, Why
 from driftline.core.gate import Reason as Compared
 from driftline.core.rules import Reason as Judged
 from driftline.events.alerts import AlertKind

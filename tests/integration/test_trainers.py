@@ -21,7 +21,8 @@ from tests.integration import test_retraining as retraining
 from tests.integration.test_retraining import RECIPE, begin, events, run_until, trained
 
 from driftline.cli.local import status
-from driftline.core.cases import CaseBook, take_candidate
+from driftline.core.case_book import CaseBook
+from driftline.core.cases import take_candidate
 from driftline.events.base import encode
 from driftline.events.retraining import Attempt, AttemptState, Candidate, Case, CaseState, Trigger, Verdict
 from driftline.events.topics import Topic

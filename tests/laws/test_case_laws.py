@@ -8,28 +8,14 @@ import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.timeline.arrows import ATTEMPT_ARROWS, CASE_ARROWS
 from tests.timeline.stories import DAY, CaseStory
 
-from driftline.core.cases import ENDED, RUNNING, CaseBook, Skipped
+from driftline.core.case_book import ENDED, RUNNING, CaseBook, Skipped
 from driftline.events.retraining import AttemptState, Case, CaseState, RetrainRequest
 from driftline.spec.model import PromotionSpec
 
 S, A = CaseState, AttemptState
-CASE_ARROWS = {
-    (S.OPEN, to) for to in (S.OPEN, S.WATCHING, S.RECOVERED, S.NO_BETTER_CANDIDATE, S.ESCALATED, S.CLOSED, S.IMPROVED)
-} | {
-    (S.WATCHING, to)
-    for to in (S.OPEN, S.WATCHING, S.IMPROVED, S.RECOVERED, S.NO_BETTER_CANDIDATE, S.ROLLED_BACK, S.ESCALATED, S.CLOSED)
-}
-CASE_ARROWS |= {(S.OPEN, S.ROLLED_BACK)}  # while another attempt runs after a promotion
-CASE_ARROWS |= {(ended, S.ROLLED_BACK) for ended in ENDED if ended is not S.ROLLED_BACK}
-ATTEMPT_ARROWS = {
-    A.REQUESTED: {A.COMPARING, A.FAILED},
-    A.COMPARING: {A.SHADOW, A.AWAITING_APPROVAL, A.HELD, A.PROMOTED, A.REFUSED, A.FAILED},
-    A.SHADOW: {A.AWAITING_APPROVAL, A.HELD, A.PROMOTED, A.REFUSED},
-    A.AWAITING_APPROVAL: {A.PROMOTED, A.REFUSED},
-    A.HELD: {A.PROMOTED, A.REFUSED},
-}
 HAPPENINGS = (
     *("rule breaches", "schedule", "command", "candidate", "candidate fails", "candidate of another request"),
     *("verdict promote", "verdict refuse", "verdict hold", "verdict on another candidate", "live better"),
@@ -96,7 +82,7 @@ class CaseLaws(RuleBasedStateMachine):
             return
         if what.split()[0] in ("approve", "reject") and (story.book.open is None or not story.book.open.attempts):
             return
-        for event in story._play(what, self.at):
+        for event in story.play(what, self.at):
             if isinstance(event, Case):
                 self._check(event)
             else:
@@ -107,7 +93,7 @@ class CaseLaws(RuleBasedStateMachine):
         if before is not None:
             assert (before.state, case.state) in CASE_ARROWS, (before.state, case.state, case.reason)
             for old, new in zip(before.attempts, case.attempts, strict=False):
-                assert old.state == new.state or new.state in ATTEMPT_ARROWS.get(old.state, ()), (old.state, new.state)
+                assert old.state == new.state or (old.state, new.state) in ATTEMPT_ARROWS, (old.state, new.state)
             for old, new in zip(before.attempts, case.attempts, strict=False):
                 if new.state is A.PROMOTED and old.state is not A.PROMOTED:
                     self.promotions.append(new.verdict)

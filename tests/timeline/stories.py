@@ -9,7 +9,7 @@ import msgspec
 
 from driftline.core import alerts, cases
 from driftline.core.alerts import Standing
-from driftline.core.cases import CaseBook, Skipped
+from driftline.core.case_book import CaseBook, Skipped
 from driftline.core.rules import Reading, judge
 from driftline.events.alerts import Alert
 from driftline.events.base import digest_id
@@ -135,14 +135,15 @@ class CaseStory:
         """Play the lines; returns all events so far."""
         for line in filter(None, map(str.strip, text.splitlines())):
             day, happening, expected = re.fullmatch(r"day ([\d.]+)\s+(.*?)\s*-> (.*)", line).groups()
-            came = self._play(happening, int(float(day) * DAY))
+            came = self.play(happening, int(float(day) * DAY))
             found = [f"{c.state}: {c.reason}" for c in came if isinstance(c, Case)]
             found += [f"skipped: {c}" for c in came if isinstance(c, Skipped)]
             assert ("; ".join(found) or "-") == expected, line
             self.events += [c for c in came if not isinstance(c, Skipped)]
         return self.events
 
-    def _play(self, happening: str, at: int) -> list[Case | RetrainRequest | Skipped]:
+    def play(self, happening: str, at: int) -> list[Case | RetrainRequest | Skipped]:
+        """What comes of one happening."""
         match happening.split():
             case ["rule", "breaches"]:
                 return self._trigger(Trigger.RULE, at)

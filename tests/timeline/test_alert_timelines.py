@@ -12,7 +12,7 @@ from tests.timeline.stories import DAY, EMPTY, HOUR, CaseStory, alert_life, read
 from driftline.core import alerts, muting
 from driftline.core.alert_events import fingerprint
 from driftline.core.alerts import Change, Standing
-from driftline.core.cases import Call
+from driftline.core.case_book import Call
 from driftline.core.muting import Silence
 from driftline.core.rules import Reason, judge
 from driftline.events.alerts import AlertKind, AlertState, Severity

@@ -9,7 +9,7 @@ import pytest
 from tests.timeline.stories import DAY, RETRAIN, CaseStory, spec
 
 from driftline.core import cases
-from driftline.core.cases import Call, CaseBook, Skipped, Why
+from driftline.core.case_book import Call, CaseBook, Skipped, Why
 from driftline.events.retraining import Case, CaseState, RetrainRequest, Trigger
 from driftline.spec.model import PromotionSpec
 

@@ -9,7 +9,7 @@ import pytest
 from tests.timeline.shards import HOUR, QUARTER, candidate, catalog, command, delta, play, spec, verdict
 from tests.unit.test_control_work import begun, case_story, hours
 
-from driftline.core.cases import Why
+from driftline.core.case_book import Why
 from driftline.events.admin import CommandResult
 from driftline.events.alerts import Alert
 from driftline.events.retraining import Case, ModelState

@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from driftline.cli.gate_words import explanation
+from driftline.cli.showing import AS_JSON
 from driftline.errors import DriftlineError
 from driftline.events.base import decode
 from driftline.events.retraining import Verdict
@@ -24,7 +25,7 @@ def gate() -> None:
 @gate.command("explain")
 @click.argument("verdict")
 @click.option("--rerun", is_flag=True, help="Compute it again from the rows and artifacts kept, and compare.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@AS_JSON
 def explain(verdict: str, rerun: bool, as_json: bool) -> None:
     """VERDICT in plain words, with every figure that it rests on.
 

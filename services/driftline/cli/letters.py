@@ -16,6 +16,7 @@ from rich.table import Table
 
 from driftline.cli.asking import YES, make_sure
 from driftline.cli.parameters import Duration
+from driftline.cli.showing import AS_JSON, WIDE
 from driftline.errors import DriftlineError
 from driftline.events.base import iso
 from driftline.events.topics import DeadLetterReason, Topic
@@ -24,10 +25,6 @@ from driftline.platform import settings as settings_module
 from driftline.platform.kafka import read_deployment
 from driftline.platform.letters import Found, Letter, Wanted
 from driftline.spec.model import millis
-
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="For machines.")
-WIDE = 200
-"""Columns where no terminal limits them."""
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):

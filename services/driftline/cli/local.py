@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from driftline.cli.parameters import Duration
+from driftline.cli.showing import AS_JSON, WIDE
 from driftline.errors import DeploymentError
 from driftline.events.base import iso
 from driftline.platform import retention
@@ -25,8 +26,6 @@ from driftline.platform.local.stack import WORKERS, LocalStack, interrupt_on_sig
 from driftline.platform.status import Worker
 
 DURATION = Duration()
-WIDE = 200
-"""Columns where no terminal limits them."""
 
 
 def _say(text: str) -> None:
@@ -106,7 +105,7 @@ def down() -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@AS_JSON
 def status(as_json: bool) -> None:
     """Say for each worker whether it makes progress, not merely whether it runs.
 

@@ -43,7 +43,8 @@ def models() -> None:
     "scores mean is learnt from them. They are kept with the model, with `id` and `time` where they have these.",
 )
 @WAIT
-def register_model(model: str, version: str, artifact: Path, reference: Path, wait: float) -> None:
+@AS_JSON
+def register_model(model: str, version: str, artifact: Path, reference: Path, wait: float, as_json: bool) -> None:
     """Bring in the first champion of MODEL, whose spec has been applied.
 
     ARTIFACT is a scikit-learn model saved by skops; REFERENCE (Parquet or CSV) has a column a feature: rows such as the
@@ -56,11 +57,12 @@ def register_model(model: str, version: str, artifact: Path, reference: Path, wa
     spec = _spec(settings, model)
     estimator = load_estimator(artifact)
     command = register(settings, spec, version, estimator, read_reference(spec, reference), getpass.getuser())
-    tell(wait_for_result(settings, command.id, wait), f"{model} version {version} is the champion")
+    result = wait_for_result(settings, command.id, wait)
+    tell(result, f"{model} version {version} is the champion", as_json=as_json)
 
 
 @models.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@AS_JSON
 def list_models(as_json: bool) -> None:
     """The champion of every model, and since when."""
     newest = {state.model: state for state in _states()}

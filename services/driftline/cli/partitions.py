@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from driftline.cli.asking import YES, make_sure
+from driftline.cli.showing import AS_JSON
 from driftline.errors import DriftlineError
 from driftline.events.base import iso
 from driftline.events.slices import NoticeKind
@@ -18,7 +19,6 @@ from driftline.platform import units
 from driftline.platform.settings import Settings
 from driftline.platform.stops import Stop
 
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="For machines.")
 WAIT = click.option("--wait", type=float, default=30.0, show_default=True, help="Seconds to wait for its worker.")
 SERVICE = click.argument("service", type=click.Choice(["monitor", "control"]))
 NUMBER = click.argument("number", type=click.IntRange(0))

@@ -14,6 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from driftline.cli.showing import AS_JSON
 from driftline.errors import DriftlineError, Unreachable
 from driftline.events.admin import SpecRevision
 from driftline.events.base import iso
@@ -35,7 +36,7 @@ NOT_YET = "not judged yet: its threshold is calibrated when the first days of a 
 @click.argument("file", type=FILE)
 @click.option("--dry-run", is_flag=True, help="Change nothing: show which alerts the rules would have raised.")
 @click.option("--over", default="30d", show_default=True, help="With --dry-run: how far back, in archived time.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@AS_JSON
 def apply(file: Path, dry_run: bool, over: str, as_json: bool) -> None:
     """Put a monitor spec into force; an unchanged one is left alone.
 
@@ -118,7 +119,7 @@ def show_spec(what: str) -> None:
 
 @spec_group.command("history")
 @click.argument("model")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@AS_JSON
 def history(model: str, as_json: bool) -> None:
     """Every revision of MODEL's spec: when it was applied, by whom, and what was changed."""
     revisions = _revisions(model)

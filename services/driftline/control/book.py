@@ -9,7 +9,7 @@ import msgspec
 
 from driftline.control.detecting import Watch
 from driftline.core.alerts import Standing
-from driftline.core.cases import CaseBook
+from driftline.core.case_book import CaseBook
 from driftline.core.counters import Placement
 from driftline.core.muting import Silence
 from driftline.core.windows import Open, Run

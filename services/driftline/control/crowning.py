@@ -13,7 +13,7 @@ from driftline.control.panes import Panes, Series
 from driftline.core import alerts, cases
 from driftline.core.alert_events import alert_about
 from driftline.core.alerts import Change
-from driftline.core.cases import Call, Skipped, Why
+from driftline.core.case_book import Call, Skipped, Why
 from driftline.core.live import Side, compare_live
 from driftline.core.windows import unit_of
 from driftline.events.admin import Command

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from driftline.control.book import Book
 from driftline.control.out import Out
 from driftline.core import cases
-from driftline.core.cases import Skipped
+from driftline.core.case_book import Skipped
 from driftline.core.rules import judge_worst, read
 from driftline.events.admin import CommandResult
 from driftline.events.base import Millis, digest_id
@@ -61,7 +61,7 @@ class Retraining:
     ) -> Skipped | None:
         champion = self._book.champion
         if spec is None or spec.retrain is None or champion is None:
-            return cases.skip(self._book.cases, Skipped.NO_CHAMPION if spec and spec.retrain else Skipped.NO_RETRAIN)
+            return self._book.cases.skip(Skipped.NO_CHAMPION if spec and spec.retrain else Skipped.NO_RETRAIN)
         metric = rule.target if rule is not None else spec.promotion.metric
         before = value if rule is not None or self._book.latest is None else self._book.latest[1]
         came = cases.trigger(

@@ -17,7 +17,6 @@ from driftline.control.turns import Turn
 from driftline.core import partitions
 from driftline.core.alerts import Change, Standing, resolve
 from driftline.core.binning import default_bins
-from driftline.core.cases import running_request
 from driftline.core.pane import Layout
 from driftline.errors import DeploymentError
 from driftline.events.admin import Command, CommandResult
@@ -117,8 +116,8 @@ class Shard:
 
     def running(self) -> tuple[str, ...]:
         """The requests that wait for an answer."""
-        running = (running_request(desk.book.cases) for desk in self.desks.values())
-        return tuple(sorted(request for request in running if request is not None))
+        running = (desk.book.cases.running for desk in self.desks.values())
+        return tuple(sorted(attempt.request for attempt in running if attempt is not None))
 
     def out(self, published: Container[str] = ()) -> Out:
         """Where a step's decisions go. `published`: see `Out`."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
-
 import msgspec
 
+from driftline.core.case_book import DECIDED_BY_HUMANS, Call, CaseBook, Skipped, Why, was_promoted
 from driftline.events.base import Millis, digest_id
 from driftline.events.retraining import (
     Attempt,
@@ -22,71 +20,9 @@ from driftline.events.retraining import (
 )
 from driftline.spec.model import MonitorSpec, PromotionSpec, RetrainSpec, millis
 
-ENDED = (
-    CaseState.IMPROVED,
-    CaseState.RECOVERED,
-    CaseState.NO_BETTER_CANDIDATE,
-    CaseState.ROLLED_BACK,
-    CaseState.ESCALATED,
-    CaseState.CLOSED,
-)
-DECIDED_BY_HUMANS = (AttemptState.HELD, AttemptState.AWAITING_APPROVAL)
-RUNNING = (AttemptState.REQUESTED, AttemptState.COMPARING, AttemptState.SHADOW, *DECIDED_BY_HUMANS)
 FOREVER: Millis = 2**62
 RETRY_MS = 600_000
 """A failed attempt is made again after so long, then after twice as long, and so on."""
-
-
-class Skipped(StrEnum):
-    """Why a trigger asked for nothing."""
-
-    ATTEMPT_RUNNING = "an-attempt-is-running"
-    COOLDOWN = "cooldown"
-    BUDGET = "budget"
-    NO_RETRAIN = "the-spec-declares-no-retrain"
-    NO_CHAMPION = "no-champion-is-registered"
-
-
-class Why(StrEnum):
-    """Why a case or an attempt changed, where neither a trainer nor a gate said so."""
-
-    METRIC_IS_BACK = "metric-is-back"
-    NOT_WORSE = "metric-is-not-worse-than-before"
-    WORSE = "metric-is-worse-than-before"
-    NOTHING_TO_COMPARE_WITH = "no-figure-from-before"
-    NO_FIGURE_IN_TIME = "no-figure-in-time"
-    DEADLINE_PASSED = "deadline-passed"
-    NO_ARTIFACT = "no-artifact"
-    NO_ANSWER = "no-answer-in-time"  # the deadline of an attempt that no trainer has answered
-    NOT_DECIDED = "not-decided-in-time"  # by a human
-    SHADOW_BETTER = "shadow-is-better"
-    SHADOW_NOT_BETTER = "shadow-is-not-better"
-    SHADOW_UNSEEN = "no-shadow-predictions"
-    OUTDATED = "champion-has-changed"  # since the attempt was requested: it was compared with another one
-    PROBATION_FAILED = "worse-than-the-version-before"
-
-
-class Call(StrEnum):
-    """Why a case needs a human."""
-
-    NOT_IMPROVED = "not-improved-in-time"
-    BUDGET_USED_UP = "budget-used-up"
-    NONE_PASSES = "no-candidate-passes-the-gate"
-    TRAINER_DEAD = "trainer-does-not-answer"
-
-
-class CaseBook(msgspec.Struct, kw_only=True):
-    """All that the cases of one model remember. `asked`: times of requests within the budget's span, newest last.
-
-    `ended`: the last case that ended after a promotion. `retry_at`: when a failed attempt is made again.
-    """
-
-    open: Case | None = None
-    ended: Case | None = None
-    retry_at: Millis | None = None
-    count: int = 0
-    asked: list[Millis] = []
-    skipped: dict[str, int] = {}
 
 
 def trigger(
@@ -106,10 +42,10 @@ def trigger(
     """Ask for an attempt: the next one of the open case, else the first of a new one. `again`: one has failed."""
     retrain = spec.retrain
     if retrain is None:
-        return skip(book, Skipped.NO_RETRAIN)
+        return book.skip(Skipped.NO_RETRAIN)
     reason = _hindrance(book, retrain, why, at, again=again)
     if reason is not None:
-        return skip(book, reason)
+        return book.skip(reason)
     case = book.open
     if case is None:
         book.count += 1
@@ -156,9 +92,8 @@ def trigger(
         trigger=why,
         champion=champion,
     )
-    book.asked = [*_recent(book, retrain, at), at]
-    changed = _change(
-        book,
+    book.asked = [*book.recent(retrain, at), at]
+    changed = book.change(
         case,
         at,
         f"attempt-{number}-requested",
@@ -186,7 +121,7 @@ def take_candidate(book: CaseBook, candidate: Candidate, retries: int, at: Milli
 
     `retries`: see `RetrainSpec`.
     """
-    attempt = _running(book)
+    attempt = book.running
     if book.open is None or attempt is None or candidate.request != attempt.request:
         return None
     if attempt.state is not AttemptState.REQUESTED:
@@ -195,7 +130,7 @@ def take_candidate(book: CaseBook, candidate: Candidate, retries: int, at: Milli
     if error is not None:
         return _fail(book, error, retries, at, (candidate.id,), candidate=candidate.id)
     fields = {"state": AttemptState.COMPARING, "candidate": candidate.id, "version": candidate.version}
-    return _set_attempt(book, at, f"attempt-{attempt.n}-comparing", (candidate.id,), fields)
+    return book.set_attempt(at, f"attempt-{attempt.n}-comparing", (candidate.id,), fields)
 
 
 def take_verdict(book: CaseBook, verdict: Verdict, promotion: PromotionSpec, at: Millis) -> Case | None:
@@ -204,7 +139,7 @@ def take_verdict(book: CaseBook, verdict: Verdict, promotion: PromotionSpec, at:
     What it lets through is promoted, or stands beside the champion first, or awaits approval. The caller checks that
     the verdict is about the artifact that the candidate named.
     """
-    attempt = _running(book)
+    attempt = book.running
     if book.open is None or attempt is None or attempt.state is not AttemptState.COMPARING:
         return None
     if (verdict.case, verdict.candidate) != (book.open.case, attempt.candidate):
@@ -221,7 +156,7 @@ def take_verdict(book: CaseBook, verdict: Verdict, promotion: PromotionSpec, at:
 
 def take_live(book: CaseBook, better: bool | None, promotion: PromotionSpec, at: Millis) -> Case | None:
     """What the live figures of a candidate that answered beside the champion say; None: there are none."""
-    attempt = _running(book)
+    attempt = book.running
     if book.open is None or attempt is None or attempt.state is not AttemptState.SHADOW:
         return None
     cause = (book.open.id,)
@@ -234,7 +169,7 @@ def take_live(book: CaseBook, better: bool | None, promotion: PromotionSpec, at:
 
 def decide(book: CaseBook, verdict: str | None, promote: bool, reason: str, at: Millis, cause: str) -> Case | None:
     """A human promotes or rejects the candidate of a verdict; None where it is not that one which waits for one."""
-    attempt = _running(book)
+    attempt = book.running
     if attempt is None or attempt.state not in DECIDED_BY_HUMANS or attempt.verdict != verdict:
         return None
     state = AttemptState.PROMOTED if promote else AttemptState.REFUSED
@@ -247,21 +182,21 @@ def roll_back(book: CaseBook, reason: str, at: Millis, caused_by: tuple[str, ...
     A case in which an attempt is running says so and goes on.
     """
     was_open = book.open
-    case = was_open if was_open is not None and _promoted(was_open) else book.ended
+    case = was_open if was_open is not None and was_promoted(was_open) else book.ended
     if case is None:
         return None
-    if case is was_open and _running(book) is not None:
-        return _change(book, case, at, reason, caused_by, state=case.state)
-    changed = _change(book, case, at, reason, caused_by, state=CaseState.ROLLED_BACK)
+    if case is was_open and book.running is not None:
+        return book.change(case, at, reason, caused_by, state=case.state)
+    changed = book.change(case, at, reason, caused_by, state=CaseState.ROLLED_BACK)
     book.open, book.ended = (None if case is was_open else was_open), None
     return changed
 
 
 def close(book: CaseBook, case: str | None, reason: str, at: Millis, cause: str) -> Case | None:
     """A human closes the open case; None where it is another one, or an attempt of it is running."""
-    if book.open is None or book.open.case != case or _running(book) is not None:
+    if book.open is None or book.open.case != case or book.running is not None:
         return None
-    return _change(book, book.open, at, reason, (cause,), state=CaseState.CLOSED)
+    return book.change(book.open, at, reason, (cause,), state=CaseState.CLOSED)
 
 
 def call(case: Case, retrain: RetrainSpec) -> Call | None:
@@ -286,7 +221,7 @@ def pass_time(book: CaseBook, retries: int, at: Millis) -> list[Case]:
     alarm, ends because no figure came that could show an improvement.
     """
     changes = []
-    attempt = _running(book)
+    attempt = book.running
     if attempt is not None and at > _deadline(book, attempt):
         if attempt.state in DECIDED_BY_HUMANS:
             changes.append(_end_attempt(book, AttemptState.REFUSED, Why.NOT_DECIDED, at, (attempt.request,)))
@@ -295,17 +230,17 @@ def pass_time(book: CaseBook, retries: int, at: Millis) -> list[Case]:
             why = Why.NO_ANSWER if unanswered else Why.DEADLINE_PASSED
             changes.append(_fail(book, why, retries, at, (attempt.request,)))
     case = book.open
-    if case is not None and case.deadline is not None and at > case.deadline and _running(book) is None:
+    if case is not None and case.deadline is not None and at > case.deadline and book.running is None:
         by_rule = case.trigger is Trigger.RULE
         state = CaseState.ESCALATED if by_rule else CaseState.NO_BETTER_CANDIDATE
         reason: str = Call.NOT_IMPROVED if by_rule else Why.NO_FIGURE_IN_TIME
-        changes.append(_change(book, case, at, reason, (case.case,), state=state))
+        changes.append(book.change(case, at, reason, (case.case,), state=state))
     return changes
 
 
 def next_deadline(book: CaseBook) -> Millis | None:
     """The next instant at which `pass_time` has something to say, or an attempt is made again."""
-    attempt = _running(book)
+    attempt = book.running
     if attempt is not None:
         return None if attempt.state is AttemptState.SHADOW else _deadline(book, attempt) + 1
     ends = None if book.open is None or book.open.deadline is None else book.open.deadline + 1
@@ -325,16 +260,16 @@ def _deadline(book: CaseBook, attempt: Attempt) -> Millis:
 def metric_is_back(book: CaseBook, at: Millis, value: float | None, caused_by: tuple[str, ...]) -> Case | None:
     """The rule that opened the case is clear again, for whichever version serves now."""
     case = book.open
-    if case is None or case.trigger is not Trigger.RULE or _running(book) is not None:
+    if case is None or case.trigger is not Trigger.RULE or book.running is not None:
         return None
-    state = CaseState.IMPROVED if _promoted(case) else CaseState.RECOVERED
-    return _change(book, case, at, Why.METRIC_IS_BACK, caused_by, state=state, after=value)
+    state = CaseState.IMPROVED if was_promoted(case) else CaseState.RECOVERED
+    return book.change(case, at, Why.METRIC_IS_BACK, caused_by, state=state, after=value)
 
 
 def note_before(book: CaseBook, value: float) -> None:
     """A figure of the champion while none is known from before: the first one until a candidate replaces it counts."""
     case = book.open
-    if case is None or case.trigger is Trigger.RULE or case.before is not None or _promoted(case):
+    if case is None or case.trigger is Trigger.RULE or case.before is not None or was_promoted(case):
         return
     book.open = msgspec.structs.replace(case, before=value)
 
@@ -353,7 +288,7 @@ def compare_after(
     else:
         reason = Why.NOT_WORSE
     state = CaseState.IMPROVED if reason is Why.NOT_WORSE else CaseState.NO_BETTER_CANDIDATE
-    return _change(book, case, at, reason, caused_by, state=state, after=value)
+    return book.change(case, at, reason, caused_by, state=state, after=value)
 
 
 def tried(case: Case) -> tuple[str, ...]:
@@ -362,42 +297,15 @@ def tried(case: Case) -> tuple[str, ...]:
 
 
 def _hindrance(book: CaseBook, retrain: RetrainSpec, why: Trigger, at: Millis, *, again: bool) -> Skipped | None:
-    if _running(book) is not None:
+    if book.running is not None:
         return Skipped.ATTEMPT_RUNNING
     if why is Trigger.COMMAND and not again:
         return None  # a human may always ask
     if not again and book.asked and at - book.asked[-1] < millis(retrain.cooldown):
         return Skipped.COOLDOWN
-    if len(_recent(book, retrain, at)) >= retrain.budget:
+    if len(book.recent(retrain, at)) >= retrain.budget:
         return Skipped.BUDGET
     return None
-
-
-def _promoted(case: Case) -> bool:
-    return any(attempt.state is AttemptState.PROMOTED for attempt in case.attempts)
-
-
-def _recent(book: CaseBook, retrain: RetrainSpec, at: Millis) -> list[Millis]:
-    return [asked for asked in book.asked if at - asked < millis(retrain.budget_per)]
-
-
-def skip(book: CaseBook, reason: Skipped) -> Skipped:
-    """Count a trigger that asks for nothing."""
-    book.skipped[reason.value] = book.skipped.get(reason.value, 0) + 1
-    return reason
-
-
-def _running(book: CaseBook) -> Attempt | None:
-    if book.open is None or not book.open.attempts:
-        return None
-    last = book.open.attempts[-1]
-    return last if last.state in RUNNING else None
-
-
-def running_request(book: CaseBook) -> str | None:
-    """The id of the request that has no verdict yet."""
-    attempt = _running(book)
-    return attempt.request if attempt else None
 
 
 def _fail(book: CaseBook, reason: str, retries: int, at: Millis, caused_by: tuple[str, ...], **fields: str) -> Case:
@@ -427,14 +335,14 @@ def _wait(
     """The attempt goes on in another state."""
     assert book.open is not None, "an attempt belongs to an open case"
     fields = {"state": state, "reason": reason, **fields}
-    return _set_attempt(book, at, f"attempt-{book.open.attempts[-1].n}-{state}", caused_by, fields, book.open.state)
+    return book.set_attempt(at, f"attempt-{book.open.attempts[-1].n}-{state}", caused_by, fields, book.open.state)
 
 
 def _end_attempt(
     book: CaseBook, state: AttemptState, reason: str, at: Millis, caused_by: tuple[str, ...], **fields: str
 ) -> Case:
     assert book.open is not None, "an attempt belongs to an open case"
-    if state is AttemptState.PROMOTED or _promoted(book.open):
+    if state is AttemptState.PROMOTED or was_promoted(book.open):
         case_state = CaseState.WATCHING
     else:
         # without an alarm, a refusal or a failure is a normal end, unless it is tried again
@@ -442,47 +350,4 @@ def _end_attempt(
         case_state = CaseState.OPEN if goes_on else CaseState.NO_BETTER_CANDIDATE
     number = book.open.attempts[-1].n
     fields = {"state": state, "reason": reason, **fields}
-    return _set_attempt(book, at, f"attempt-{number}-{state}", caused_by, fields, case_state)
-
-
-def _set_attempt(
-    book: CaseBook,
-    at: Millis,
-    reason: str,
-    caused_by: tuple[str, ...],
-    fields: Mapping[str, str],
-    case_state: CaseState = CaseState.OPEN,
-) -> Case:
-    assert book.open is not None, "an attempt belongs to an open case"
-    last = msgspec.structs.replace(book.open.attempts[-1], **fields)
-    attempts = (*book.open.attempts[:-1], last)
-    return _change(book, book.open, at, reason, caused_by, state=case_state, attempts=attempts)
-
-
-def _change(
-    book: CaseBook,
-    case: Case,
-    at: Millis,
-    reason: str,
-    caused_by: tuple[str, ...],
-    *,
-    state: CaseState,
-    attempts: tuple[Attempt, ...] | None = None,
-    after: float | None = None,
-) -> Case:
-    changed = msgspec.structs.replace(
-        case,
-        id=digest_id("case", case.case, reason, at),
-        caused_by=caused_by,
-        state=state,
-        attempts=case.attempts if attempts is None else attempts,
-        at=at,
-        reason=reason,
-        after=case.after if after is None else after,
-    )
-    if state in ENDED and _promoted(changed):
-        book.ended = changed
-    if state in ENDED:
-        book.retry_at = None
-    book.open = None if state in ENDED else changed
-    return changed
+    return book.set_attempt(at, f"attempt-{number}-{state}", caused_by, fields, case_state)

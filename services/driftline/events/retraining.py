@@ -106,6 +106,7 @@ class Candidate(Event, frozen=True, kw_only=True):
     checks: tuple[Figure, ...] = ()
     error: str | None = None
     duration_s: float = 0.0
+    code: str = ""
     written_at: Millis = 0
 
 
@@ -161,6 +162,7 @@ class Verdict(Event, frozen=True, kw_only=True):
     size: Size | None = None
     proofs: tuple[Proof, ...] = ()
     kept: Kept | None = None
+    code: str = ""
     written_at: Millis = 0
 
 
@@ -189,11 +191,13 @@ class AttemptState(StrEnum):
 class CaseState(StrEnum):
     """A case's life. `watching`: a candidate was promoted and the metric is being watched.
 
-    open -> watching -> improved -> rolled-back
+    open <-> watching -> improved | no-better-candidate | escalated | closed -> rolled-back
       |         |
-      +---------+-> recovered | no-better-candidate | rolled-back | escalated | closed
+      |         +-------> rolled-back
+      +-----------------> recovered | no-better-candidate | escalated | closed
 
-    A promotion may be taken back after its case has ended well. `closed`: by a human.
+    From `watching` the next attempt leads back to `open`. A promotion may be taken back after its case has ended.
+    `closed`: by a human.
     """
 
     OPEN = "open"

@@ -50,7 +50,7 @@ def make_work(settings: Settings) -> Work:
             return []
         verdict = judged(settings, deployment, candidate)
         log.info("candidate %s of model %s: %s, %s", verdict.version, verdict.model, verdict.decision, verdict.reason)
-        return [answer_record(deployment, Topic.VERDICTS, verdict, candidate.model, SOURCE)]
+        return [answer_record(deployment, Topic.VERDICTS, verdict, SOURCE)]
 
     return work
 

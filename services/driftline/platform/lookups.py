@@ -11,11 +11,12 @@ from kafka import TopicPartition
 
 from driftline.errors import DeploymentError, InvalidRecord
 from driftline.events.admin import Deployment, SpecRevision, decode_specs_record
-from driftline.events.base import Event, Millis, decode, encode
+from driftline.events.base import Millis, decode, encode
 from driftline.events.cloudevents import headers
 from driftline.events.partitioning import partition_of
-from driftline.events.retraining import Artifact, ModelState, RetrainRequest
+from driftline.events.retraining import Artifact, Candidate, ModelState, RetrainRequest, Verdict
 from driftline.events.topics import MARK_HEADER, DeadLetterReason, Topic
+from driftline.platform.code import CODE
 from driftline.platform.kafka import consumer, read_all
 from driftline.platform.records import Outgoing, Record
 from driftline.platform.settings import Settings
@@ -90,11 +91,14 @@ def read_event(record: Record, kind: type[T]) -> T:
         raise InvalidRecord(DeadLetterReason.NOT_JSON, str(error)) from error
 
 
-def answer_record(deployment: Deployment, topic: Topic, event: Event, model: str, source: str) -> Outgoing:
-    """The record of an answer that control reads: in the model's shard, and in a replay placed by what comes before."""
+def answer_record(deployment: Deployment, topic: Topic, event: Candidate | Verdict, source: str) -> Outgoing:
+    """The record of an answer that control reads: it says which Driftline gave it, and stands in the model's shard. In
+    a replay it is placed by what comes before.
+    """
+    event = msgspec.structs.replace(event, code=CODE)
     timestamp = 0 if deployment.clock == "events" else None
-    shard = partition_of(model, deployment.shards)
-    return Outgoing(topic, model.encode(), encode(event), shard, headers(event, source), timestamp)
+    shard = partition_of(event.model, deployment.shards)
+    return Outgoing(topic, event.model.encode(), encode(event), shard, headers(event, source), timestamp)
 
 
 def _event_or_none(record: Record, kind: type[T]) -> T | None:

@@ -1,15 +1,69 @@
-"""Reading what may stand against a promotion."""
+"""Reading when a candidate replaces the champion."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
-from driftline.spec.model import VetoSpec
+from driftline.spec.model import PromotionSpec, RetrainSpec, VetoSpec, WindowSpec
 from driftline.spec.sizes import parse_size
-from driftline.spec.yaml_nodes import Node, nearest
+from driftline.spec.yaml_nodes import Node, nearest, read_duration
+
+DAY = timedelta(days=1)
 
 
-def read_not_worse(node: Node | None, known: Sequence[str], metric: str) -> dict[str, float]:
+def read_promotion(
+    node: Node | None,
+    known: tuple[str, ...],
+    windows: Mapping[str, WindowSpec],
+    segments: Sequence[str],
+    retrain: RetrainSpec | None,
+) -> PromotionSpec:
+    """The section `promotion`, or what holds without one. Mistakes are noted."""
+    default = "log_loss" if "log_loss" in known else "mae"
+    if node is None:
+        return PromotionSpec(metric=default, min_effect=0.0)
+    fields = node.fields(
+        optional=(
+            *("policy", "metric", "min_effect", "confidence", "shadow", "probation"),
+            *("block", "not_worse", "veto", "max_latency_ratio", "max_size"),
+        ),
+    )
+    policy = fields["policy"].choice(("auto", "approve")) if "policy" in fields else "auto"
+    longest = max((window.span for window in windows.values()), default=timedelta(0))
+    spans = {word: read_duration(fields.get(word), timedelta(0)) for word in ("shadow", "probation")}
+    for word, span in spans.items():
+        if windows and span > longest:
+            fields[word].mistake(f"`{word}` is not longer than the longest window: live figures are kept as long")
+    metric = fields["metric"].choice(known) if "metric" in fields else default
+    effect = fields["min_effect"].number() if "min_effect" in fields else 0.0
+    confidence = fields["confidence"].number() if "confidence" in fields else 0.95
+    if effect is not None and effect < 0:
+        fields["min_effect"].mistake("a minimum effect is not negative")
+    if confidence is not None and not 0.5 <= confidence < 1:
+        fields["confidence"].mistake("a confidence lies between 0.5 and 1")
+    block = read_duration(fields.get("block"), DAY)
+    if "block" in fields and retrain is not None and 3 * block > retrain.holdout:
+        fields["block"].mistake("a candidate is judged on three blocks at least: `data.holdout` is too short for it")
+    ratio = fields["max_latency_ratio"].number() if "max_latency_ratio" in fields else None
+    if ratio is not None and ratio <= 0:
+        fields["max_latency_ratio"].mistake("a ratio of latencies is above 0; 2 allows twice the champion's")
+    return PromotionSpec(
+        metric=metric or default,
+        min_effect=effect or 0.0,
+        confidence=confidence or 0.95,
+        block=block,
+        not_worse=_not_worse(fields.get("not_worse"), known, metric or default),
+        veto=_veto(fields.get("veto"), segments),
+        max_latency_ratio=ratio,
+        max_size=_size(fields.get("max_size")),
+        policy="approve" if policy == "approve" else "auto",
+        shadow=spans["shadow"],
+        probation=spans["probation"],
+    )
+
+
+def _not_worse(node: Node | None, known: Sequence[str], metric: str) -> dict[str, float]:
     """`{auc: 0.01}`: metric -> how much worse it may get. Mistakes are noted."""
     found = {}
     for name, each in (node.mapping() if node else {}).items():
@@ -25,7 +79,7 @@ def read_not_worse(node: Node | None, known: Sequence[str], metric: str) -> dict
     return found
 
 
-def read_veto(node: Node | None, segments: Sequence[str]) -> VetoSpec | None:
+def _veto(node: Node | None, segments: Sequence[str]) -> VetoSpec | None:
     """`{segments: [origin], worse_by: 0.02}`. Mistakes are noted."""
     if node is None:
         return None
@@ -42,7 +96,7 @@ def read_veto(node: Node | None, segments: Sequence[str]) -> VetoSpec | None:
     return VetoSpec(segments=ways, worse_by=worse_by or 0.0)
 
 
-def read_size(node: Node | None) -> int | None:
+def _size(node: Node | None) -> int | None:
     """`200MB`, or a number of bytes. Mistakes are noted."""
     if node is None:
         return None

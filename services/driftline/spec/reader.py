@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-from cronsim import CronSim, CronSimError
-
 from driftline.errors import SpecError
-from driftline.events.base import to_millis
-from driftline.spec.durations import parse_budget, parse_duration
 from driftline.spec.metrics import ESTIMATED, METRICS, OF_LABEL, TASKS, USUAL, Task, of_labels
 from driftline.spec.model import (
-    MEMORY_LIMIT,
     MOST_LABELS,
     OTHER,
     BaselineSpec,
     FeatureSpec,
     MonitorSpec,
     OutputSpec,
-    PromotionSpec,
-    RetrainSpec,
     WindowSpec,
     millis,
     told,
 )
-from driftline.spec.promotion import read_not_worse, read_size, read_veto
+from driftline.spec.promotion import read_promotion
+from driftline.spec.retraining import read_retrain
 from driftline.spec.rules import Known, read_rules
 from driftline.spec.segments import read_segments
-from driftline.spec.sizes import parse_size, show_size
-from driftline.spec.yaml_nodes import Mistakes, Node, load
+from driftline.spec.yaml_nodes import Mistakes, Node, load, read_duration
 
 DAY = timedelta(days=1)
-LEAST_MEMORY = 500_000_000  # Python with what reads rows and stores models takes 350 MB
 MOST_WEEKS = 12
 MAX_KEPT = 50_000_000
-RETRIES, MAX_REFUSALS = 2, 3
 
 
 def read_spec(path: Path) -> MonitorSpec:
@@ -79,11 +70,11 @@ class _Reader:
         segments = read_segments(fields.get("segments"), features)
         outputs = self._outputs(fields.get("outputs"), task)
         labels, positive = self._labels(fields, task)
-        pane = self._duration(fields.get("pane"), timedelta(minutes=1))
+        pane = read_duration(fields.get("pane"), timedelta(minutes=1))
         if "pane" in fields and pane < timedelta(seconds=1):
             fields["pane"].mistake("a pane is a second at least")
-        horizon = self._duration(fields.get("horizon"), timedelta(hours=48))
-        lateness = self._duration(fields.get("lateness"), timedelta(minutes=10), zero=True)
+        horizon = read_duration(fields.get("horizon"), timedelta(hours=48))
+        lateness = read_duration(fields.get("lateness"), timedelta(minutes=10), zero=True)
         windows = self._windows(fields.get("windows"), pane)
         baseline = self._baseline(fields.get("baseline"), windows)
         # where the task is unknown, words that some task has are not mistakes of their own
@@ -94,7 +85,7 @@ class _Reader:
         of_each = {name: of_labels(name, told(labels)) for name in OF_LABEL} if task == "multiclass" else {}
         known += tuple(name for each in of_each.values() for name in each)
         limits = fields["limits"].fields(optional=("max_kept", "max_ahead")) if "limits" in fields else {}
-        max_ahead = self._duration(limits.get("max_ahead"), timedelta(minutes=5))
+        max_ahead = read_duration(limits.get("max_ahead"), timedelta(minutes=5))
         max_kept = limits["max_kept"].count() if "max_kept" in limits else MAX_KEPT
         words = fields["metrics"].words((*known, *of_each), "metric") if "metrics" in fields else usual
         metrics = tuple(name for word in words for name in of_each.get(word, (word,)))
@@ -114,10 +105,10 @@ class _Reader:
                 segments=[segment.name for segment in segments],
             ),
         )
-        retrain = self._retrain(fields.get("retrain"), horizon)
+        retrain = read_retrain(fields.get("retrain"), horizon)
         ways = [segment.name for segment in segments]
-        promotion = self._promotion(fields.get("promotion"), usual, windows, ways, retrain)
-        repeat = self._duration(fields.get("repeat"), timedelta(0))
+        promotion = read_promotion(fields.get("promotion"), usual, windows, ways, retrain)
+        repeat = read_duration(fields.get("repeat"), timedelta(0))
         needed = horizon if retrain is None else retrain.span + retrain.holdout + horizon
         retain = self._retention(fields.get("retention"), needed)
         costs = self._costs(fields.get("costs"), task, labels)
@@ -248,8 +239,8 @@ class _Reader:
         found = {}
         for name, each in (node.mapping() if node else {}).items():
             fields = each.fields(required=("span",), optional=("every", "events"))
-            span = self._duration(fields.get("span"), DAY)
-            every = self._duration(fields.get("every"), span)
+            span = read_duration(fields.get("span"), DAY)
+            every = read_duration(fields.get("every"), span)
             for label, length in (("span", span), ("every", every)):
                 if label in fields and millis(length) % millis(pane):
                     fields[label].mistake(f"`{label}` must be a multiple of `pane`")
@@ -274,7 +265,7 @@ class _Reader:
         if len(fields) != 1:
             node.mistake(f"a baseline is one of {said}")
         elif "first" in fields:
-            span = self._duration(fields["first"], 28 * DAY)
+            span = read_duration(fields["first"], 28 * DAY)
             return BaselineSpec(kind="first", span=span)
         elif "previous" in fields:
             name = fields["previous"].choice(tuple(n for n, window in windows.items() if window.events is None))
@@ -289,97 +280,6 @@ class _Reader:
                 return BaselineSpec(kind="hour_of_week", weeks=weeks)
         return BaselineSpec()
 
-    def _retrain(self, node: Node | None, horizon: timedelta) -> RetrainSpec | None:
-        if node is None:
-            return None
-        fields = node.fields(
-            required=("data",),
-            optional=(
-                *("trainer", "command", "schedule", "cooldown", "budget", "improve_within", "deadline"),
-                *("time_limit", "memory_limit", "retries", "max_refusals"),
-            ),
-        )
-        if ("trainer" in fields) == ("command" in fields):
-            node.mistake("name either a `trainer`, which is a Python function, or a `command`")
-        data = (
-            fields["data"].fields(required=("span", "holdout"), optional=("label_delay", "exclude"))
-            if "data" in fields
-            else {}
-        )
-        retries = fields["retries"].count() if "retries" in fields else RETRIES
-        refusals = fields["max_refusals"].count() if "max_refusals" in fields else MAX_REFUSALS
-        budget, per = fields["budget"].parsed(parse_budget, (8, 60 * DAY)) if "budget" in fields else (8, 60 * DAY)
-        return RetrainSpec(
-            trainer=fields["trainer"].parsed(_function, None) if "trainer" in fields else None,
-            command=_words(fields["command"]) if "command" in fields else (),
-            span=self._duration(data.get("span"), DAY),
-            holdout=self._duration(data.get("holdout"), DAY),
-            label_delay=self._duration(data.get("label_delay"), horizon, zero=True),
-            cooldown=self._duration(fields.get("cooldown"), DAY, zero=True),
-            budget=budget,
-            budget_per=per,
-            improve_within=self._duration(fields.get("improve_within"), 14 * DAY),
-            deadline=self._duration(fields.get("deadline"), DAY),
-            time_limit=self._duration(fields.get("time_limit"), timedelta(minutes=30)),
-            memory_limit=self._memory(fields.get("memory_limit")),
-            schedule=fields["schedule"].parsed(_cron, None) if "schedule" in fields else None,
-            exclude=_periods(data.get("exclude")),
-            retries=RETRIES if retries is None else retries,
-            max_refusals=refusals or MAX_REFUSALS,
-        )
-
-    def _promotion(
-        self,
-        node: Node | None,
-        known: tuple[str, ...],
-        windows: dict[str, WindowSpec],
-        segments: list[str],
-        retrain: RetrainSpec | None,
-    ) -> PromotionSpec:
-        default = "log_loss" if "log_loss" in known else "mae"
-        if node is None:
-            return PromotionSpec(metric=default, min_effect=0.0)
-        fields = node.fields(
-            optional=(
-                *("policy", "metric", "min_effect", "confidence", "shadow", "probation"),
-                *("block", "not_worse", "veto", "max_latency_ratio", "max_size"),
-            ),
-        )
-        policy = fields["policy"].choice(("auto", "approve")) if "policy" in fields else "auto"
-        longest = max((window.span for window in windows.values()), default=timedelta(0))
-        spans = {word: self._duration(fields.get(word), timedelta(0)) for word in ("shadow", "probation")}
-        for word, span in spans.items():
-            if windows and span > longest:
-                fields[word].mistake(f"`{word}` is not longer than the longest window: live figures are kept as long")
-        metric = fields["metric"].choice(known) if "metric" in fields else default
-        effect = fields["min_effect"].number() if "min_effect" in fields else 0.0
-        confidence = fields["confidence"].number() if "confidence" in fields else 0.95
-        if effect is not None and effect < 0:
-            fields["min_effect"].mistake("a minimum effect is not negative")
-        if confidence is not None and not 0.5 <= confidence < 1:
-            fields["confidence"].mistake("a confidence lies between 0.5 and 1")
-        block = self._duration(fields.get("block"), DAY)
-        if "block" in fields and retrain is not None and 3 * block > retrain.holdout:
-            fields["block"].mistake(
-                "a candidate is judged on three blocks at least: `data.holdout` is too short for it"
-            )
-        ratio = fields["max_latency_ratio"].number() if "max_latency_ratio" in fields else None
-        if ratio is not None and ratio <= 0:
-            fields["max_latency_ratio"].mistake("a ratio of latencies is above 0; 2 allows twice the champion's")
-        return PromotionSpec(
-            metric=metric or default,
-            min_effect=effect or 0.0,
-            confidence=confidence or 0.95,
-            block=block,
-            not_worse=read_not_worse(fields.get("not_worse"), known, metric or default),
-            veto=read_veto(fields.get("veto"), segments),
-            max_latency_ratio=ratio,
-            max_size=read_size(fields.get("max_size")),
-            policy="approve" if policy == "approve" else "auto",
-            shadow=spans["shadow"],
-            probation=spans["probation"],
-        )
-
     def _retention(self, node: Node | None, needed: timedelta) -> timedelta:
         least = timedelta(days=-(-needed // DAY))
         if node is None:
@@ -387,86 +287,7 @@ class _Reader:
         fields = node.fields(optional=("raw", "decisions"))
         if "decisions" in fields:
             fields["decisions"].choice(("forever",))
-        raw = self._duration(fields.get("raw"), least)
+        raw = read_duration(fields.get("raw"), least)
         if raw < needed:
             fields["raw"].mistake("raw data must be kept for data.span + data.holdout + horizon at least")
         return raw
-
-    def _memory(self, node: Node | None) -> int:
-        size = MEMORY_LIMIT if node is None else node.parsed(parse_size, MEMORY_LIMIT)
-        if node is not None and size < LEAST_MEMORY:
-            node.mistake(f"the trainer itself takes nearly as much; give at least {show_size(LEAST_MEMORY)}")
-        return size
-
-    def _duration(self, node: Node | None, default: timedelta, *, zero: bool = False) -> timedelta:
-        if node is None:
-            return default
-        length = node.parsed(parse_duration, default)
-        if not length and not zero:
-            node.mistake("this duration must be longer than zero")
-            return default
-        return length
-
-
-def _words(node: Node) -> tuple[str, ...]:
-    """A command line, one word an item."""
-    words = tuple(word for item in node.items() if (word := item.text()) is not None)
-    if not words or not words[0]:
-        node.mistake("a command is a list of words, the first a program: [./train.sh, --fast]")
-    if any("\0" in word for word in words):
-        node.mistake("no word of a command can hold a NUL")
-    return words
-
-
-def _periods(node: Node | None) -> tuple[tuple[int, int], ...]:
-    """`[[2013-03-08, 2013-03-10]]`: from the beginning of the first day to that of the second, in UTC."""
-    found = []
-    for each in node.items() if node else []:
-        ends = [item.parsed(_instant, None) for item in each.items()]
-        if len(ends) != 2:
-            each.mistake("a period is `[from, to]`, two dates or instants")
-        elif ends[0] is not None and ends[1] is not None:
-            if ends[0] >= ends[1]:
-                each.mistake("the period is empty")
-            found.append((ends[0], ends[1]))
-    return tuple(found)
-
-
-def _instant(text: str) -> int | None:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is no date; write for example `2013-03-08` or `2013-03-08T12:00:00Z`") from error
-    return to_millis(time if time.tzinfo else time.replace(tzinfo=UTC))
-
-
-def _function(text: str) -> str:
-    module, _, function = text.partition(":")
-    if not function.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
-        raise ValueError(f"{text!r} names no function; write `package.module:function`")
-    return text
-
-
-def _cron(text: str) -> str:
-    try:
-        next(CronSim(text, datetime(2000, 1, 1, tzinfo=UTC)))
-    except StopIteration as error:
-        raise ValueError(f"{text!r} never comes; write for example `0 4 1,15 * *`") from error
-    except CronSimError as error:
-        if _only_its_day_is_in_no_month(text):
-            raise ValueError(f"{text!r} never comes: no month that it names has such a day") from error
-        raise ValueError(f"{text!r} is no cron schedule ({error}); write for example `0 4 1,15 * *`") from error
-    return text
-
-
-def _only_its_day_is_in_no_month(text: str) -> bool:
-    fields = text.split()
-    if len(fields) != 5:
-        return False
-    minute, hour, day, month, weekday = fields
-    try:
-        for part in (f"{minute} {hour} {day} * {weekday}", f"0 0 1 {month} *"):
-            CronSim(part, datetime(2000, 1, 1, tzinfo=UTC))
-    except CronSimError:
-        return False
-    return True

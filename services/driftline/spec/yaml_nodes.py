@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import TypeVar
 
 import yaml
 from yaml.composer import ComposerError
 from yaml.reader import ReaderError
+
+from driftline.spec.durations import parse_duration
 
 T = TypeVar("T")
 
@@ -220,6 +223,17 @@ class Node:
         except ValueError as error:
             self.mistake(str(error))
             return default
+
+
+def read_duration(node: Node | None, default: timedelta, *, zero: bool = False) -> timedelta:
+    """A duration such as `15m`, longer than zero unless `zero`. Mistakes are noted."""
+    if node is None:
+        return default
+    length = node.parsed(parse_duration, default)
+    if not length and not zero:
+        node.mistake("this duration must be longer than zero")
+        return default
+    return length
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:

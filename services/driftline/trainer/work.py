@@ -94,7 +94,7 @@ class _Training:
             text = str(error) if isinstance(error, DriftlineError) else f"{type(error).__name__}: {error}"
             candidate = _candidate(request, started, error=text)
         log.info("request %s: %s", request.id, candidate.error or f"candidate {candidate.version}")
-        records.append(answer_record(self.deployment, Topic.CANDIDATES, candidate, request.model, SOURCE))
+        records.append(answer_record(self.deployment, Topic.CANDIDATES, candidate, SOURCE))
         return records
 
     def _train(self) -> tuple[Result, TrainedOn]:
