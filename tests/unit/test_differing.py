@@ -64,7 +64,18 @@ def test_the_most_different_feature_comes_first():
     assert [each.feature for each in differences(first, second)] == ["c", "x"]
 
 
-numbers = st.lists(st.one_of(st.none(), st.floats(-1e300, 1e300), st.sampled_from([0.0, 5.0])), min_size=1, max_size=30)
+def test_values_that_are_nearly_nothing_or_nearly_infinite_have_a_difference_too():
+    nearly = -2.225073858507e-311  # with 0 beside it a bin whose slope is infinite
+    assert of("x", baseline([nearly]), baseline([0.0] * 7 + [-1.0, -1.0, nearly])).moved == pytest.approx(0.7)
+    huge = of("x", baseline([-1.7e308, 1.7e308]), baseline([0.0]))
+    assert np.isfinite(huge.moved) and np.isfinite(huge.middle[0])
+
+
+numbers = st.lists(
+    st.one_of(st.none(), st.floats(-1.7e308, 1.7e308), st.floats(-1e-300, 1e-300), st.sampled_from([0.0, 5.0])),
+    min_size=1,
+    max_size=30,
+)
 
 
 @given(numbers, numbers)

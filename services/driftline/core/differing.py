@@ -66,11 +66,14 @@ class _Spread:
     def below(self, values: FloatArray) -> FloatArray:
         """The share of values at or below each."""
         found: FloatArray = np.interp(values, self.at, self.share, left=0.0, right=1.0)
-        return found
+        # a bin so narrow that its slope is infinite is one value: it counts as a whole
+        ends = self.share[np.minimum(np.searchsorted(self.at, values, side="right"), self.share.size - 1)]
+        return np.where(np.isfinite(found), found, ends)
 
     def median(self) -> float | None:
         """Where half of the values lie below; None without values."""
-        return float(np.interp(0.5, self.share, self.at)) if self.n else None
+        scale = max(float(np.abs(self.at).max()), 1.0)  # the span of huge values would be infinite
+        return float(np.interp(0.5, self.share, self.at / scale)) * scale if self.n else None
 
 
 def _or(value: float | None, default: float) -> float:
