@@ -140,7 +140,8 @@ def again(settings: Settings, verdict: Verdict, kept: Kept) -> list[str]:
     """
     question, rows = fetch(settings, kept)
     found = compared(settings, question, rows, verdict.latency)
-    now = msgspec.structs.replace(found.verdict, written_at=verdict.written_at, kept=verdict.kept)
+    told = {"written_at": verdict.written_at, "kept": verdict.kept, "code": verdict.code}  # no results
+    now = msgspec.structs.replace(found.verdict, **told)
     different = list(_differences(msgspec.to_builtins(verdict), msgspec.to_builtins(now), ""))
     different += [f"answers of the {side}" for side, digest in found.answers.items() if digest != kept.answers[side]]
     return different
