@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import msgspec
+
 from driftline.core.ranking import ranked
 from driftline.core.rules import Reading, at_reading, severity_of, threshold
 from driftline.core.worst import worst_segments
@@ -26,16 +28,25 @@ def fingerprint(model: str, version: str, segment: str, rule: str) -> str:
 
 
 def alert_about(
-    kind: AlertKind, model: str, version: str, rule: str, severity: Severity, reason: str, at: Millis, summary: str
+    kind: AlertKind,
+    model: str,
+    version: str,
+    rule: str,
+    severity: Severity,
+    reason: str,
+    at: Millis,
+    summary: str,
+    *,
+    segment: str = ALL,
 ) -> Alert:
-    """A firing alert about everybody, without id and episode."""
+    """A firing alert, about everybody where nothing else is said, without id and episode."""
     return Alert(
         id="",
-        fingerprint=fingerprint(model, version, ALL, rule),
+        fingerprint=fingerprint(model, version, segment, rule),
         episode=0,
         model=model,
         version=version,
-        segment=ALL,
+        segment=segment,
         rule=rule,
         kind=kind,
         severity=severity,
@@ -185,24 +196,11 @@ def _sentence(
 
 def manual_alert(version: str, case: Case, why: str, tried: tuple[str, ...], at: Millis) -> Alert:
     """A human is needed."""
-    model, opened_by = case.model, case.rule or case.trigger.value
-    name = f"manual-intervention:{case.case}"
-    return Alert(
-        id="",
-        caused_by=(case.id,),
-        fingerprint=fingerprint(model, version, ALL, name),
-        episode=0,
-        model=model,
-        version=version,
-        segment=ALL,
-        rule=opened_by,
-        kind=AlertKind.MANUAL_INTERVENTION,
-        severity=Severity.CRITICAL,
-        state=AlertState.FIRING,
-        reason=why,
-        since=at,
-        at=at,
-        evidence=Evidence(tried=tried),
-        summary=f"{model} has not become better after {opened_by} ({why.replace('-', ' ')}): a human is needed. "
-        f"Tried: {'; '.join(tried) or 'nothing'}.",
+    opened_by = case.rule or case.trigger.value
+    summary = (
+        f"{case.model} has not become better after {opened_by} ({why.replace('-', ' ')}): a human is needed. "
+        f"Tried: {'; '.join(tried) or 'nothing'}."
     )
+    name = f"manual-intervention:{case.case}"  # one episode a case, whichever rule opened it
+    told = alert_about(AlertKind.MANUAL_INTERVENTION, case.model, version, name, Severity.CRITICAL, why, at, summary)
+    return msgspec.structs.replace(told, caused_by=(case.id,), rule=opened_by, evidence=Evidence(tried=tried))

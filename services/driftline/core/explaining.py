@@ -109,7 +109,7 @@ def explain(
     kept = kept_slices(spec, slice_ms) if spec is not None else 0
     came = _predictions(arrivals, kept, slice_ms)
     first = next((one for one in came if one.fate is Fate.COUNTS), came[0])
-    event: Prediction = first.event  # type: ignore[assignment]
+    event: Prediction = first.event  # type: ignore[assignment]  # `came` holds predictions alone
     told = _outcomes(outcomes, first, kept, slice_ms)
     holds = next((one for one in told if one.fate is Fate.COUNTS), None)
     counts = spec is not None and first.fate is Fate.COUNTS

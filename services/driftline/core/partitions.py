@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from driftline.core.alert_events import fingerprint
+from driftline.core.alert_events import alert_about
 from driftline.core.alerts import Change, Standing, fire, resolve
-from driftline.events.alerts import Alert, AlertKind, AlertState, Evidence, Severity, SliceSpan
+from driftline.events.alerts import Alert, AlertKind, Evidence, Severity, SliceSpan
 from driftline.events.base import Millis, iso
 from driftline.events.slices import Notice, NoticeKind
 
@@ -128,19 +128,4 @@ def _place(partition: int, shard: int) -> str:
 
 
 def _alert(segment: str, rule: str, kind: AlertKind, severity: Severity, at: Millis, summary: str) -> Alert:
-    return Alert(
-        id="",
-        fingerprint=fingerprint("", "", segment, rule),
-        episode=0,
-        model="",
-        version="",
-        segment=segment,
-        rule=rule,
-        kind=kind,
-        severity=severity,
-        state=AlertState.FIRING,
-        reason=rule,
-        since=at,
-        at=at,
-        summary=summary,
-    )
+    return alert_about(kind, "", "", rule, severity, rule, at, summary, segment=segment)
