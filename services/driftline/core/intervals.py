@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from driftline.core.metrics import Draws, Formula
-from driftline.core.metrics.closed_forms import Z95
 from driftline.core.metrics.formula import Interval
 from driftline.core.pane import Layout, Pane, Totals
 from driftline.events.reports import MetricValue
@@ -104,21 +103,23 @@ def _bootstrap(formula: Formula, point: MetricValue, draws: Draws) -> Interval |
 
 
 def stretched(value: float, drawn: FloatArray, blocks: int) -> Interval | None:
-    """The percentile interval, stretched around the value as far as few blocks need.
+    """The 95 % interval around `value`, see `stretched_ends`; None where too few resamples are defined."""
+    if drawn.size < RESAMPLES // 2:
+        return None
+    return Interval(*stretched_ends(value, drawn, blocks, 0.025), "block-bootstrap")
+
+
+def stretched_ends(value: float, drawn: FloatArray, blocks: int, tail: float) -> tuple[float, float]:
+    """The percentile interval that leaves `tail` out on either side, stretched around the value as far as few blocks
+    need.
 
     Resamples of b blocks vary by (b - 1) / b of what samples do, and their spread is known from b - 1 differences only:
     so its ends are moved away by t(b - 1) / z * sqrt(b / (b - 1)), which for a mean of equal blocks gives Student's
     interval over the blocks' means.
     """
-    if drawn.size < RESAMPLES // 2:
-        return None
-    stretch = float(stdtrit(blocks - 1, 0.975)) / Z95 * (blocks / (blocks - 1)) ** 0.5
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(
-        value + stretch * (float(low) - value),
-        value + stretch * (float(high) - value),
-        "block-bootstrap",
-    )
+    stretch = float(stdtrit(blocks - 1, tail) / ndtri(tail)) * (blocks / (blocks - 1)) ** 0.5
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return value + stretch * (float(low) - value), value + stretch * (float(high) - value)
 
 
 def _jackknife(formula: Formula, value: float, left_out: Draws) -> Interval | None:
