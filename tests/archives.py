@@ -6,13 +6,15 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+from tests.specs import bare_spec
+
 from driftline.archiver.writer import Writer
 from driftline.events.admin import Deployment, SpecRevision
 from driftline.events.base import encode
 from driftline.events.topics import MARK_HEADER, Topic
 from driftline.platform.archive_files import prepare
 from driftline.platform.records import Record, Source
-from driftline.spec.model import FeatureSpec, MonitorSpec, PromotionSpec
+from driftline.spec.model import FeatureSpec, MonitorSpec
 from driftline.spec.plain import to_plain
 
 SLICE_MS = 1000
@@ -22,23 +24,12 @@ START = 15_765 * DAY
 
 
 def spec(**changes) -> MonitorSpec:
-    return MonitorSpec(
+    return bare_spec(
         **{
-            "model": "m",
-            "task": "binary",
-            "labels": ("no", "yes"),
-            "positive": "yes",
             "features": {"x": FeatureSpec(type="number"), "c": FeatureSpec(type="category")},
-            "outputs": {},
             "horizon": timedelta(hours=1),
-            "lateness": timedelta(0),
             "pane": timedelta(seconds=10),
-            "max_ahead": timedelta(minutes=5),
-            "windows": {},
             "metrics": ("accuracy",),
-            "rules": (),
-            "retrain": None,
-            "promotion": PromotionSpec(metric="log_loss", min_effect=0),
             "retain_raw": timedelta(days=10),
         }
         | changes

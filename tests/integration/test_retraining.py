@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import log_loss
+from tests.specs import bare_spec
 
 from driftline.archiver.writer import Writer
 from driftline.cli.main import cli
@@ -71,20 +72,11 @@ RECIPE = Recipe(
 
 
 def spec(function: str = "boosted", time_limit_s: float = 60.0) -> MonitorSpec:
-    return MonitorSpec(
-        model="m",
-        task="binary",
+    return bare_spec(
         labels=("on-time", "late"),
         positive="late",
         features={"distance": FeatureSpec(type="number"), "carrier": FeatureSpec(type="category")},
-        outputs={},
-        horizon=timedelta(days=2),
-        lateness=timedelta(0),
         pane=timedelta(minutes=15),
-        max_ahead=timedelta(minutes=5),
-        windows={},
-        metrics=(),
-        rules=(),
         retrain=RetrainSpec(
             trainer=f"tests.functions_to_train:{function}",
             span=timedelta(days=13),

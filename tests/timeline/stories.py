@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 
 import msgspec
+from tests.specs import bare_spec
 
 from driftline.core import alerts, cases
 from driftline.core.alerts import Standing
@@ -91,20 +92,9 @@ RETRAIN = RetrainSpec(
 def spec(**retrain) -> MonitorSpec:
     """A spec whose retrain section is `RETRAIN` with changes."""
     fields = {name: getattr(RETRAIN, name) for name in RETRAIN.__struct_fields__} | retrain
-    return MonitorSpec(
-        model="m",
-        task="binary",
-        labels=("no", "yes"),
-        positive="yes",
-        features={},
-        outputs={},
-        horizon=timedelta(days=2),
-        lateness=timedelta(0),
+    return bare_spec(
         pane=timedelta(hours=1),
-        max_ahead=timedelta(minutes=5),
-        windows={},
         metrics=("auc",),
-        rules=(),
         retrain=RetrainSpec(**fields),
         promotion=PromotionSpec(metric="auc", min_effect=0),
         retain_raw=timedelta(days=120),

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn import metrics as sk
+from tests.specs import bare_spec
 
 from driftline.core.checks import figures_of, side_of, truth_of
 from driftline.core.paired_metrics import Side
 from driftline.spec.metrics import USUAL
-from driftline.spec.model import MonitorSpec, PromotionSpec
+from driftline.spec.model import MonitorSpec
 
 LABELS = {"binary": ("no", "yes"), "multiclass": ("a", "b", "c"), "regression": ()}
 
 
 def spec(task: str) -> MonitorSpec:
-    return MonitorSpec(
-        model="m",
+    return bare_spec(
         task=task,
         labels=LABELS[task],
         positive="yes" if task == "binary" else None,
-        features={},
-        outputs={},
-        horizon=timedelta(days=2),
-        lateness=timedelta(0),
-        pane=timedelta(minutes=1),
-        max_ahead=timedelta(minutes=5),
-        windows={},
-        metrics=(),
-        rules=(),
-        retrain=None,
-        promotion=PromotionSpec(metric="log_loss", min_effect=0.0),
-        retain_raw=timedelta(days=9),
     )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn import metrics as sk
+from tests.specs import bare_spec
 
 from driftline.core.comparison import HeldOut, blocks_of, compare
 from driftline.core.gate import Reason, decide, in_range, judge
@@ -19,23 +18,12 @@ DAY = 86_400_000
 
 
 def spec(task="binary", metric="log_loss", min_effect=0.0, **outputs) -> MonitorSpec:
-    return MonitorSpec(
-        model="m",
+    return bare_spec(
         task=task,
         labels=("no", "yes") if task == "binary" else (),
         positive="yes" if task == "binary" else None,
-        features={},
         outputs={name: OutputSpec(range=bounds) for name, bounds in outputs.items()},
-        horizon=timedelta(days=2),
-        lateness=timedelta(0),
-        pane=timedelta(minutes=1),
-        max_ahead=timedelta(minutes=5),
-        windows={},
-        metrics=(),
-        rules=(),
-        retrain=None,
         promotion=PromotionSpec(metric=metric, min_effect=min_effect),
-        retain_raw=timedelta(days=9),
     )
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import numpy as np
 import pytest
 from scipy import stats
+from tests.specs import bare_spec
 
 from driftline.core.comparison import HeldOut
 from driftline.core.gate import HOLDS, Measured, Reason, decision_of, judge
@@ -18,23 +17,11 @@ DAYS, A_DAY = 7, 120
 
 
 def spec(**promotion) -> MonitorSpec:
-    return MonitorSpec(
-        model="m",
+    return bare_spec(
         task="regression",
         labels=(),
         positive=None,
-        features={},
-        outputs={},
-        horizon=timedelta(days=2),
-        lateness=timedelta(0),
-        pane=timedelta(minutes=1),
-        max_ahead=timedelta(minutes=5),
-        windows={},
-        metrics=(),
-        rules=(),
-        retrain=None,
         promotion=PromotionSpec(**{"metric": "mae", "min_effect": 0.01} | promotion),
-        retain_raw=timedelta(days=9),
     )
 
 

@@ -15,6 +15,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from tests.specs import bare_spec
 
 from driftline.cli import gate as gate_cli
 from driftline.cli.gate_words import _SAID, explanation
@@ -47,21 +48,12 @@ TASKS = {"binary": ("on-time", "late"), "multiclass": ("early", "on-time", "late
 
 def spec(task="binary", **promotion) -> MonitorSpec:
     metric = "mae" if task == "regression" else "log_loss"
-    return MonitorSpec(
-        model="m",
+    return bare_spec(
         task=task,
         labels=TASKS[task],
         positive="late" if task == "binary" else None,
         features={"distance": FeatureSpec(type="number"), "carrier": FeatureSpec(type="category")},
-        outputs={},
-        horizon=timedelta(days=2),
-        lateness=timedelta(0),
         pane=timedelta(minutes=15),
-        max_ahead=timedelta(minutes=5),
-        windows={},
-        metrics=(),
-        rules=(),
-        retrain=None,
         promotion=PromotionSpec(**{"metric": metric, "min_effect": 0.01} | promotion),
         retain_raw=timedelta(days=90),
         segments=(SegmentSpec(cuts=(Cut(name="origin", source="attribute"),)),),

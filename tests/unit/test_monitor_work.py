@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import msgspec
 import orjson
 import pytest
+from tests.specs import bare_spec
 
 from driftline.core.binning import default_bins
 from driftline.core.pane import Layout, Pane, Totals
@@ -22,29 +23,19 @@ from driftline.events.topics import MARK_HEADER, Topic
 from driftline.monitor.work import MonitorWork
 from driftline.platform.records import Record, Source
 from driftline.platform.store import Stored
-from driftline.spec.model import FeatureSpec, MonitorSpec, OutputSpec, PromotionSpec
+from driftline.spec.model import FeatureSpec, MonitorSpec, OutputSpec
 
 P, OUT = Source(Topic.PREDICTIONS, 0), Source(Topic.OUTCOMES, 0)
 
 
 def spec(**changes) -> MonitorSpec:
-    return MonitorSpec(
+    return bare_spec(
         **{
-            "model": "m",
-            "task": "binary",
-            "labels": ("no", "yes"),
-            "positive": "yes",
             "features": {"x": FeatureSpec(type="number", range=(0, 10)), "c": FeatureSpec(type="category")},
             "outputs": {"score": OutputSpec(range=(0, 1))},
             "horizon": timedelta(hours=1),
-            "lateness": timedelta(0),
             "pane": timedelta(seconds=10),
-            "max_ahead": timedelta(minutes=5),
-            "windows": {},
             "metrics": ("accuracy",),
-            "rules": (),
-            "retrain": None,
-            "promotion": PromotionSpec(metric="log_loss", min_effect=0),
             "retain_raw": timedelta(days=1),
         }
         | changes

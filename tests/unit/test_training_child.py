@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.specs import bare_spec
 
 from driftline.core.checks import figures_of, side_of, truth_of
 from driftline.core.comparison import DAY_MS, days_of
@@ -25,7 +26,7 @@ from driftline.platform import artifacts
 from driftline.platform.artifacts import load
 from driftline.platform.kept_rows import unpack_rows
 from driftline.platform.settings import Settings
-from driftline.spec.model import FeatureSpec, MonitorSpec, PromotionSpec, RetrainSpec
+from driftline.spec.model import FeatureSpec, RetrainSpec
 from driftline.spec.plain import from_plain, to_plain
 from driftline.trainer import child, process
 from driftline.trainer.job import ABOUT, FEATURES, JOB, LOG, RESULT, Job, Result
@@ -35,23 +36,10 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = ("function", "command")
 DAY = timedelta(days=1)
 START = 40 * DAY_MS
-SPEC = MonitorSpec(
-    model="m",
-    task="binary",
+SPEC = bare_spec(
     labels=("on-time", "late"),
     positive="late",
     features={"distance": FeatureSpec(type="number"), "carrier": FeatureSpec(type="category")},
-    outputs={},
-    horizon=timedelta(days=2),
-    lateness=timedelta(0),
-    pane=timedelta(minutes=1),
-    max_ahead=timedelta(minutes=5),
-    windows={},
-    metrics=(),
-    rules=(),
-    retrain=None,
-    promotion=PromotionSpec(metric="log_loss", min_effect=0.0),
-    retain_raw=timedelta(days=9),
 )
 
 
