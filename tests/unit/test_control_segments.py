@@ -99,7 +99,7 @@ def test_nul_and_any_other_character_may_stand_in_a_segments_name():
     for each in (panes, back):
         each.use([HOUR])
     name = Series("1", "champion", "a\0b", "a\0b=\0💥")
-    panes.add(name, 0, {0: 1}, {})
+    panes.add(name, 0, [0], [1], {})
     put, _ = panes.take_changes()
     back.restore(put.items())
     assert back.between(HOUR, name, 0, HOUR) == panes.between(HOUR, name, 0, HOUR)
@@ -134,7 +134,7 @@ def test_parts_of_all_lengths_hold_the_same(told):
     panes, of = Panes(), Series("1", "champion")
     panes.use([QUARTER, HOUR])
     for quarter, n in told:
-        panes.add(of, quarter * QUARTER + 1, {0: n, 5: 2 * n}, {"log_loss": n})
+        panes.add(of, quarter * QUARTER + 1, [0, 5], [n, 2 * n], {"log_loss": n})
     fine, coarse = (sum(p.n for p in panes.between(unit, of, 0, 11 * HOUR).values()) for unit in (QUARTER, HOUR))
     assert fine == coarse == sum(n for _, n in told)
 
@@ -147,7 +147,7 @@ def test_a_new_length_is_added_up_from_a_shorter_one_and_an_old_one_leaves_no_tr
     fresh.use([HOUR])
     for quarter, n in told:
         for panes in (changed, fresh):
-            panes.add(of, quarter * QUARTER, {0: n}, {})
+            panes.add(of, quarter * QUARTER, [0], [n], {})
     stored, _ = changed.take_changes()
     changed.use([HOUR])
     assert changed.between(HOUR, of, 0, 20 * HOUR) == fresh.between(HOUR, of, 0, 20 * HOUR)
@@ -160,7 +160,7 @@ def test_what_no_window_can_reach_is_forgotten_at_each_length():
     panes, of = Panes(), Series("1", "champion")
     panes.use([QUARTER, HOUR])
     for quarter in range(40):
-        panes.add(of, quarter * QUARTER, {0: 1}, {})
+        panes.add(of, quarter * QUARTER, [0], [1], {})
     panes.prune(QUARTER, 9 * HOUR, {})
     assert len(panes.between(QUARTER, of, 0, 10 * HOUR)) == 4
     assert len(panes.between(HOUR, of, 0, 10 * HOUR)) == 10

@@ -105,9 +105,8 @@ class Engine:
     def _apply(self, changed: Changed, until: int) -> None:
         for deltas in changed.panes.values():
             for delta in (delta for delta in deltas if not delta.cut):
-                counts = dict(zip(delta.cells[:2], delta.counts[:2], strict=True))
-                self.tally.predictions += counts.get(0, 0)
-                self.tally.joined += counts.get(1, 0)
+                self.tally.predictions += delta.predicted
+                self.tally.joined += delta.labelled
         self._go(self._arrivals(changed, {}), until)
 
     def _arrivals(self, changed: Changed, marks: dict[int, list[str]]) -> dict[int, Arrivals]:

@@ -48,19 +48,18 @@ class Calendar:
         `begun`: when the slice began: a window that was final by then is not told again. `late`: it is counted in a
         later slice than its own, since its partition was left out.
         """
-        counts, sums = dict(zip(delta.cells, delta.counts, strict=True)), delta.sums
-        everybody = not delta.cut
+        everybody, predicted, labelled = not delta.cut, delta.predicted, delta.labelled
+        cells, counts, sums = delta.cells, delta.counts, delta.sums
         if self._book.bins.setdefault(delta.version, delta.bins) != delta.bins:
             # counted in other bins by a partition that saw the version before its baseline: only the predictions add
             # up, so that coverage shows what is missing from the metrics
-            counts, sums = {0: counts.get(0, 0)}, {}
-            self._book.count("foreign_bins", counts[0] if everybody else 0)
+            cells, counts, sums, labelled = (0,), (predicted,), {}, 0
+            self._book.count("foreign_bins", predicted if everybody else 0)
         start = delta.pane * millis(spec.pane)
         self._book.began[delta.version] = min(start, self._book.began.get(delta.version, start))
-        self.panes.add(Series(delta.version, delta.role, delta.cut, delta.segment), start, counts, sums)
+        self.panes.add(Series(delta.version, delta.role, delta.cut, delta.segment), start, cells, counts, sums)
         if not everybody:
             return
-        predicted, labelled = counts.get(0, 0), counts.get(1, 0)
         if delta.role == "champion":
             self._book.joined += labelled
         for name, window in spec.windows.items():

@@ -55,7 +55,7 @@ class Desk:
         self._calendar.take_pane(self.spec, delta, begun, late)
         if delta.cut or delta.role != "champion":
             return
-        if delta.cells and delta.cells[0] == 0:  # predictions are counted in cell 0
+        if delta.predicted:
             self.book.heard = at
         if self.book.bins[delta.version] == delta.bins and self.book.speaks_of(delta.version):
             self.detecting.take(self.spec, delta, lambda bins_id: self._layout_of(bins_id)[0])

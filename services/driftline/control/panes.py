@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
@@ -28,17 +30,29 @@ class _StoredPane(msgspec.Struct, array_like=True):
     sums: dict[str, str]
 
 
+NOTHING = Pane()
+
+
+@dataclass
+class _Waiting:
+    """What is still to be added to a pane, one change after the other."""
+
+    cells: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    sums: dict[str, int] = field(default_factory=dict)
+
+
 class Panes:
     """The panes of one model, and which of them have changed since they were last stored.
 
     They are kept once for each length of parts that its windows are added up from (`units`, see `core.windows`), and
     each only for as long as these windows need it: a week is a hundred panes, not sixty thousand. What is added waits
-    in dictionaries until a pane is needed: many small additions make one addition of vectors.
+    until a pane is needed: many small additions make one addition of vectors.
     """
 
     def __init__(self) -> None:
         self.units: dict[Millis, dict[Series, dict[int, Pane]]] = {}
-        self._waiting: dict[tuple[Millis, Series, int], tuple[dict[int, int], dict[str, int]]] = {}
+        self._waiting: defaultdict[tuple[Millis, Series, int], _Waiting] = defaultdict(_Waiting)
         self._changed: set[tuple[Millis, Series, int]] = set()
 
     def series(self, unit: Millis) -> set[Series]:
@@ -55,22 +69,20 @@ class Panes:
             self.units[unit] = {}
             for series, panes in known.items():
                 for number, pane in panes.items():
-                    self._add(unit, series, number * shorter // unit, pane)
+                    self._add(unit, series, number * shorter // unit, pane.cells, pane.counts, pane.sums)
         for unit in self.units.keys() - set(units):
             self._changed |= {(unit, series, n) for series, panes in self.units.pop(unit).items() for n in panes}
 
-    def add(self, series: Series, start: Millis, counts: Mapping[int, int], sums: Mapping[str, int]) -> None:
-        """Add `counts` by cell and `sums` by name to the panes in which `start` lies."""
+    def add(
+        self, series: Series, start: Millis, cells: Sequence[int], counts: Sequence[int], sums: Mapping[str, int]
+    ) -> None:
+        """Add `counts` to `cells`, and `sums` by name, in the panes in which `start` lies."""
         for unit in self.units:
-            waiting = self._waiting.get((unit, series, start // unit))
-            if waiting is None:
-                self._waiting[unit, series, start // unit] = (dict(counts), dict(sums))
-                continue
-            known_counts, known_sums = waiting
-            for cell, count in counts.items():
-                known_counts[cell] = known_counts.get(cell, 0) + count
+            waiting = self._waiting[unit, series, start // unit]
+            waiting.cells += cells
+            waiting.counts += counts
             for name, value in sums.items():
-                known_sums[name] = known_sums.get(name, 0) + value
+                waiting.sums[name] = waiting.sums.get(name, 0) + value
 
     def between(self, unit: Millis, series: Series, start: Millis, end: Millis) -> dict[int, Pane]:
         """The panes of a length from `start` to `end`, by number, in time order."""
@@ -118,14 +130,16 @@ class Panes:
             self.units.setdefault(unit, {}).setdefault(series, {})[number] = _decode(value)
 
     def _settle(self) -> None:
-        for (unit, series, number), (counts, sums) in self._waiting.items():
-            cells = np.fromiter(counts.keys(), np.int64, len(counts))
-            self._add(unit, series, number, Pane.of(cells, np.fromiter(counts.values(), np.int64, len(counts)), sums))
+        for (unit, series, number), new in self._waiting.items():
+            cells = np.fromiter(new.cells, np.int64, len(new.cells))
+            self._add(unit, series, number, cells, np.fromiter(new.counts, np.int64, cells.size), new.sums)
         self._waiting.clear()
 
-    def _add(self, unit: Millis, series: Series, number: int, pane: Pane) -> None:
+    def _add(
+        self, unit: Millis, series: Series, number: int, cells: IntArray, counts: IntArray, sums: Mapping[str, int]
+    ) -> None:
         panes = self.units[unit].setdefault(series, {})
-        panes[number] = panes[number] + pane if number in panes else pane
+        panes[number] = panes.get(number, NOTHING).plus(cells, counts, sums)
         self._changed.add((unit, series, number))
 
 

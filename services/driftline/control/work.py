@@ -72,6 +72,7 @@ class ControlWork:
         self._foretold: dict[str, Foretold] = {}
         self._said: set[SliceSpan] = set()
         self._refused: Refused = {}
+        self._read: list[tuple[int, Slice]] = []
         self._begin()
 
     async def start(self, stored: Stored) -> None:
@@ -201,8 +202,9 @@ class ControlWork:
                 )
 
     async def prepare(self, taken: Mapping[Source, Sequence[Record]]) -> None:
-        """Bins and specs are written before slices name them: an unseen one asks for a new look."""
-        slices = [arrived for _, arrived in self._slices_in(taken)]
+        """Read the slices. Bins and specs are written before slices name them: an unseen one asks for a new look."""
+        self._read = list(self._slices_in(taken))
+        slices = [arrived for _, arrived in self._read]
         named = {delta.bins for arrived in slices for delta in arrived.panes}
         marks = {mark for arrived in slices for mark in arrived.marks}
         unseen = [n for n in named if not n.startswith("default:") and n not in self._catalog.baselines]
@@ -238,7 +240,7 @@ class ControlWork:
         def at(number: int) -> Arrivals:
             return found.setdefault(max(number, first), Arrivals())
 
-        for number, arrived in self._slices_in(taken):
+        for number, arrived in self._read:
             at(number).slices.setdefault((arrived.partition, number), arrived)
         for source in self._slices:
             for record, seen in zip(

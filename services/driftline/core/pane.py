@@ -117,11 +117,12 @@ class Pane:
     @classmethod
     def of(cls, cells: IntArray, counts: IntArray, sums: Mapping[str, int]) -> Pane:
         """A pane from cells in any order, repeats allowed."""
-        unique, where = np.unique(cells, return_inverse=True)
-        total = np.zeros(unique.size, np.int64)
-        np.add.at(total, where, counts)
+        order = np.argsort(cells, kind="stable")  # radix or merge: what comes is made of sorted runs
+        ordered = cells[order]
+        starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: cells.size])
+        total = np.add.reduceat(counts[order], starts)
         kept = total != 0
-        return cls(unique[kept], total[kept], {name: value for name, value in sorted(sums.items()) if value})
+        return cls(ordered[starts][kept], total[kept], {name: value for name, value in sorted(sums.items()) if value})
 
     @property
     def n(self) -> int:
@@ -133,11 +134,15 @@ class Pane:
         """Whether a prediction of it has an outcome: cell 1 counts those in every layout, and cells are sorted."""
         return 1 in self.cells[:2].tolist()
 
+    def plus(self, cells: IntArray, counts: IntArray, sums: Mapping[str, int]) -> Pane:
+        """This pane and more: cells in any order, repeats allowed."""
+        total = dict(self.sums)
+        for name, value in sums.items():
+            total[name] = total.get(name, 0) + value
+        return Pane.of(np.concatenate([self.cells, cells]), np.concatenate([self.counts, counts]), total)
+
     def __add__(self, other: Pane) -> Pane:
-        sums = dict(self.sums)
-        for name, value in other.sums.items():
-            sums[name] = sums.get(name, 0) + value
-        return Pane.of(np.concatenate([self.cells, other.cells]), np.concatenate([self.counts, other.counts]), sums)
+        return self.plus(other.cells, other.counts, other.sums)
 
     def __eq__(self, other: object) -> bool:
         return (

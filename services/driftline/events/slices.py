@@ -49,8 +49,8 @@ class PaneDelta(msgspec.Struct, frozen=True, kw_only=True):
     """What one slice changed in one pane: a sparse integer vector over the layout of `bins` (a baseline's id).
 
     `pane` is the pane's number (event time // pane length). `cells[i]` changes by `counts[i]`, which is negative where
-    a corrected outcome takes back. `sums` are fixed-point integers (`core.pane.SCALE`). `cut` and `segment`: what the
-    predictions are cut by and which of its segments these are, or empty and `all`: everybody.
+    a corrected outcome takes back; cells rise. `sums` are fixed-point integers (`core.pane.SCALE`). `cut` and
+    `segment`: what the predictions are cut by and which of its segments these are, or empty and `all`: everybody.
     """
 
     model: str
@@ -63,6 +63,17 @@ class PaneDelta(msgspec.Struct, frozen=True, kw_only=True):
     sums: dict[str, int]
     cut: str = ""
     segment: str = ALL
+
+    @property
+    def predicted(self) -> int:
+        """Predictions that came: cell 0 of every layout counts them."""
+        return self.counts[0] if self.cells[:1] == (0,) else 0
+
+    @property
+    def labelled(self) -> int:
+        """How many more predictions have an outcome: cell 1 of every layout counts them."""
+        at = self.cells[:2]
+        return self.counts[at.index(1)] if 1 in at else 0
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
