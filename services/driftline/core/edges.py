@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +40,8 @@ class EdgeTables:
     """Tables by number."""
 
     def __init__(self, tables: Sequence[EdgeTable]) -> None:
-        self._each = [np.array(table.edges, np.float64) for table in tables]
-        sizes = np.array([edges.size for edges in self._each], np.int64)
-        self._edges = np.concatenate([*self._each, [0.0]])
+        sizes = np.array([len(table.edges) for table in tables], np.int64)
+        self._edges = np.array([*chain.from_iterable(table.edges for table in tables), 0.0], np.float64)
         self._stop = np.cumsum(sizes)
         self._start = self._stop - sizes
         self._base = np.array([table.base for table in tables], np.int64)
@@ -53,7 +53,8 @@ class EdgeTables:
     def cells(self, table: I64 | int, values: F64) -> I64:
         """The cell of each value; `table`: one for all, or each value's own. NaN is a missing value."""
         if isinstance(table, int):
-            cells = np.searchsorted(self._each[table], values, side="right").astype(np.int64)
+            edges = self._edges[self._start[table] : self._stop[table]]
+            cells = np.searchsorted(edges, values, side="right").astype(np.int64)
         else:
             cells = self._search(table, values)
         regular = self._stop[table] - self._start[table] + 1
