@@ -8,6 +8,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import msgspec
+import numpy as np
 import orjson
 import pytest
 from tests.specs import bare_spec
@@ -137,7 +138,7 @@ def run(log, catalog, batches=(10**9,), restart=False):
 def totals(slices):
     layout = Layout(default_bins(spec()))
     panes = [
-        Pane.of(msgspec.convert(d.cells, list), msgspec.convert(d.counts, list), d.sums)
+        Pane.of(np.array(d.cells), np.array(d.counts), d.sums)
         for s in slices
         for d in msgspec.json.decode(s, type=Slice).panes
     ]
