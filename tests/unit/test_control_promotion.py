@@ -6,13 +6,24 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from tests.timeline.shards import HOUR, QUARTER, candidate, catalog, command, delta, play, spec, verdict
+from tests.timeline.shards import (
+    HOUR,
+    LOW_ACCURACY,
+    QUARTER,
+    candidate,
+    catalog,
+    command,
+    delta,
+    play,
+    spec,
+    verdict,
+)
 from tests.unit.test_control_work import begun, case_story, hours
 
 from driftline.core.case_book import Why
 from driftline.events.admin import CommandResult
 from driftline.events.alerts import Alert
-from driftline.events.retraining import Case, ModelState
+from driftline.events.retraining import Case, Comparison, ModelState, Rows, Span
 from driftline.events.topics import Topic
 from driftline.spec.model import PromotionSpec, WindowSpec
 
@@ -23,9 +34,17 @@ WINDOWS = {
 }
 
 
+PROBATION = {"probation": timedelta(hours=6)}
+
+
+def declared_in_turn(*promotions):
+    """Revisions 1, 2, ... of a spec that differ in how candidates are let through."""
+    fields = [{"metric": "accuracy", "min_effect": 0} | promotion for promotion in promotions]
+    return catalog(*(spec(promotion=PromotionSpec(**each), windows=WINDOWS) for each in fields))
+
+
 def declared(**promotion):
-    fields = {"metric": "accuracy", "min_effect": 0} | promotion
-    return catalog(spec(promotion=PromotionSpec(**fields), windows=WINDOWS))
+    return declared_in_turn(promotion)
 
 
 def bad_hours(*answers, until=12):
@@ -82,7 +101,7 @@ def test_an_approval_of_another_verdict_or_of_nothing_is_refused():
     assert results(nothing)["promote-command"] == (False, "no candidate waits for a decision")
 
 
-def test_an_approval_is_outdated_once_another_version_serves():
+def test_once_another_version_serves_a_candidate_that_waited_for_an_approval_is_outdated():
     first = verdict(BETTER)
     log = bad_hours(BETTER, first).until(13).say(14, command("promote", verdict=first.id)).until(15)
     second = candidate(attempt=2, version="3")
@@ -91,7 +110,10 @@ def test_an_approval_is_outdated_once_another_version_serves():
     log.say(30, command("rollback", id="back")).say(31, command("promote", id="late", verdict=passed.id)).until(33)
     shard = play(log, declared(policy="approve"))
     assert results(shard)["back"] == (True, "rolled back to version 1")
-    assert results(shard)["late"] == (False, "the verdict is outdated: another version has become champion since")
+    assert results(shard)["late"] == (False, "no candidate waits for a decision")
+    refused = next(c for c in shard.events(Topic.CASES, Case) if c.reason == "attempt-2-refused")
+    assert refused.attempts[1].reason == Why.OUTDATED
+    assert case_story(shard)[-1].startswith("rolled-back: rolled back by a")
     assert states(shard)[-1][0] == "1"
 
 
@@ -137,6 +159,38 @@ def test_live_figures_that_swing_are_no_gain():
     assert "open: attempt-1-refused" in case_story(shard)
 
 
+def test_a_candidate_about_which_nobody_decides_in_time_does_not_go_on_standing_beside_the_champion():
+    log = bad_hours(BETTER, verdict(BETTER)).until(12)
+    hours(log, 4, 30, right=20, wrong=30)
+    shard = play(log.until(124), declared(shadow=timedelta(hours=6)))
+    held, refused = (
+        next(c for c in shard.events(Topic.CASES, Case) if c.reason == f"attempt-1-{how}")
+        for how in ("held", "refused")
+    )
+    assert (held.attempts[0].reason, refused.attempts[0].reason) == (Why.SHADOW_UNSEEN, Why.NOT_DECIDED)
+    last = shard.events(Topic.MODELS, ModelState)[-1]
+    assert (last.state, last.shadow, last.caused_by) == ("stable", None, (refused.id,))
+
+
+def test_a_rollback_sends_the_candidate_away_that_stood_beside_the_bad_version_and_retraining_goes_on():
+    second = candidate(attempt=2, version="3")
+    log = bad_hours(BETTER, verdict(BETTER)).until(12)
+    log.say(22.2, second).say(22.4, verdict(second, champion="2")).say(24.5, command("rollback"))
+    for quarter in range(13, 60):
+        serves = "2" if quarter < 25 else "1"
+        marks = ["spec m@2"] if quarter in (14, 15) else []
+        log.slice(quarter % 2, quarter, delta(quarter, right=20, wrong=30, version=serves), marks=marks)
+    shard = play(log.until(60), declared_in_turn({}, {"shadow": timedelta(hours=4)}))
+    assert [state[:3] for state in states(shard)][1:] == [
+        ("2", "stable", None),
+        ("2", "shadow", "3"),
+        ("1", "rolled-back", None),
+    ]
+    (outdated,) = [c for c in shard.events(Topic.CASES, Case) if c.reason == "attempt-2-refused"]
+    assert outdated.attempts[1].reason == Why.OUTDATED
+    assert case_story(shard)[7:9] == ["rolled-back: rolled back by a", "open: attempt-1-requested"]
+
+
 # --- on probation ---
 
 
@@ -156,6 +210,60 @@ def test_a_promoted_version_that_does_certainly_worse_is_rolled_back_and_its_cas
     back = shard.events(Topic.MODELS, ModelState)[2]
     assert (back.champion.since, back.previous.version) == (back.at, "2")
     assert back.at <= 12.5 * QUARTER + 6 * HOUR
+
+
+@pytest.mark.parametrize("shadow", [timedelta(0), timedelta(hours=4)])
+def test_the_next_attempt_neither_ends_a_probation_nor_stands_in_its_way(shadow):
+    """The version before stands beside the champion until it is settled who is better; a new candidate waits."""
+    second = candidate(attempt=2, version="3")
+    log = bad_hours(BETTER, verdict(BETTER)).until(12)
+    log.say(22.2, second).say(22.4, verdict(second, "promote" if shadow else "refuse", champion="2"))
+    for quarter in range(13, 50):
+        told = [delta(quarter, right=15, wrong=35, version="2")]
+        if quarter >= 24:  # until then the version before says nothing, so nothing can be compared
+            told.append(delta(quarter, right=40, wrong=10, version="1", role="shadow"))
+        log.slice(quarter % 2, quarter, *told, marks=["spec m@2"] if quarter in (14, 15) else [])
+    revisions = [PROBATION, PROBATION | {"shadow": shadow}]
+    shard = play(log.until(60), declared_in_turn(*revisions))
+    assert [state[:3] for state in states(shard)][1:3] == [("2", "probation", "1"), ("1", "rolled-back", None)]
+    attempts = next(c for c in shard.events(Topic.CASES, Case) if c.reason == "attempt-2-refused").attempts
+    assert attempts[1].reason == (Why.OUTDATED if shadow else "no-certain-gain")
+
+
+def test_a_candidate_that_came_during_a_probation_stands_beside_the_champion_afterwards():
+    second = candidate(attempt=2, version="3")
+    log = bad_hours(BETTER, verdict(BETTER)).until(12)
+    log.say(22.2, second).say(22.4, verdict(second, champion="2"))
+    side_by_side(log, 13, 14, (30, 20), (30, 20), ("2", "1"))
+    for quarter in range(14, 38):
+        beside = [delta(quarter, right=30, wrong=20, version="1", role="shadow")]
+        log.slice(
+            quarter % 2,
+            quarter,
+            delta(quarter, right=30, wrong=20, version="2"),
+            *beside,
+            marks=["spec m@2"] if quarter in (14, 15) else [],
+        )
+    side_by_side(log, 38, 56, (30, 20), (48, 2), ("2", "3"))
+    shard = play(log.until(60), declared_in_turn(PROBATION, PROBATION | {"shadow": timedelta(hours=4)}))
+    assert [state[:3] for state in states(shard)][1:4] == [
+        ("2", "probation", "1"),
+        ("2", "shadow", "3"),
+        ("3", "probation", "2"),
+    ]
+
+
+def test_versions_that_differ_from_day_to_day_are_not_taken_back_for_one_day():
+    """The verdict has seen days in which the new version was worse by as much."""
+    gain = Comparison(name="accuracy", champion=0.5, candidate=0.6, difference=0.1, low=0.01, high=0.19)
+    rows = Rows(span=Span(start=0, end=1), n=1000, blocks=7, digest="d")
+    stories = []
+    for seen in ({}, {"metrics": (gain,), "rows": rows, "confidence": 0.95}):
+        log = bad_hours(BETTER, verdict(BETTER, **seen)).until(12)
+        side_by_side(log, 13, 40, (28, 22), (35, 15), ("2", "1"))
+        stories.append([state[:2] for state in states(play(log.until(60), declared(**PROBATION)))])
+    assert stories[0][2] == ("1", "rolled-back")
+    assert stories[1][2] == ("2", "stable")
 
 
 def test_a_promoted_version_that_keeps_its_promise_becomes_stable():
@@ -182,6 +290,20 @@ def test_a_version_that_comes_back_goes_on_counting_the_episodes_of_its_alerts()
         ("1", 2, "firing"),
     ]
     assert len({a.id for a in alerts}) == len(alerts)
+
+
+def test_a_rollback_is_not_taken_back_by_somebody_who_wanted_the_same():
+    log = bad_hours(BETTER, verdict(BETTER)).until(12)
+    log.say(14, command("rollback", id="first", version="1")).say(14.1, command("rollback", id="same", version="1"))
+    log.say(16, command("rollback", id="blindly")).until(17)
+    log.say(18, command("rollback", id="knowingly", version="2")).until(20)
+    shard = play(log, declared())
+    assert results(shard)["first"] == (True, "rolled back to version 1")
+    assert results(shard)["same"] == (False, "version 1 serves, and the one before it is 2")
+    assert results(shard)["blindly"][0] is False
+    assert "version 2 was taken back itself" in results(shard)["blindly"][1]
+    assert results(shard)["knowingly"] == (True, "rolled back to version 2")
+    assert [state[0] for state in states(shard)] == ["1", "2", "1", "2"]
 
 
 def test_there_is_no_way_back_from_the_first_version():
@@ -241,3 +363,34 @@ def test_a_human_closes_a_case_of_this_name_only():
     again = play(log, declared())
     assert results(again)["right"] == (True, "closed")
     assert case_story(again)[-1] == "closed: closed by a: known"
+
+
+# --- calls for a human ---
+
+
+def test_a_case_calls_a_human_once_whichever_version_serves_meanwhile():
+    declare = spec(windows=WINDOWS)
+    once = msgspec.structs.replace(declare.retrain, max_refusals=1)
+    second = candidate(attempt=2, version="3")
+    log = bad_hours(BETTER, verdict(BETTER, "refuse"), until=20).until(20)
+    log.say(20.5, second).say(20.6, verdict(second)).until(21)
+    hours(log, 6, 19, right=20, wrong=30, version="3")
+    shard = play(log.until(80), catalog(msgspec.structs.replace(declare, retrain=once)))
+    assert "escalated: not-improved-in-time" in case_story(shard)
+    calls = [a for a in shard.events(Topic.ALERTS, Alert) if a.kind == "manual-intervention"]
+    first = [a for a in calls if a.evidence.tried[0].startswith("attempt 1 (rule): refused 2")]
+    assert [(a.version, a.reason, a.state) for a in first] == [("1", "no-candidate-passes-the-gate", "firing")]
+
+
+def test_a_case_that_a_rule_opened_calls_a_human_also_where_the_spec_declares_no_retrain_any_more():
+    declare = spec(windows=WINDOWS)
+    without = spec(windows=WINDOWS, retrain=None, rules=(msgspec.structs.replace(LOW_ACCURACY, retrain=False),))
+    log = bad_hours(BETTER, verdict(BETTER, "refuse"))
+    for partition in (0, 1):
+        log.slice(partition, 14, marks=["spec m@2"])
+    hours(log, 4, 12, right=20, wrong=30)
+    shard = play(log.until(52), catalog(declare, without))
+    assert case_story(shard)[-1] == "escalated: not-improved-in-time"
+    assert [a.reason for a in shard.events(Topic.ALERTS, Alert) if a.kind == "manual-intervention"] == [
+        "not-improved-in-time"
+    ]

@@ -124,18 +124,27 @@ def reject_candidate(model: str, verdict: str, comment: str, wait: float, as_jso
 
 @models.command("rollback")
 @click.argument("model")
+@click.option("--to", metavar="VERSION", help="The version before, by name: needed if it was taken back itself.")
 @COMMENT
 @WAIT
 @YES
 @AS_JSON
-def roll_back(model: str, comment: str, wait: float, yes: bool, as_json: bool) -> None:
-    """Let the version serve again that served before."""
+def roll_back(model: str, to: str | None, comment: str, wait: float, yes: bool, as_json: bool) -> None:
+    """Let the version serve again that served before.
+
+    \b
+    driftline models rollback flight-delay --comment "too many false alarms"
+    driftline models rollback flight-delay --to 7
+    """
     last = next((state for state in reversed(_states()) if state.model == model), None)
     if last is None or last.previous is None:
         raise DriftlineError(f"{model} has no version to go back to")
-    make_sure(f"{model}: go back from version {last.champion.version} to {last.previous.version}?", yes)
-    result = ask(model, "rollback", wait, comment=comment)
-    tell(result, f"{model} version {last.previous.version} is the champion again", as_json=as_json)
+    before = last.previous.version
+    make_sure(f"{model}: go back from version {last.champion.version} to {to or before}?", yes)
+    # named, so that of two people who want the same only one changes something
+    version = to or (None if last.state == "rolled-back" else before)
+    result = ask(model, "rollback", wait, version=version, comment=comment)
+    tell(result, f"{model} version {before} is the champion again", as_json=as_json)
 
 
 @click.command()

@@ -30,7 +30,7 @@ class Foretold(msgspec.Struct, frozen=True, kw_only=True):
 class Probation(msgspec.Struct, frozen=True, kw_only=True):
     """Two versions that are compared by what they say live: before a promotion (`shadow`) or after it (`probation`).
 
-    `version` stands against the one that `against` names, from `since` until `until`.
+    `version` stands against the one that `against` names, from `since` until `until`. `spread`: see `live.spread_of`.
     """
 
     kind: Literal["shadow", "probation"]
@@ -38,6 +38,7 @@ class Probation(msgspec.Struct, frozen=True, kw_only=True):
     against: str
     since: Millis
     until: Millis
+    spread: float = 0.0
 
 
 class Book(msgspec.Struct, kw_only=True):
@@ -53,7 +54,7 @@ class Book(msgspec.Struct, kw_only=True):
     but for the values that they were fed. `failures`: of the last windows of a name and version, whether what came true
     lay apart from its estimate; `checked`: the end of the last such window. `calibrations`: of rules with a budget of
     false alarms. `silences`: what nobody is to be told of. `heard`: when predictions last came. `probation`: see
-    there. `link`: of the next decision.
+    there. `spread`: see `live.spread_of`, of the last verdict. `link`: of the next decision.
     """
 
     model: str
@@ -84,6 +85,7 @@ class Book(msgspec.Struct, kw_only=True):
     silences: list[Silence] = []
     heard: Millis | None = None
     probation: Probation | None = None
+    spread: float = 0.0
     link: Link = Link()
 
     @property

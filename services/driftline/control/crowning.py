@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from driftline.control.book import Book, Probation
@@ -14,7 +16,7 @@ from driftline.core import alerts, cases
 from driftline.core.alert_events import alert_about
 from driftline.core.alerts import Change
 from driftline.core.case_book import Call, Skipped, Why
-from driftline.core.live import Side, compare_live
+from driftline.core.live import LiveGain, Side, compare_live, spread_of
 from driftline.core.windows import unit_of
 from driftline.events.admin import Command
 from driftline.events.alerts import AlertKind, Severity
@@ -25,7 +27,6 @@ from driftline.events.retraining import (
     Candidate,
     Case,
     Champion,
-    Comparison,
     ModelState,
     Verdict,
 )
@@ -78,6 +79,7 @@ class Crowning:
         case = cases.take_verdict(self._book.cases, verdict, spec.promotion, at)
         if case is None:
             return
+        self._book.spread = spread_of(verdict)
         self._look_at_artifacts(verdict, at, out)
         self.tell(spec, case, at, out)
         self._go_on(spec, case, verdict.reason, (verdict.id, candidate.id), at, out)
@@ -87,11 +89,6 @@ class Crowning:
         case, candidate, promote = self._book.cases.open, self._book.candidate, command.action == "promote"
         if spec is None or case is None or candidate is None or self._book.champion is None:
             return False, "no candidate waits for a decision"
-        asked = case.attempts[-1]
-        if asked.verdict != command.verdict:
-            return False, "no candidate with this verdict waits for a decision"
-        if promote and asked.champion != self._book.champion.champion.version:
-            return False, "the verdict is outdated: another version has become champion since"
         reason = f"{'approved' if promote else 'rejected'} by {command.author}" + (
             f": {command.comment}" if command.comment else ""
         )
@@ -103,13 +100,18 @@ class Crowning:
         return True, "promoted" if promote else "rejected"
 
     def roll_back(self, command: Command, spec: MonitorSpec | None, at: Millis, out: Out) -> tuple[bool, str]:
-        """A human wants the version before back."""
-        if self._book.champion is None or self._book.champion.previous is None:
+        """A human wants the version before back; which one that is he must say if it was taken back itself."""
+        known = self._book.champion
+        if known is None or known.previous is None:
             return False, "there is no version to go back to"
+        before = known.previous.version
+        if command.version is None and known.state == "rolled-back":
+            return False, f"version {before} was taken back itself; to have it serve again, name it as the one to go to"
+        if command.version not in (None, before):
+            return False, f"version {known.champion.version} serves, and the one before it is {before}"
         reason = f"rolled back by {command.author}" + (f": {command.comment}" if command.comment else "")
-        version = self._book.champion.previous.version
         self._take_back(spec, reason, (command.id,), at, out)
-        return True, f"rolled back to version {version}"
+        return True, f"rolled back to version {before}"
 
     def close(self, command: Command, spec: MonitorSpec | None, at: Millis, out: Out) -> tuple[bool, str]:
         """A human closes the open case."""
@@ -132,9 +134,11 @@ class Crowning:
         if watched is not None and watched.kind == "shadow" and watched.until <= at:
             self._end_shadow(spec, watched, at, out)
         elif watched is not None and watched.until <= at:
-            self._end_probation(at, out)
+            self._book.probation = None
+            self._look_beside(spec, (), at, out)
         for case in cases.pass_time(self._book.cases, _retries(spec), at):
             self.tell(spec, case, at, out)
+            self._look_beside(spec, (case.id,), at, out)
 
     def look_live(self, spec: MonitorSpec, at: Millis, out: Out) -> None:
         """A window was told: on probation, one that is certainly worse than the version before it goes."""
@@ -142,21 +146,20 @@ class Crowning:
         if watched is None or watched.kind != "probation":
             return
         found = self._live(spec, watched, at)
-        if found is not None and found.low is not None and found.low > 0:
-            said = f"{Why.PROBATION_FAILED}: {found.name} {found.champion:.4g}, {found.candidate:.4g} before"
+        if found is not None and found.certain_at_any_look:
+            said = f"{Why.PROBATION_FAILED}: {spec.promotion.metric} {found.champion:.4g}, {found.other:.4g} before"
             self._take_back(spec, said, (), at, out)
 
     def tell(self, spec: MonitorSpec | None, case: Case, at: Millis, out: Out) -> None:
         """Publish a case's change, and call a human if it needs one."""
         out.event(case, at)
-        if spec is not None and spec.retrain is not None:
-            why = cases.call(case, spec.retrain)
-            if why is not None:
-                self.call_human(case, why, at, out)
+        why = cases.call(case, None if spec is None else spec.retrain)
+        if why is not None:
+            self.call_human(case, why, at, out)
 
     def call_human(self, case: Case, why: Call, at: Millis, out: Out) -> None:
-        """Once a case."""
-        version = self._book.champion.champion.version if self._book.champion else ""
+        """Once a case, whichever version serves meanwhile: the alert is about the one for which it was opened."""
+        version = case.attempts[0].champion
         standing = self._judging.standing(version, f"manual-intervention:{case.case}")
         self._judging.tell(standing, alerts.call_human(standing, version, case, why, cases.tried(case), at), at, out)
 
@@ -172,58 +175,52 @@ class Crowning:
         self, spec: MonitorSpec, case: Case, reason: str, caused_by: tuple[str, ...], at: Millis, out: Out
     ) -> None:
         """What follows from the state that an attempt has come to."""
-        candidate, attempt = self._book.candidate, case.attempts[-1]
-        assert candidate is not None, "what was judged is known"
-        serving = Champion(
-            version=candidate.version, artifact=candidate.artifact, baseline=candidate.baseline, since=at
-        )
-        match attempt.state:
-            case AttemptState.PROMOTED:
-                self._book.candidate = None
-                on_trial = bool(spec.promotion.probation) and self._book.champion is not None
-                self._crown(spec, serving, reason, "probation" if on_trial else "stable", caused_by, at, out)
-            case AttemptState.SHADOW:
-                self._begin_shadow(spec, serving, caused_by, at, out)
-            case AttemptState.REFUSED:
-                self._book.candidate = None
-                self._stop_watching(caused_by, at, out)
-            case _:
-                pass
+        if case.attempts[-1].state is AttemptState.PROMOTED:
+            on_trial = bool(spec.promotion.probation) and self._book.champion is not None
+            state = "probation" if on_trial else "stable"
+            self._crown(spec, self._candidate(at), reason, state, caused_by, at, out)
+        else:
+            self._look_beside(spec, caused_by, at, out)
+
+    def _look_beside(self, spec: MonitorSpec, caused_by: tuple[str, ...], at: Millis, out: Out) -> None:
+        """One version at most stands beside the champion: who, follows from what is watched.
+
+        While a promotion is on probation, that is the version before; a candidate that is to be seen beside the
+        champion waits for its end, and stays there until somebody has decided about it.
+        """
+        known, running = self._book.champion, self._book.cases.running
+        if known is None or self._book.probation is not None:
+            return
+        causes = caused_by or (known.id,)
+        if running is not None and running.state is AttemptState.SHADOW:
+            self._begin_shadow(spec, known, causes, at, out)
+        elif known.shadow is not None and (running is None or running.version != known.shadow.version):
+            self._say(known, "stable", "nothing stands beside it any more", causes, at, out)
 
     def _begin_shadow(
-        self, spec: MonitorSpec, candidate: Champion, caused_by: tuple[str, ...], at: Millis, out: Out
+        self, spec: MonitorSpec, known: ModelState, caused_by: tuple[str, ...], at: Millis, out: Out
     ) -> None:
-        known = self._book.champion
-        assert known is not None, "a request names the champion to be compared with"
+        candidate = self._candidate(at)
         until = at + millis(spec.promotion.shadow) + millis(spec.lateness)
-        self._book.probation = Probation(
-            kind="shadow", version=candidate.version, against=known.champion.version, since=at, until=until
-        )
+        self._watch("shadow", candidate.version, known.champion.version, at, until)
         self._say(known, "shadow", f"{candidate.version} stands beside it", caused_by, at, out, shadow=candidate)
+
+    def _watch(
+        self, kind: Literal["shadow", "probation"], version: str, against: str, at: Millis, until: Millis
+    ) -> None:
+        self._book.probation = Probation(
+            kind=kind, version=version, against=against, since=at, until=until, spread=self._book.spread
+        )
 
     def _end_shadow(self, spec: MonitorSpec, watched: Probation, at: Millis, out: Out) -> None:
         found = self._live(spec, watched, at)
-        better = None
-        if found is not None:
-            enough = found.difference >= spec.promotion.min_effect
-            better = enough and found.low is not None and found.low > 0
+        better = None if found is None else found.gain >= spec.promotion.min_effect and found.certain
         self._book.probation = None
         case = cases.take_live(self._book.cases, better, spec.promotion, at)
         if case is None:
             return
         self.tell(spec, case, at, out)
         self._go_on(spec, case, case.attempts[-1].reason, (case.id,), at, out)
-
-    def _end_probation(self, at: Millis, out: Out) -> None:
-        self._book.probation = None
-        self._stop_watching((), at, out)
-
-    def _stop_watching(self, caused_by: tuple[str, ...], at: Millis, out: Out) -> None:
-        """Nobody need stand beside the champion any more."""
-        known = self._book.champion
-        if known is not None and known.shadow is not None:
-            self._book.probation = None
-            self._say(known, "stable", "nothing stands beside it any more", caused_by or (known.id,), at, out)
 
     def _take_back(
         self, spec: MonitorSpec | None, reason: str, caused_by: tuple[str, ...], at: Millis, out: Out
@@ -233,9 +230,10 @@ class Crowning:
         assert known is not None, "a version serves that has one before it"
         assert known.previous is not None, "a version serves that has one before it"
         causes = caused_by or (known.id,)
-        case = cases.roll_back(self._book.cases, reason, at, causes)
-        if case is not None:
-            self.tell(spec, case, at, out)
+        outdated = cases.outdate(self._book.cases, at, causes)
+        for case in (outdated, cases.roll_back(self._book.cases, reason, at, causes)):
+            if case is not None:
+                self.tell(spec, case, at, out)
         back = msgspec.structs.replace(known.previous, since=at)
         self._crown(spec, back, reason, "rolled-back", causes, at, out)
 
@@ -254,9 +252,7 @@ class Crowning:
         self._book.probation = None
         if state == "probation" and previous is not None and spec is not None:
             until = at + millis(spec.promotion.probation)
-            self._book.probation = Probation(
-                kind="probation", version=champion.version, against=previous.version, since=at, until=until
-            )
+            self._watch("probation", champion.version, previous.version, at, until)
         told = ModelState(
             id=digest_id("models", self._book.model, *caused_by),
             caused_by=caused_by,
@@ -309,7 +305,13 @@ class Crowning:
         else:
             self._judging.tell(standing, alerts.resolve(standing, Change.USABLE, at, (verdict.id,)), at, out)
 
-    def _live(self, spec: MonitorSpec, watched: Probation, at: Millis) -> Comparison | None:
+    def _candidate(self, at: Millis) -> Champion:
+        """What was judged, as it would serve."""
+        found = self._book.candidate
+        assert found is not None, "what was judged is known"
+        return Champion(version=found.version, artifact=found.artifact, baseline=found.baseline, since=at)
+
+    def _live(self, spec: MonitorSpec, watched: Probation, at: Millis) -> LiveGain | None:
         """The gain of the version that stands beside the champion, by what both said since then."""
         serving, beside = (watched.against, watched.version)
         if watched.kind == "probation":
@@ -325,7 +327,10 @@ class Crowning:
             return Side(layout, self._panes.between(unit, Series(version, role, "", ALL), start, at))
 
         seed = (spec.model, serving, beside, watched.since, at)
-        return compare_live(spec.promotion.metric, side(serving, "champion"), side(beside, "shadow"), seed)
+        blocks = (at - start) / millis(spec.promotion.block)
+        return compare_live(
+            spec.promotion.metric, side(serving, "champion"), side(beside, "shadow"), watched.spread, blocks, seed
+        )
 
 
 def _retries(spec: MonitorSpec | None) -> int:

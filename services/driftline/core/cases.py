@@ -176,6 +176,16 @@ def decide(book: CaseBook, verdict: str | None, promote: bool, reason: str, at: 
     return _end_attempt(book, state, reason, at, (cause,))
 
 
+def outdate(book: CaseBook, at: Millis, caused_by: tuple[str, ...]) -> Case | None:
+    """Another version serves than the one with which a candidate was compared: what waits beside it or for a human has
+    come to its end. The answer of a trainer or a gate is looked at when it comes.
+    """
+    attempt = book.running
+    if attempt is None or attempt.state not in (AttemptState.SHADOW, *DECIDED_BY_HUMANS):
+        return None
+    return _end_attempt(book, AttemptState.REFUSED, Why.OUTDATED, at, caused_by)
+
+
 def roll_back(book: CaseBook, reason: str, at: Millis, caused_by: tuple[str, ...]) -> Case | None:
     """The promotion of the last case that made one is taken back; None where there is no such case.
 
@@ -199,8 +209,8 @@ def close(book: CaseBook, case: str | None, reason: str, at: Millis, cause: str)
     return book.change(book.open, at, reason, (cause,), state=CaseState.CLOSED)
 
 
-def call(case: Case, retrain: RetrainSpec) -> Call | None:
-    """Whether a case that a rule opened needs a human by what has just changed in it."""
+def call(case: Case, retrain: RetrainSpec | None) -> Call | None:
+    """Whether a case that a rule opened needs a human by what has just changed in it. `retrain`: as declared now."""
     if case.trigger is not Trigger.RULE or not case.attempts:
         return None
     last = case.attempts[-1]
@@ -209,7 +219,7 @@ def call(case: Case, retrain: RetrainSpec) -> Call | None:
     if last.state is AttemptState.FAILED and last.reason == Why.NO_ANSWER:
         return Call.TRAINER_DEAD
     refused = sum(attempt.state is AttemptState.REFUSED for attempt in case.attempts)
-    if last.state is AttemptState.REFUSED and refused >= retrain.max_refusals:
+    if last.state is AttemptState.REFUSED and retrain is not None and refused >= retrain.max_refusals:
         return Call.NONE_PASSES
     return None
 
