@@ -34,6 +34,7 @@ WINDOWS = {
 }
 
 
+GAIN = Comparison(name="accuracy", champion=0.5, candidate=0.6, difference=0.1, low=0.01, high=0.19)
 PROBATION = {"probation": timedelta(hours=6)}
 
 
@@ -255,10 +256,9 @@ def test_a_candidate_that_came_during_a_probation_stands_beside_the_champion_aft
 
 def test_versions_that_differ_from_day_to_day_are_not_taken_back_for_one_day():
     """The verdict has seen days in which the new version was worse by as much."""
-    gain = Comparison(name="accuracy", champion=0.5, candidate=0.6, difference=0.1, low=0.01, high=0.19)
     rows = Rows(span=Span(start=0, end=1), n=1000, blocks=7, digest="d")
     stories = []
-    for seen in ({}, {"metrics": (gain,), "rows": rows, "confidence": 0.95}):
+    for seen in ({}, {"metrics": (GAIN,), "rows": rows, "confidence": 0.95}):
         log = bad_hours(BETTER, verdict(BETTER, **seen)).until(12)
         side_by_side(log, 13, 40, (28, 22), (35, 15), ("2", "1"))
         stories.append([state[:2] for state in states(play(log.until(60), declared(**PROBATION)))])
@@ -325,15 +325,18 @@ def test_a_candidate_that_was_compared_with_a_version_that_serves_no_more_is_not
 # --- artifacts ---
 
 
-def test_a_refused_artifact_is_an_alert_until_one_can_be_used_and_the_old_version_serves():
+def test_a_refused_artifact_is_an_alert_until_one_could_be_used_and_the_old_version_serves():
     refused = verdict(BETTER, "refuse", reason="candidate-unusable: its signature is unknown")
-    second = candidate(attempt=2, version="3")
-    log = bad_hours(BETTER, refused, until=28).say(20.5, second).say(20.6, verdict(second, "refuse")).until(30)
+    second, third = candidate(attempt=2, version="3"), candidate(attempt=3, version="4")
+    unseen = verdict(second, "hold", reason="not-compared: no rows")
+    judged = verdict(third, "refuse", metrics=(GAIN,))
+    log = bad_hours(BETTER, refused, until=36).say(20.5, second).say(20.6, unseen)
+    log.say(22, command("reject", verdict=unseen.id)).say(32.5, third).say(32.6, judged).until(38)
     shard = play(log, declared())
     alerts = [a for a in shard.events(Topic.ALERTS, Alert) if a.kind == "artifact"]
-    assert [(a.state, a.reason) for a in alerts] == [
-        ("firing", "candidate-unusable"),
-        ("resolved", "artifact-usable"),
+    assert [(a.state, a.reason, a.caused_by) for a in alerts] == [
+        ("firing", "candidate-unusable", (refused.id,)),
+        ("resolved", "artifact-usable", (alerts[0].id, judged.id)),
     ]
     assert "its signature is unknown" in alerts[0].summary
     assert [state[0] for state in states(shard)] == ["1"]

@@ -294,7 +294,7 @@ class Crowning:
         out.champion(self._book.champion)
 
     def _look_at_artifacts(self, verdict: Verdict, at: Millis, out: Out) -> None:
-        """An artifact that was refused is an alert by itself, until one can be used again."""
+        """An artifact that was refused is an alert by itself, until artifacts could be used to compare."""
         standing = self._judging.standing("", ARTIFACT)
         why, _, detail = verdict.reason.partition(":")
         if why in UNUSABLE:
@@ -302,7 +302,7 @@ class Crowning:
             told = alert_about(AlertKind.ARTIFACT, verdict.model, "", ARTIFACT, Severity.CRITICAL, why, at, summary)
             told = msgspec.structs.replace(told, caused_by=(verdict.id,))
             self._judging.tell(standing, alerts.fire(standing, told), at, out)
-        else:
+        elif verdict.metrics:
             self._judging.tell(standing, alerts.resolve(standing, Change.USABLE, at, (verdict.id,)), at, out)
 
     def _candidate(self, at: Millis) -> Champion:
