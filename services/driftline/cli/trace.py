@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from itertools import takewhile
 
 import click
 from rich.table import Table
@@ -28,13 +29,13 @@ LOOK_S = 1.0
 class _OrId(click.Group):
     """A group whose first word may be what the command without a name takes."""
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """An id is what `show` is asked for."""
-        if args and args[0] not in self.commands:
-            args = ["show", *args]
-        return super().resolve_command(ctx, args)
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """An id is what `show` is asked for. Options may stand before it."""
+        options = list(takewhile(lambda word: word.startswith("-"), args))
+        if words := args[len(options) :]:
+            name, *others = words if words[0] in self.commands else ["show", *words]
+            args = [name, *options, *others]
+        return super().parse_args(ctx, args)
 
 
 @click.group(cls=_OrId, subcommand_metavar="ID | verify [MODEL]")
