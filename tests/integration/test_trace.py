@@ -118,7 +118,7 @@ def test_a_prediction_is_explained_traced_and_its_chain_verified_through_kills_a
             chains = ask(settings, "trace", "verify", "m")["chains"]
             assert [(c["model"], c["decisions"], c["faults"]) for c in chains] == [("m", 2, [])]
             causes = ask(settings, "trace", "m/1")["causes"]
-            assert [(node["kind"], node["event"]["author"]) for node in causes] == [("command", "ada")]
+            assert [(node["kind"], node["event"]["author"]) for node in causes] == [("spec", "ada"), ("command", "ada")]
             until(lambda: archived(settings), "decisions are archived")
             assert not ask(settings, "trace", "verify")["notes"]
             what_kafka_has_no_more_is_told_from_the_archive(settings)
@@ -147,7 +147,12 @@ def asks_of_a_living_deployment(settings):
     effects = ask(settings, "trace", ID)["effects"]
     assert alert.id in {node["id"] for node in effects}
     tree = ask(settings, "trace", alert.id[:10])
-    assert {(node["kind"], node["missing"]) for node in tree["causes"]} == {("slice", False), ("prediction", False)}
+    assert {(node["kind"], node["missing"]) for node in tree["causes"]} == {
+        ("slice", False),
+        ("prediction", False),
+        ("spec", False),
+    }
+    assert alert.id in {node["id"] for node in ask(settings, "trace", "m@1")["effects"]}
     assert tree["root"]["event"]["spec"] == "m@1"
     assert [each["id"] for each in ask(settings, "alerts", "list", "--model", "m")] == [alert.id]
     history = ask(settings, "alerts", "list", "--history")

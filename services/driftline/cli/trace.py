@@ -42,8 +42,9 @@ class _OrId(click.Group):
 def trace() -> None:
     """What led to something, and what it led to.
 
-    ID is a prediction, an alert, a case, a request, a candidate, a verdict, a report, a command, or a version as in
-    `flight-delay/2`. Of ids that Driftline made, the beginning is enough, as lists show it.
+    ID is a prediction, an alert, a case, a request, a candidate, a verdict, a report, a command, a version as in
+    `flight-delay/2`, or a revision of a spec as in `flight-delay@2`. Of ids that Driftline made, the beginning is
+    enough, as lists show it.
 
     \b
     driftline alerts list
