@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import time
@@ -69,9 +70,9 @@ def confirmed(settings):
     return [a for a in told(settings, Topic.ALERTS, Alert) if a.state is AlertState.FIRING and not a.provisional]
 
 
-def run(settings, *words):
+def run(settings, *words, **environment):
     """A command as somebody runs it who looks at this deployment."""
-    environment = {
+    environment |= {
         "DRIFTLINE_BOOTSTRAP": settings.bootstrap,
         "DRIFTLINE_REDIS_URL": settings.redis_url,
         "DRIFTLINE_PREFIX": settings.prefix,
@@ -80,9 +81,9 @@ def run(settings, *words):
     return CliRunner().invoke(cli, words, env=environment)
 
 
-def ask(settings, *words, code=0):
+def ask(settings, *words, code=0, **environment):
     """What it answers as JSON; it has something for people, too."""
-    plain, answer = run(settings, *words), run(settings, *words, "--json")
+    plain, answer = run(settings, *words, **environment), run(settings, *words, "--json", **environment)
     assert (plain.exit_code, answer.exit_code) == (code, code), plain.output
     assert plain.output
     return json.loads(answer.stdout)
@@ -117,11 +118,12 @@ def test_a_prediction_is_explained_traced_and_its_chain_verified_through_kills_a
             chains = ask(settings, "trace", "verify", "m")["chains"]
             assert [(c["model"], c["decisions"], c["faults"]) for c in chains] == [("m", 2, [])]
             causes = ask(settings, "trace", "m/1")["causes"]
-            assert [(node["kind"], node["event"]["author"]) for node in causes] == [("command", "ada")]
+            assert [(node["kind"], node["event"]["author"]) for node in causes] == [("spec", "ada"), ("command", "ada")]
             until(lambda: archived(settings), "decisions are archived")
             assert not ask(settings, "trace", "verify")["notes"]
             what_kafka_has_no_more_is_told_from_the_archive(settings)
             what_is_spoilt_is_found(settings)
+            what_a_decision_rests_on_is_looked_at_too(settings)
 
 
 def asks_of_a_living_deployment(settings):
@@ -145,7 +147,12 @@ def asks_of_a_living_deployment(settings):
     effects = ask(settings, "trace", ID)["effects"]
     assert alert.id in {node["id"] for node in effects}
     tree = ask(settings, "trace", alert.id[:10])
-    assert {(node["kind"], node["missing"]) for node in tree["causes"]} == {("slice", False), ("prediction", False)}
+    assert {(node["kind"], node["missing"]) for node in tree["causes"]} == {
+        ("slice", False),
+        ("prediction", False),
+        ("spec", False),
+    }
+    assert alert.id in {node["id"] for node in ask(settings, "trace", "m@1")["effects"]}
     assert tree["root"]["event"]["spec"] == "m@1"
     assert [each["id"] for each in ask(settings, "alerts", "list", "--model", "m")] == [alert.id]
     history = ask(settings, "alerts", "list", "--history")
@@ -164,9 +171,14 @@ def forget_control(settings):
 
 
 def archived(settings):
-    topics = (Topic.ALERTS, Topic.MODELS, Topic.PREDICTIONS, Topic.OUTCOMES)
-    ends = {topic: sum(1 for record in read_all(settings, topic) if record.value) for topic in topics}
-    return all(sum(archived_until(settings, topic).values()) >= n for topic, n in ends.items())
+    topics = (Topic.ALERTS, Topic.MODELS, Topic.PREDICTIONS, Topic.OUTCOMES, Topic.COMMANDS)
+    places = {
+        (topic, record.source.partition): record.offset
+        for topic in topics
+        for record in read_all(settings, topic)
+        if record.value
+    }
+    return all(archived_until(settings, topic).get(at, 0) > offset for (topic, at), offset in places.items())
 
 
 def what_kafka_has_no_more_is_told_from_the_archive(settings):
@@ -193,3 +205,29 @@ def what_is_spoilt_is_found(settings):
     assert (fault["flaw"], fault["number"]) == ("changed", 2)
     assert fault["place"] == ["models", 0, 1]
     assert fault["detail"] == "decision 2 is the one that stands at models-0 at 0"
+
+
+def what_a_decision_rests_on_is_looked_at_too(settings):
+    (command,) = [record for record in read_all(settings, Topic.COMMANDS) if record.value]
+    asked = decode(command.value, Command)
+    state = told(settings, Topic.MODELS, ModelState)[0]
+    assert state.link.inputs == {asked.id: hashlib.sha256(command.value).hexdigest()}
+    place = ["commands", command.source.partition, command.offset]
+    admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap)
+    try:
+        admin.delete_records({TopicPartition(settings.topic(Topic.COMMANDS), place[1]): command.next_offset})
+    finally:
+        admin.close()
+    assert faults(settings) == [("missing", place)]
+    alone = {"DRIFTLINE_ARCHIVE_DIR": str(settings.state_dir / "none")}
+    assert faults(settings, **alone) == [("missing", ["models", 0, 0])]
+    forged = msgspec.structs.replace(asked, author="eve")
+    ((partition, offset),) = send_all(settings, [Outgoing(Topic.COMMANDS, b"m", encode(forged), place[1])])
+    assert faults(settings, **alone) == [("changed", ["commands", partition, offset])]
+    assert ("missing", place) in faults(settings)
+
+
+def faults(settings, **environment):
+    """What is wrong beside the forged change of champion."""
+    (chain,) = ask(settings, "trace", "verify", "m", code=1, **environment)["chains"]
+    return [(each["flaw"], each["place"]) for each in chain["faults"] if each["place"] != ["models", 0, 1]]

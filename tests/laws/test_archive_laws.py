@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.plain_ledger import Fate, Kept, Ledger, Truth
 
-from driftline.archiver.rows import bytes_of, row_of, text_of
+from driftline.archiver.rows import row_of
 from driftline.archiver.writer import Writer
 from driftline.events.topics import MARK_HEADER, Topic
-from driftline.platform.archive_files import POSITIONS, prepare
+from driftline.platform.archive_files import POSITIONS, bytes_of, prepare, text_of
 from driftline.platform.archive_view import connect_views
 from driftline.platform.records import Record, Source
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tests.laws.test_control_laws import declared, eventful_day
 from tests.timeline.shards import SOURCES, Shard, ShardLog, register
 
-from driftline.core.chain import CHAINED, Flaw, Place, compare, verify
+from driftline.core.chain import CHAINED, INPUTS, Flaw, Place, compare, judged, verify
 from driftline.events.alerts import Alert
-from driftline.events.base import Link
+from driftline.events.base import Link, encode, value_digest
 from driftline.events.topics import Topic
-from driftline.platform.records import Outgoing
+from driftline.platform.records import Outgoing, Source
 
 Told = list[tuple[Place, bytes]]
 
@@ -55,15 +55,37 @@ def day() -> tuple[Told, Link]:
     return placed(shard.outbox), shard.work._shard.desks["m"].book.link
 
 
+@cache
+def inputs() -> Told:
+    """The day's commands, candidates and verdicts in their topics."""
+    return [
+        (Place(*record.source, record.offset), record.value)
+        for topic in INPUTS
+        for record in eventful_day().records[Source(topic, 0)]
+        if record.value and record.value.startswith(b'{"id":')
+    ]
+
+
 def test_a_chain_is_whole_and_holds_every_decision_about_its_model():
     told, remembered = day()
-    (chain,) = verify(told, {"m": remembered})
+    (chain,) = verify([*told, *inputs()], {"m": remembered})
     assert not chain.faults
     assert chain.end == remembered
     assert chain.decisions == len({msgspec.json.decode(value)["id"] for _, value in told if b'"link":{' in value}) > 20
     assert {place.topic for place, _ in told} == set(CHAINED)
     outside = [msgspec.json.decode(value, type=Alert) for _, value in told if b'"link":null' in value]
     assert all(alert.provisional or not alert.model for alert in outside)
+
+
+def test_a_decision_names_the_digest_of_each_input_that_caused_it():
+    digests = {msgspec.json.decode(value)["id"]: (place.topic, value_digest(value)) for place, value in inputs()}
+    named = {}
+    for _, value in day()[0]:
+        decision = msgspec.json.decode(value)
+        of_it = (decision["link"] or {"inputs": {}})["inputs"]
+        assert of_it == {cause: digests[cause][1] for cause in decision["caused_by"] if cause in of_it}
+        named |= of_it
+    assert {digests[name][0] for name in named} == set(INPUTS)
 
 
 def test_a_decision_holds_what_is_needed_to_understand_it_alone():
@@ -89,7 +111,7 @@ def test_a_start_without_state_goes_on_with_the_chain_that_stands_in_the_topics(
     outbox = Shard(eventful_day(), declared()).run().outbox
     kept = outbox[: int(len(outbox) * share)]
     again = Shard(eventful_day(), declared(), kept).run()
-    (chain,) = verify(placed([*kept, *again.outbox]), {"m": remembered})
+    (chain,) = verify([*placed([*kept, *again.outbox]), *inputs()], {"m": remembered})
     assert not chain.faults
     assert chain.end == again.work._shard.desks["m"].book.link
     assert placed([*kept, *again.outbox]) == told
@@ -101,9 +123,10 @@ def test_a_start_without_state_from_logs_that_begin_late_goes_on_with_the_chain_
     late = ShardLog()
     late.records = {source: records[len(records) // 3 :] for source, records in eventful_day().records.items()}
     late.say(92, register("9", id="late")).until(95)
+    late_command = (Place(Topic.COMMANDS, 0, 10_000), encode(register("9", id="late")))
     again = Shard(late, declared(), outbox).run()
     assert [state["champion"]["version"] for state in again.events(Topic.MODELS)] == ["9"]
-    (chain,) = verify(placed([*outbox, *again.outbox]))
+    (chain,) = verify([*placed([*outbox, *again.outbox]), *inputs(), late_command])
     assert not chain.faults
     assert chain.decisions >= day()[1].number
 
@@ -119,7 +142,7 @@ def test_relays_that_are_cut_short_and_done_again_are_no_faults(data):
             written += step[:cut]
             repeated += sum(b'"link":{' in (r.value or b"") for r in step[:cut])
         written += step
-    (chain,) = verify(placed(written), {"m": day()[1]})
+    (chain,) = verify([*placed(written), *inputs()], {"m": day()[1]})
     assert not chain.faults
     assert chain.repeats == repeated
 
@@ -160,7 +183,8 @@ def copied(told: Told, draw) -> Told:
 @given(st.data(), st.sampled_from([changed, removed, swapped, copied]))
 def test_whatever_is_done_to_a_record_is_found(data, spoil):
     told, remembered = day()
-    faults = [fault for chain in verify(spoil(told, data.draw), {"m": remembered}) for fault in chain.faults]
+    records = [*spoil(told, data.draw), *inputs()]
+    faults = [fault for chain in verify(records, {"m": remembered}) for fault in chain.faults]
     assert faults
     assert all(fault.place is not None or fault.number == remembered.number - 1 for fault in faults)
 
@@ -172,14 +196,14 @@ def test_a_missing_record_is_named_by_its_number_and_by_what_stands_behind_it(da
     spoilt = removed(told, data.draw)
     (gone,) = {value for _, value in told} - {value for _, value in spoilt}
     number = msgspec.json.decode(gone)["link"]["number"]
-    (fault,) = verify(spoilt, {"m": remembered})[0].faults
+    (fault,) = verify([*spoilt, *inputs()], {"m": remembered})[0].faults
     assert (fault.flaw, fault.number) == (Flaw.MISSING, number)
 
 
 def test_what_control_no_longer_remembers_leaves_the_end_of_a_chain_unproven():
     told, remembered = day()
     last = next(i for i, (_, value) in enumerate(told) if b'"number":%d,' % (remembered.number - 1) in value)
-    cut = [*told[:last], *told[last + 1 :]]
+    cut = [*told[:last], *told[last + 1 :], *inputs()]
     assert not verify(cut)[0].faults
     (fault,) = verify(cut, {"m": remembered})[0].faults
     assert (fault.flaw, fault.place) == (Flaw.MISSING, None)
@@ -211,5 +235,66 @@ def test_decisions_from_before_there_were_chains_are_counted_and_later_ones_with
             bare.append((place, msgspec.json.encode(plain | {"link": None, "code": ""})))
     (chain,) = verify(bare)
     assert (chain.before, chain.decisions, chain.faults) == (len(bare), 0, [])
-    behind = [*told, (Place(Topic.CASES, 0, 10_000), next(value for place, value in bare if place.topic == "cases"))]
+    plain = next(value for place, value in bare if place.topic == "cases")
+    behind = [*told, *inputs(), (Place(Topic.CASES, 0, 10_000), plain)]
     assert [fault.flaw for fault in verify(behind)[0].faults] == [Flaw.UNCHAINED]
+
+
+def decided_on(topic: Topic) -> tuple[Place, bytes]:
+    """The last input of a topic on which a decision rests."""
+    named = {name for _, value in day()[0] for name in (msgspec.json.decode(value)["link"] or {}).get("inputs", {})}
+    return [one for one in inputs() if one[0].topic is topic and msgspec.json.decode(one[1])["id"] in named][-1]
+
+
+def faults_with(topics: Told, archive: Told = ()) -> list[tuple[Flaw, Place]]:
+    """What is wrong with the day's decisions over these inputs."""
+    told, remembered = day()
+    until = {(topic, 0): 10_000 for topic in INPUTS} if archive else {}
+    chains = judged(dict([*told, *topics]), dict(archive), until, {"m": remembered})
+    return [(fault.flaw, fault.place) for chain in chains for fault in chain.faults]
+
+
+@pytest.mark.parametrize("topic", INPUTS)
+def test_an_input_that_was_changed_is_named_with_its_place(topic):
+    place, value = decided_on(topic)
+    spoilt = [(at, value.replace(b'"model":"m"', b'"model":"n"') if at == place else its) for at, its in inputs()]
+    assert faults_with(spoilt) == [(Flaw.CHANGED, place)]
+
+
+@pytest.mark.parametrize("topic", INPUTS)
+def test_an_input_that_was_removed_is_named_by_the_decision_that_rests_on_it(topic):
+    gone, value = decided_on(topic)
+    left = [one for one in inputs() if one[0] != gone]
+    ((flaw, place),) = faults_with(left)
+    assert flaw is Flaw.MISSING
+    assert msgspec.json.decode(value)["id"] in msgspec.json.decode(dict(day()[0])[place])["link"]["inputs"]
+    assert faults_with(left, inputs()) == [(Flaw.MISSING, gone)], "the archive still has what was decided on"
+
+
+@pytest.mark.parametrize("topic", INPUTS)
+def test_an_input_before_which_another_was_put_is_found_and_one_behind_it_is_a_repeat(topic):
+    place, value = decided_on(topic)
+    other = value.replace(b'"model":"m"', b'"model":"n"')
+    later = [(at._replace(offset=at.offset + 1), its) for at, its in inputs()]
+    assert faults_with([(Place(topic, 0, 0), other), *later]) == [(Flaw.DUPLICATED, Place(topic, 0, 0))]
+    assert faults_with([*inputs(), (Place(topic, 0, 10_000), other)]) == []
+    assert faults_with([*inputs(), (place, other), (Place(topic, 0, 10_000), value)]) == [(Flaw.DUPLICATED, place)]
+
+
+def test_what_the_archive_and_the_topics_have_of_an_input_is_compared():
+    place, value = decided_on(Topic.VERDICTS)
+    assert faults_with(inputs(), inputs()) == []
+    forged = [(at, value + b" " if at == place else its) for at, its in inputs()]
+    assert set(faults_with(inputs(), forged)) == {(Flaw.CHANGED, place)}
+    assert set(faults_with(forged, inputs())) == {(Flaw.CHANGED, place)}
+
+
+def test_decisions_from_before_inputs_were_named_are_valid():
+    chained = [(place, msgspec.json.decode(value)) for place, value in day()[0] if b'"link":{' in value]
+    found, link = [], Link()
+    for place, decision in sorted(chained, key=lambda one: one[1]["link"]["number"]):
+        value = msgspec.json.encode(decision | {"link": {"number": link.number, "previous": link.previous}})
+        found.append((place, value))
+        link = link.after(value)
+    (chain,) = verify(sorted(found), {"m": link})
+    assert (chain.decisions, chain.faults) == (len(found), [])

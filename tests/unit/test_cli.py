@@ -16,7 +16,7 @@ from kafka.errors import CoordinatorNotAvailableError, KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from redis.exceptions import ConnectionError as RedisGone
 
-from driftline.cli import local
+from driftline.cli import local, trace
 from driftline.cli import main as main_module
 from driftline.cli.asking import make_sure
 from driftline.cli.main import cli, main
@@ -242,6 +242,14 @@ def test_what_a_worker_measures_is_shown_and_a_unit_that_stands_still_is_a_probl
     (worker,) = [w for w in told["workers"] if w["service"] == "monitor"]
     assert (worker["lag"], worker["kept"], worker["memory"], worker["refused"]) == (4, 41, 61_000_000, 1)
     assert (worker["behind_s"], worker["metrics"], worker["stopped"]) == (1.4, "127.0.0.1:9", {"monitor:3": why})
+
+
+@pytest.mark.parametrize("words", [["an-id", "--json"], ["--json", "an-id"], ["--json", "show", "verify"]])
+def test_a_trace_takes_its_options_before_and_behind_the_id(words, monkeypatch):
+    monkeypatch.setattr(trace.settings_module, "load", lambda: None)
+    monkeypatch.setattr(trace, "traced", lambda _, name: {"asked": name})
+    told = CliRunner().invoke(cli, ["trace", *words])
+    assert json.loads(told.output) == {"asked": "verify" if "show" in words else "an-id"}
 
 
 def test_nothing_is_done_where_nobody_can_be_asked():

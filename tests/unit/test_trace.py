@@ -13,8 +13,9 @@ from tests.timeline.shards import HOUR, QUARTER, Shard, candidate, command, regi
 
 from driftline.core.telling import tell
 from driftline.core.trace import Graph
+from driftline.events.admin import SpecRevision
 from driftline.events.alerts import Alert
-from driftline.events.base import digest_id
+from driftline.events.base import Decision, digest_id
 from driftline.events.examples import GOOD
 from driftline.events.inputs import Prediction
 from driftline.events.reports import WindowReport
@@ -135,6 +136,22 @@ def test_a_prediction_leads_to_the_alerts_that_name_it_and_an_alert_to_its_slice
     assert (causes[0].at, causes[0].sentence) == (3 * QUARTER, "what arrived in slice 3 of partition 0")
 
 
+def test_a_spec_leads_to_the_decisions_of_its_revision_that_none_of_them_led_to():
+    applied = [SpecRevision(id=f"spec-{n}", model="m", revision=n, author="ada", written_at=0, spec={}) for n in (1, 2)]
+    found = graph([*story(), *applied])
+    assert found.find("m@1") == ["spec-1"]
+    tree = found.tree("spec-1")
+    assert (tree.root.kind, tree.root.sentence) == ("spec", "m@1, applied by ada at 1970-01-01T00:00:00Z")
+    assert not tree.causes
+    shown = {node.id: node for node in tree.nodes()}
+    decided = [event for event in story() if isinstance(event, Decision) and event.spec == "m@1"]
+    assert decided
+    assert {event.id for event in decided} <= set(shown)
+    alert = next(event for event in decided if isinstance(event, Alert) and event.rule == "accuracy-low")
+    assert list(lines(found.tree(alert.id).causes)) == ["spec", "report 1"]
+    assert found.tree(alert.id).begins() == graph().tree(alert.id).begins(), "when it was applied bounds nothing"
+
+
 def test_what_is_named_and_stands_nowhere_is_said():
     without = [event for event in story() if not isinstance(event, WindowReport)]
     found = graph(without)
@@ -181,7 +198,7 @@ def test_whatever_names_whom_in_circles_too_every_event_stands_once_with_its_bra
 @pytest.mark.parametrize("name", [name for name, event in GOOD.items() if hasattr(event, "id")])
 def test_every_event_that_can_stand_in_a_tree_has_a_plain_sentence(name):
     told = {"prediction", "window-report", "alert", "retrain-request", "candidate", "verdict", "case", "model-state"}
-    told |= {"command", "command-result", "calibration", "baseline"}
+    told |= {"command", "command-result", "calibration", "baseline", "spec-revision"}
     if name in told:
         line = tell(GOOD[name])
         assert line.kind in name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,10 +11,8 @@ from driftline.events.base import Millis, to_millis
 from driftline.events.columns import COLUMNS, single_rows
 from driftline.events.inputs import Outcome, Prediction, content_digest
 from driftline.events.topics import Topic
+from driftline.platform.archive_files import text_of
 from driftline.platform.records import Record
-
-BINARY = "base64:"
-"""Begins the text of bytes that are no UTF-8, or that begin with just this word."""
 
 
 class Row(NamedTuple):
@@ -108,20 +105,6 @@ def row_of(record: Record) -> Row:
         place = (_last(record, f"driftline.{part}") for part in ("topic", "partition", "offset", "row"))
         found = found._replace(id="/".join(place))
     return _row(record, found)
-
-
-def text_of(data: bytes) -> str:
-    """The bytes as text, from which `bytes_of` makes them again."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        return BINARY + base64.b64encode(data).decode()
-    return text if not text.startswith(BINARY) else BINARY + base64.b64encode(data).decode()
-
-
-def bytes_of(text: str) -> bytes:
-    """The bytes that `text_of` was given."""
-    return base64.b64decode(text.removeprefix(BINARY)) if text.startswith(BINARY) else text.encode()
 
 
 def _row(record: Record, found: _Found, digest: int | None = None) -> Row:

@@ -19,7 +19,7 @@ from driftline.core.series import SeriesTable
 from driftline.core.step import Changed, Partition
 from driftline.core.validation import kept_slices
 from driftline.events.admin import Command
-from driftline.events.base import digest_id
+from driftline.events.base import digest_id, encode, value_digest
 from driftline.events.topics import Topic
 from driftline.monitor.slices import slices
 from driftline.platform.records import Outgoing
@@ -88,7 +88,7 @@ class Engine:
         if champion is not None:
             baseline = self._declared.baseline_of(champion)
             command = register_command(self._spec, champion, None if baseline is None else baseline.id)
-            arrivals[number].inputs.append(command)
+            arrivals[number].inputs.append((command, value_digest(encode(command))))
         self._go(arrivals, number)
 
     def _register(self, version: str) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from itertools import takewhile
 
 import click
 from rich.table import Table
@@ -11,7 +12,7 @@ from rich.text import Text
 from rich.tree import Tree as Drawn
 
 from driftline.cli.showing import AS_JSON, moment, short, show, show_json
-from driftline.core.chain import Chain, compare, verify
+from driftline.core.chain import Chain, judged
 from driftline.core.trace import Node, Tree
 from driftline.errors import DriftlineError
 from driftline.platform import settings as settings_module
@@ -28,21 +29,22 @@ LOOK_S = 1.0
 class _OrId(click.Group):
     """A group whose first word may be what the command without a name takes."""
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """An id is what `show` is asked for."""
-        if args and args[0] not in self.commands:
-            args = ["show", *args]
-        return super().resolve_command(ctx, args)
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """An id is what `show` is asked for. Options may stand before it."""
+        options = list(takewhile(lambda word: word.startswith("-"), args))
+        if words := args[len(options) :]:
+            name, *others = words if words[0] in self.commands else ["show", *words]
+            args = [name, *options, *others]
+        return super().parse_args(ctx, args)
 
 
 @click.group(cls=_OrId, subcommand_metavar="ID | verify [MODEL]")
 def trace() -> None:
     """What led to something, and what it led to.
 
-    ID is a prediction, an alert, a case, a request, a candidate, a verdict, a report, a command, or a version as in
-    `flight-delay/2`. Of ids that Driftline made, the beginning is enough, as lists show it.
+    ID is a prediction, an alert, a case, a request, a candidate, a verdict, a report, a command, a version as in
+    `flight-delay/2`, or a revision of a spec as in `flight-delay@2`. Of ids that Driftline made, the beginning is
+    enough, as lists show it.
 
     \b
     driftline alerts list
@@ -70,8 +72,9 @@ def show_trace(name: str, as_json: bool) -> None:
 def verify_chain(model: str | None, as_json: bool) -> None:
     """Whether the decisions about MODEL, or all, stand as they were made: none changed, missing, moved or copied.
 
-    Each names the SHA-256 of the one before it. The end of a chain is proven by what control remembers, and the archive
-    is a second copy. Exits with 1 where something is wrong, and says where.
+    Each names the SHA-256 of the one before it, and of the commands, candidates and verdicts that caused it, which are
+    looked at too. The end of a chain is proven by what control remembers, and the archive is a second copy. Exits with
+    1 where something is wrong, and says where.
     """
     settings = settings_module.load()
     chains, notes = _verified(settings)
@@ -90,19 +93,18 @@ def _verified(settings: Settings) -> tuple[list[Chain], list[str]]:
     remembered, notes = witnesses.remembered(settings, read_deployment(settings).shards), list[str]()
     if remembered is None:
         notes.append("Redis does not answer: that nothing is cut off at the end is not proven")
-    for look in range(LOOKS):
-        topics = witnesses.chained(settings)
-        chains = verify(topics.items(), remembered)
-        if not any(fault.place is None for chain in chains for fault in chain.faults) or look == LOOKS - 1:
-            break
-        time.sleep(LOOK_S)
-    archive, until = witnesses.chained_in_archive(settings)
+    archive, until = witnesses.archived(settings)
     if not until:
         notes.append("there is no archive to compare with")
-    by_model = {chain.model: chain for chain in chains}
-    for fault in compare(topics, archive, until):
-        by_model.setdefault(fault.model, Chain(model=fault.model)).faults.append(fault)
-    return [by_model[name] for name in sorted(by_model)], notes
+    for look in range(LOOKS):
+        # only where something seems to be wrong all is read, ticks too
+        topics = witnesses.standing(settings) if look else witnesses.standing(settings, archive, until)
+        chains = judged(topics, archive, until, remembered)
+        faults = [fault for chain in chains for fault in chain.faults]
+        if not faults or (look and all(fault.place is not None for fault in faults)) or look == LOOKS - 1:
+            break
+        time.sleep(LOOK_S)
+    return chains, notes
 
 
 def _show_chains(chains: list[Chain], notes: list[str]) -> None:

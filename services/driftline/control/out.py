@@ -46,14 +46,16 @@ class About(Protocol):
 class Out:
     """The records of one step. `published`: ids that stand in the topics already (after a start without state).
 
-    `models`: what is known of each. The only place where decisions are completed, so that what decides them, and what
-    is remembered of them, knows nothing of it.
+    `models`: what is known of each. `inputs`: by id the digest of each command, candidate and verdict that has been
+    applied in the slice at work. The only place where decisions are completed, so that what decides them, and what is
+    remembered of them, knows nothing of it.
     """
 
     deployment: Deployment
     shard: int
     published: Container[str]
     models: Mapping[str, About]
+    inputs: dict[str, str] = field(default_factory=dict)
     records: list[Outgoing] = field(default_factory=list)
 
     def event(self, event: Event, at: Millis) -> None:
@@ -102,6 +104,8 @@ class Out:
             decision = msgspec.structs.replace(decision, terms=terms)
         if isinstance(decision, Calibration) or (isinstance(decision, Alert) and decision.provisional):
             return decision
-        decision = msgspec.structs.replace(decision, link=book.link)
+        inputs = {cause: self.inputs[cause] for cause in decision.caused_by if cause in self.inputs}
+        link = msgspec.structs.replace(book.link, inputs=inputs)
+        decision = msgspec.structs.replace(decision, link=link)
         book.link = book.link.after(encode(decision))
         return decision

@@ -50,12 +50,12 @@ class Arrivals:
     """What one slice number brings to a shard.
 
     `slices` by partition and their own number, which is lower than the one that brings them where a partition was left
-    out. `accepted`: holes that are passed, each with the command that allowed it. `cut`: by partition, the slice before
-    the first one ever read.
+    out. `inputs`: each with the digest of its record's value. `accepted`: holes that are passed, each with the command
+    that allowed it. `cut`: by partition, the slice before the first one ever read.
     """
 
     slices: dict[tuple[int, int], Slice] = field(default_factory=dict)
-    inputs: list[Input] = field(default_factory=list)
+    inputs: list[tuple[Input, str]] = field(default_factory=list)
     accepted: list[tuple[SliceSpan, str]] = field(default_factory=list)
     cut: dict[int, int] = field(default_factory=dict)
 
@@ -191,11 +191,13 @@ class Shard:
         self._look_at_logs(arrivals, at, out)
         for place in sorted(arrivals.slices):
             self._apply_slice(arrivals.slices[place], at, out)
-        for event in arrivals.inputs:
+        for event, digest in arrivals.inputs:
+            out.inputs[event.id] = digest
             self._apply_input(event, at, out)
         for _, desk in sorted(self.desks.items()):
             desk.withdraw(self.decided, at, out)
             desk.pass_time(at, out)
+        out.inputs.clear()
 
     def _apply_input(self, event: Input, at: Millis, out: Out) -> None:
         if isinstance(event, Command) and event.action == "accept":

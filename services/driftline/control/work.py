@@ -19,7 +19,7 @@ from driftline.core.alerts import Standing
 from driftline.core.partitions import find_hole, hole_sentence, observe_notice
 from driftline.events.admin import Command, Progress
 from driftline.events.alerts import SliceSpan
-from driftline.events.base import Millis, decode
+from driftline.events.base import Millis, decode, value_digest
 from driftline.events.partitioning import partition_of
 from driftline.events.retraining import Candidate, Verdict
 from driftline.events.slices import KIND_HEADER, SHARD_HEADER, Notice, Slice
@@ -257,7 +257,7 @@ class ControlWork:
             for record in usable(taken[source], self._refused):
                 event = self._read_input(record)
                 if event is not None:
-                    at(record.arrival // self._shard.slice_ms).inputs.append(event)
+                    at(record.arrival // self._shard.slice_ms).inputs.append((event, value_digest(record.value or b"")))
         return found
 
     def _slices_in(self, taken: Mapping[Source, Sequence[Record]]) -> Iterator[tuple[int, Slice]]:

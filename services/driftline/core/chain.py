@@ -1,4 +1,8 @@
-"""Is the chain of a model's decisions whole? Every one names the digest of the one before it (`events.base.Link`)."""
+"""Is the chain of a model's decisions whole, and is what they rest on still what it was?
+
+Every one names the digest of the one before it, and of the commands, candidates and verdicts that caused it
+(`events.base.Link`).
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from driftline.events.base import Link
+from driftline.events.base import Link, value_digest
 from driftline.events.topics import TOPICS, Topic
 
 CHAINED = (Topic.ALERTS, Topic.CASES, Topic.MODELS, Topic.RETRAIN_REQUESTS)
 """Where the decisions of a chain stand, all of them in the partition of its shard."""
+INPUTS = (Topic.COMMANDS, Topic.CANDIDATES, Topic.VERDICTS)
+"""Where that stands which others write and decisions name by its digest."""
 
 
 class Place(NamedTuple):
@@ -29,7 +35,7 @@ class Place(NamedTuple):
 class Flaw(StrEnum):
     """What is wrong with a chain."""
 
-    CHANGED = "changed"  # it is not what the one behind it followed, or what the archive or control remember
+    CHANGED = "changed"  # it is not what a later one followed, or what the archive or control remember
     MISSING = "missing"
     REORDERED = "reordered"
     DUPLICATED = "duplicated"  # it stands again where no relay after a kill would have put it
@@ -38,8 +44,8 @@ class Flaw(StrEnum):
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong. `place`: where; of something missing, the place of the record behind the gap, or of the
-    last one before it.
+    """One thing that is wrong. `place`: where; of something missing, the place of the record behind the gap or of the
+    decision that rests on it. `number`: of the decision.
     """
 
     model: str
@@ -76,8 +82,12 @@ class _Stands(NamedTuple):
     value: bytes
 
 
+_Given = dict[str, list[tuple[Place, str]]]
+"""By id the records of `INPUTS`, each with its digest."""
+
+
 def verify(records: Iterable[tuple[Place, bytes]], remembered: Mapping[str, Link] | None = None) -> list[Chain]:
-    """The chains of all models in `records`, each topic partition in order of its offsets.
+    """The chains of all models in `records` of `CHAINED` and `INPUTS`, each topic partition in order of its offsets.
 
     `remembered`: by model the link that control gives next. A chain by itself cannot show that its end was cut off or
     that its last record was changed.
@@ -85,7 +95,11 @@ def verify(records: Iterable[tuple[Place, bytes]], remembered: Mapping[str, Link
     chains: dict[str, Chain] = {}
     standing: dict[str, list[_Stands]] = {}
     begun: set[tuple[Topic, int, str]] = set()
+    given: _Given = {}
     for place, value in records:
+        if place.topic in INPUTS:
+            given.setdefault(_head_of(value).id, []).append((place, value_digest(value)))
+            continue
         try:
             head = _read(place.topic, value)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -110,6 +124,7 @@ def verify(records: Iterable[tuple[Place, bytes]], remembered: Mapping[str, Link
     for model, chain in chains.items():
         chain.faults += _links(chain, standing.get(model, []), known.get(model))
         chain.faults += _places(chain, standing.get(model, []))
+        chain.faults += _inputs(model, standing.get(model, []), given)
     return [chains[model] for model in sorted(chains)]
 
 
@@ -205,6 +220,25 @@ def _never_ended(model: str, again: list[_Stands]) -> Iterator[Fault]:
         yield _fault(model, Flaw.DUPLICATED, one, "an exact copy of one that stands before; readers know it by its id")
 
 
+def _inputs(model: str, found: list[_Stands], given: _Given) -> Iterator[Fault]:
+    """What decisions name stands there with the digest that they name, and before any other record of its id."""
+    named: dict[tuple[str, str], _Stands] = {}
+    for one in found:
+        for named_input in one.link.inputs.items():
+            named.setdefault(named_input, one)
+    for (name, digest), one in named.items():
+        records, number = given.get(name, []), one.link.number
+        genuine = next((place for place, its in records if its == digest), None)
+        first = next((place for place, _ in records if genuine is None or place[:2] == genuine[:2]), None)
+        if first is None:
+            yield _fault(model, Flaw.MISSING, one, f"{name}, on which it rests, stands nowhere")
+        elif first != genuine:
+            flaw = Flaw.CHANGED if genuine is None else Flaw.DUPLICATED
+            said = "has not the digest of" if genuine is None else f"stands before {genuine}, which is"
+            detail = f"{name} {said} what decision {number} rests on"
+            yield Fault(model=model, flaw=flaw, number=number, place=first, detail=detail)
+
+
 def _fault(model: str, flaw: Flaw, one: _Stands, detail: str) -> Fault:
     return Fault(model=model, flaw=flaw, number=one.link.number, place=one.place, detail=detail)
 
@@ -228,6 +262,20 @@ def compare(
         head = _head_of(stands or copy or b"")
         number = head.link.number if head.link else None
         yield Fault(model=head.model, flaw=flaw, number=number, place=place, detail=detail)
+
+
+def judged(
+    topics: Mapping[Place, bytes],
+    archive: Mapping[Place, bytes],
+    until: Mapping[tuple[Topic, int], int],
+    remembered: Mapping[str, Link] | None,
+) -> list[Chain]:
+    """`verify` and `compare` of all that is known. What the topics have no more of inputs is taken from the archive."""
+    inputs = {place: value for place, value in archive.items() if place.topic in INPUTS}
+    chains = {chain.model: chain for chain in verify(sorted((inputs | dict(topics)).items()), remembered)}
+    for fault in compare(topics, archive, until):
+        chains.setdefault(fault.model, Chain(model=fault.model)).faults.append(fault)
+    return [chains[model] for model in sorted(chains)]
 
 
 def _head_of(value: bytes) -> _Head:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from driftline.events.admin import Command, CommandResult
+from driftline.events.admin import Command, CommandResult, SpecRevision
 from driftline.events.alerts import Alert
 from driftline.events.base import Event, Millis, iso, to_millis
 from driftline.events.baselines import Baseline, Calibration
@@ -127,6 +127,10 @@ def _baseline(event: Baseline) -> str:
     return f"of version {event.version} of {event.model}: {event.n} rows of {event.source}"
 
 
+def _spec(event: SpecRevision) -> str:
+    return f"{event.model}@{event.revision}, applied by {event.author} at {iso(event.written_at)}"
+
+
 def _span(span: Span) -> str:
     return f"{iso(span.start)} to {iso(span.end)}"
 
@@ -143,5 +147,6 @@ _TOLD: dict[type[msgspec.Struct], tuple[str, Callable[..., Millis | None], Calla
     Command: ("command", lambda e: e.written_at, _command),
     CommandResult: ("result", lambda e: e.at, _result),
     Calibration: ("calibration", lambda e: e.at, lambda e: e.summary),
+    SpecRevision: ("spec", lambda _: None, _spec),
     Baseline: ("baseline", lambda _: None, _baseline),
 }

@@ -2,7 +2,8 @@
 
 An event names what caused it. Beside that a request and every change of a case belong to their case, which is known by
 its name and stands where its first change is; a version stands for its candidate, or for the change that made it
-champion. Where something caused an event and also caused another of its causes, only the nearer one is followed.
+champion. Behind a decision stands the spec in force, unless it stands behind one that led to it. Where something caused
+an event and also caused another of its causes, only the nearer one is followed.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any
 import msgspec
 
 from driftline.core.telling import tell
-from driftline.events.admin import Command
-from driftline.events.base import Event, Millis
+from driftline.events.admin import Command, SpecRevision
+from driftline.events.base import Decision, Event, Millis
 from driftline.events.inputs import Prediction
 from driftline.events.retraining import Candidate, Case, ModelState, RetrainRequest, Verdict
 
@@ -94,12 +95,14 @@ class Graph:
                     self._names.setdefault(event.case, event.id)
                 case Candidate() if event.error is None:
                     self._names[f"{event.model}/{event.version}"] = event.id
+                case SpecRevision():
+                    self._names[f"{event.model}@{event.revision}"] = event.id
                 case ModelState():
                     self._names.setdefault(f"{event.model}/{event.champion.version}", event.id)
         self._link()
 
     def find(self, name: str) -> list[str]:
-        """The ids that `name` may mean: an id, a case, `model/version`, or the beginning of an id or a case."""
+        """The ids that `name` may mean: an id, a case, `model/version`, `model@revision`, the beginning of one."""
         if name in self._events:
             return [name]
         if name in self._names:
@@ -129,6 +132,8 @@ class Graph:
                 causes = [self._names.get(cause, cause) for cause in event.caused_by]
                 if isinstance(event, RetrainRequest | Case):
                     causes.append(self._names.get(event.case, event.case))
+                if isinstance(event, Decision) and event.spec in self._names and not self._spec_known(event, causes):
+                    causes.append(self._names[event.spec])
                 self._causes[name] = tuple(dict.fromkeys(cause for cause in causes if cause != name))
         for name, named in list(self._causes.items()):
             further = set().union(*(self._ancestors(cause) for cause in named)) if len(named) > 1 else set()
@@ -141,6 +146,10 @@ class Graph:
             for effect in effects:
                 near_causes[effect].append(cause)
         self._causes = {name: tuple(causes) for name, causes in near_causes.items()}
+
+    def _spec_known(self, event: Decision, causes: Iterable[str]) -> bool:
+        behind = (self._events.get(cause) for cause in causes if cause != event.id)
+        return any(isinstance(cause, Decision) and cause.spec == event.spec for cause in behind)
 
     def _find_ancestors(self, name: str) -> frozenset[str]:
         found: set[str] = set()

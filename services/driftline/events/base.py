@@ -29,14 +29,16 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     """A decision's place in the chain of its model.
 
     `number` counts from 1; `previous` is the SHA-256, in hex, of the value of the record before it, empty at the first.
+    `inputs`: by id the same of each command, candidate and verdict among its causes that arrived in its slice.
     """
 
     number: int = 1
     previous: str = ""
+    inputs: dict[str, str] = {}
 
     def after(self, value: bytes) -> Link:
         """The place behind the decision that stands at this one; `value`: its record's."""
-        return Link(number=self.number + 1, previous=hashlib.sha256(value).hexdigest())
+        return Link(number=self.number + 1, previous=value_digest(value))
 
 
 class Decision(Event, frozen=True, kw_only=True):
@@ -52,6 +54,11 @@ class Decision(Event, frozen=True, kw_only=True):
     spec: str = ""
     code: str = ""
     link: Link | None = None
+
+
+def value_digest(value: bytes) -> str:
+    """What a chain names a record's value by: its SHA-256, 64 hex digits."""
+    return hashlib.sha256(value).hexdigest()
 
 
 def digest_id(*about: object) -> str:

@@ -11,6 +11,7 @@ there for a while, since readers count a row (topic, partition, offset, row) onc
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import hashlib
 import os
@@ -58,6 +59,8 @@ SCHEMA = pa.schema(
 DAY_MS = 86_400_000
 POSITIONS, REACHED, LOCK, NO_ROWS = "_positions.json", "_reached.json", "_lock", "no-rows.parquet"
 WRITING = ".writing-"
+BINARY = "base64:"
+"""Begins the text of bytes that are no UTF-8, or that begin with just this word."""
 NO_MODEL = "__HIVE_DEFAULT_PARTITION__"
 """What Hive, Spark and DuckDB call a partition of null: records that name no model."""
 LONGEST_NAME = 200
@@ -116,6 +119,20 @@ def table_of(rows: Sequence[tuple[object, ...]]) -> pa.Table:
     """Rows, their values in the order of `SCHEMA`, as a table."""
     columns = zip(*rows, strict=True)
     return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+
+
+def text_of(data: bytes) -> str:
+    """The bytes as text, from which `bytes_of` makes them again."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return BINARY + base64.b64encode(data).decode()
+    return text if not text.startswith(BINARY) else BINARY + base64.b64encode(data).decode()
+
+
+def bytes_of(text: str) -> bytes:
+    """The bytes that `text_of` was given."""
+    return base64.b64decode(text.removeprefix(BINARY)) if text.startswith(BINARY) else text.encode()
 
 
 def write_rows(archive: Path, place: Place, flush: tuple[int, int], rows: pa.Table) -> None:

@@ -97,6 +97,25 @@ def read_all(
         reader.close()
 
 
+def read_at(settings: Settings, topic: Topic, places: Sequence[tuple[int, int]]) -> Iterator[Record]:
+    """The records of a topic at (partition, offset), as far as there are any: of few among many."""
+    if not places:
+        return
+    reader = consumer(settings)
+    try:
+        partitions = {number: TopicPartition(settings.topic(topic), number) for number, _ in places}
+        ends = reader.end_offsets(list(partitions.values()))
+        for number, offset in places:
+            partition, found = partitions[number], list[Any]()
+            reader.assign([partition])
+            reader.seek(partition, min(offset, ends[partition]))
+            while not found and reader.position(partition) < ends[partition]:
+                found = reader.poll(timeout_ms=500, max_records=1).get(partition, [])
+            yield from from_kafka(Source(topic, number), [one for one in found if one.offset == offset], -1)
+    finally:
+        reader.close()
+
+
 def from_kafka(source: Source, records: Iterable[Any], arrival: int) -> list[Record]:
     """Records of kafka-python or aiokafka as ours. `arrival`: of the record before them; -1 where there is none."""
     found = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -77,14 +78,17 @@ def archived_until(settings: Settings, topic: Topic) -> dict[int, int]:
 
 
 def decisions(settings: Settings) -> Iterator[Event]:
-    """Every event of `DECISIONS`, and the calibrations and baselines. What cannot be read is left out."""
+    """Every event of `DECISIONS`, the calibrations and baselines, and the specs. What cannot be read is left out."""
     for topic, kind in DECISIONS.items():
         yield from events(settings, topic, kind)
     for value in _values(settings, Topic.BASELINES):
-        try:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
             yield decode_baselines_record(value)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
+    for value in _values(settings, Topic.SPECS):
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            event = decode_specs_record(value)
+            if isinstance(event, SpecRevision):
+                yield event
 
 
 def events(settings: Settings, topic: Topic, kind: type[E]) -> Iterator[E]:
