@@ -16,7 +16,7 @@ from driftline.core.case_book import Call
 from driftline.core.muting import Silence
 from driftline.core.rules import Reason, judge
 from driftline.events.alerts import AlertKind, AlertState, Severity
-from driftline.events.slices import Breach
+from driftline.events.slices import Breach, BreachReason
 from driftline.spec.model import RuleSpec
 
 
@@ -134,6 +134,35 @@ def test_further_breaches_belong_to_the_same_episode_and_are_counted():
     assert (ended.episode, ended.n, ended.since, ended.reason) == (1, 5, HOUR, "back-in-range")
     again = alerts.observe_breach(standing, RANGE, breach(), 9 * HOUR, "c")
     assert (again.episode, again.n) == (2, 1)
+
+
+def test_an_episode_collects_five_samples_and_the_value_farthest_outside():
+    standing = Standing()
+    alerts.observe_breach(standing, RANGE, breach(131.0), HOUR, "a")
+    alerts.observe_breach(standing, RANGE, breach(-75.0, n=2, samples=("p2", "p1")), 2 * HOUR, "b")
+    alerts.observe_breach(standing, RANGE, breach(140.0, n=4, samples=("p3", "p4", "p5", "p6")), 3 * HOUR, "c")
+    again = alerts.retell(standing, 4 * HOUR)
+    assert again.evidence.samples == ("p1", "p2", "p3", "p4", "p5")
+    assert (again.n, again.value, again.threshold) == (7, -75.0, -60.0)
+    assert again.summary == (
+        "temp of m version 1: 7 values that are not allowed since 1970-01-01T01:00:00Z, -75 the farthest outside "
+        "[-60, 130]."
+    )
+    ended = alerts.resolve(standing, Change.QUIET, 5 * HOUR)
+    assert (ended.evidence, ended.n, ended.value, ended.threshold) == (again.evidence, 7, -75.0, -60.0)
+
+
+def test_an_episode_that_a_gap_opened_tells_the_values_that_left_the_range_too():
+    standing = Standing()
+    gap = msgspec.structs.replace(breach(None), reason=BreachReason.MISSING, low=None, high=None)
+    alerts.observe_breach(standing, RANGE, gap, HOUR, "a")
+    alerts.observe_breach(standing, RANGE, gap, HOUR, "b")
+    assert alerts.retell(standing, HOUR).summary == (
+        "temp of m version 1: 2 values that are not allowed since 1970-01-01T01:00:00Z."
+    )
+    alerts.observe_breach(standing, RANGE, breach(140.0), 2 * HOUR, "c")
+    again = alerts.retell(standing, 3 * HOUR)
+    assert (again.reason, again.n, again.value, again.low, again.high) == ("missing", 3, 140.0, -60.0, 130.0)
 
 
 def test_quiet_is_counted_from_the_last_breach():

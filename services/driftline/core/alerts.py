@@ -20,6 +20,7 @@ from driftline.core.alert_events import (
     metric_alert,
     silence_summary,
     whom,
+    with_more,
 )
 from driftline.core.rules import BREACHES, Reading, Reason, severity_of
 from driftline.events.alerts import Acknowledged, AlarmBudget, Alert, AlertKind, AlertState, Severity
@@ -196,11 +197,14 @@ def fire(standing: Standing, told: Alert) -> Alert | None:
 
 
 def observe_breach(standing: Standing, rule: RuleSpec, breach: Breach, at: Millis, cause: str) -> Alert | None:
-    """Values that are not allowed: the first opens an episode and fires at once, the rest are counted into it."""
+    """Values that are not allowed: the first opens an episode and fires at once, the rest are counted into it.
+
+    What is told of the episode from then on has their number, samples and farthest value: see `with_more`.
+    """
     standing.quiet_since = at
     if standing.state is AlertState.FIRING:
         assert standing.last is not None, "a firing alert has been published"
-        standing.last = msgspec.structs.replace(standing.last, n=standing.last.n + breach.n)
+        standing.last = with_more(standing.last, breach)
         return None
     return fire(standing, breach_alert(rule, breach, at, cause))
 
