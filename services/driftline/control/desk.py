@@ -201,10 +201,14 @@ class Desk:
         self.spec = spec
         self.panes.use(units_of(spec))
 
-    def use_spec(self, spec: MonitorSpec, revision: int, at: Millis, out: Out) -> None:
-        """A spec revision comes into force: alerts of rules that are gone end, the schedule counts from now."""
+    def use_spec(self, spec: MonitorSpec, revision: int, begun: Millis, at: Millis, out: Out) -> None:
+        """A spec revision comes into force: alerts of rules that are gone end, the schedule counts from now.
+
+        `begun`: the beginning of its first slice. Instants up to then were served under the spec before, at the end of
+        its last slice; those after it belong to this one, also where they fall due at the end of its first slice.
+        """
         self.follow(spec)
-        self.book.revision, self.book.scheduled = revision, at
+        self.book.revision, self.book.scheduled = revision, begun
         if self.book.heard is None:
             self.book.heard = at
         self.detecting.keep(spec, [watch.version for watch in self.book.watches])

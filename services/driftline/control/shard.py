@@ -184,10 +184,11 @@ class Shard:
 
     def _apply(self, number: int, arrivals: Arrivals, at: Millis, out: Out) -> None:
         """One slice: specs that come into force, partitions by number, inputs, then what is due at its end."""
+        begun = number * self.slice_ms
         for _, desk in sorted(self.desks.items()):
             for first, revision in [c for c in desk.book.coming if c[0] <= number]:
                 desk.book.coming.remove((first, revision))
-                desk.use_spec(self._spec(desk.book.model, revision), revision, at, out)
+                desk.use_spec(self._spec(desk.book.model, revision), revision, begun, at, out)
         self._look_at_logs(arrivals, at, out)
         for place in sorted(arrivals.slices):
             self._apply_slice(arrivals.slices[place], at, out)
