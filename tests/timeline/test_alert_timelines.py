@@ -240,6 +240,35 @@ def test_where_certainty_is_asked_for_the_interval_decides():
     assert judge(of, reading(".69~.02")) is Reason.NOT_CERTAIN
 
 
+def test_where_certainty_is_asked_for_the_second_threshold_needs_it_too():
+    of = rule("auc below 0.7", critical=0.6, certain=True)
+    story, events = alert_life(of, ".55~.1 .65~.02 .59~.02 .55~.02")
+    assert story == "firing . . firing"
+    assert [(alert.severity, alert.threshold) for alert in events] == [
+        (Severity.WARNING, 0.7),
+        (Severity.CRITICAL, 0.6),
+    ]
+
+
+def test_all_thresholds_follow_the_baseline_together():
+    of = rule("auc below 0.05 clear 0.02", relative=True, critical=0.1)
+    seen = [replace(reading(text), baseline=0.8) for text in (".77", ".75", ".73", ".71", ".78", ".79")]
+    assert [judge(of, each).value for each in seen] == [
+        *("within", "breach-uncertain", "breach-uncertain", "breach-uncertain", "within", "cleared"),
+    ]
+    standing = Standing()
+    told = [
+        alerts.observe(standing, of, each, judge(of, each), report(day), EMPTY, (day + 1) * DAY)
+        for day, each in enumerate(seen)
+    ]
+    found = [(day, t.state.value, t.severity.value, round(t.threshold, 9)) for day, t in enumerate(told) if t]
+    assert found == [
+        (1, "firing", "warning", 0.76),
+        (3, "firing", "critical", 0.72),
+        (5, "resolved", "critical", 0.76),
+    ]
+
+
 def test_a_threshold_may_follow_the_baseline():
     of = rule("auc below 0.05", relative=True)
     assert judge(of, reading(".70")) is Reason.NO_BASELINE
