@@ -284,6 +284,20 @@ def test_a_spec_holds_from_the_slice_after_its_mark(catalog):
     assert [b.samples for b in breaches] == [("c",)]
 
 
+def test_an_older_spec_whose_mark_stands_behind_that_of_a_newer_one_is_passed_over(catalog):
+    catalog.specs |= {("m", n): spec(pane=timedelta(seconds=n)) for n in (2, 3)}
+    log = Log()
+    log.mark(P, 2000, "spec m@3")
+    log.mark(P, 2100, "spec m@2")
+    log.predict(3000, "a")
+    log.mark(P, 3100, "spec m@2")
+    log.predict(4000, "b")
+    log.end(6000)
+    slices, _ = run(log, catalog)
+    panes = [pane.pane for data in slices for pane in msgspec.json.decode(data, type=Slice).panes]
+    assert panes == [1, 1]  # of three seconds
+
+
 def after_retention(log, kept):
     """The log without its first records, as Kafka holds it after a while."""
     late = Log()

@@ -109,7 +109,8 @@ class Book(msgspec.Struct, kw_only=True):
         self.counters[what] = self.counters.get(what, 0) + n
 
     def mark(self, revision: int, arrived: Slice, partitions: int) -> None:
-        """Note that a partition has shown the mark of a spec: it comes into force when all of them have.
+        """Note that a partition has shown the mark of a spec: it comes into force when all of them have, unless a newer
+        one has before: of two authors at once the second one's marks may stand first.
 
         The first revision of all is in force from the slice after its first mark: from there on there are panes to add
         up, and no older rules to judge them by.
@@ -119,6 +120,6 @@ class Book(msgspec.Struct, kw_only=True):
             return
         seen.append(arrived.partition)
         first_of_all = not self.revision and not self.coming
-        known = self.revision == revision or revision in (coming for _, coming in self.coming)
-        if first_of_all or (len(seen) == partitions and not known):
+        newest = max([self.revision, *(coming for _, coming in self.coming)])
+        if first_of_all or (len(seen) == partitions and revision > newest):
             self.coming.append((arrived.slice + 1, revision))
