@@ -349,6 +349,10 @@ def of_data(figure="missing(temp)", **changes):
     return msgspec.structs.replace(alert, **(fields | changes))
 
 
+def of_range(reason=Change.FEATURE_BROKEN, **changes):
+    return of_data("temp", kind=AlertKind.RANGE, reason=reason, rule="range:temp", **changes)
+
+
 def test_a_model_that_is_silent_says_since_when_and_is_over_when_it_is_heard():
     standing = Standing()
     alert = quiet_model(standing)
@@ -381,6 +385,14 @@ def test_what_follows_from_a_dead_feed_is_muted_under_it():
         (of_data(kind=AlertKind.DRIFT), {"kind": AlertKind.METRIC}, False),
         (of_data(kind=AlertKind.LAG, model="", version="", segment="partition:1"), {"kind": AlertKind.SILENCE}, True),
         (of_data(), {"kind": AlertKind.MANUAL_INTERVENTION}, False),
+        (of_range(), {"kind": AlertKind.METRIC, "figure": "auc"}, True),
+        (of_range(), {"kind": AlertKind.DRIFT, "figure": "psi(temp)"}, True),
+        (of_range(), {"kind": AlertKind.DRIFT, "figure": "psi(wind)"}, False),
+        (of_range(), {"kind": AlertKind.COVERAGE, "figure": "coverage"}, False),
+        (of_range(), {"kind": AlertKind.RANGE, "figure": "wind"}, False),
+        (of_range(version="2"), {"kind": AlertKind.METRIC}, False),
+        (of_range("out-of-range"), {"kind": AlertKind.METRIC, "figure": "auc"}, False),
+        (of_range("missing"), {"kind": AlertKind.DRIFT, "figure": "psi(temp)"}, False),
     ],
 )
 def test_only_what_explains_an_alert_is_its_cause(cause, alert, follows):

@@ -49,11 +49,11 @@ class Book(msgspec.Struct, kw_only=True):
     `scheduled`: the schedule is settled up to here. `foretold`: by fingerprint. `joined`: outcomes that found a
     champion's prediction. `evicted`: predictions forgotten early, by pane number of the slice in which they were.
     `skipping`: by trigger or rule, why it asked for nothing when it last came. `began`: the start of the first pane of
-    each version. `runs`: windows that end after so many events. `watches`: detectors,
-    but for the values that they were fed. `failures`: of the last windows of a name and version, whether what came true
-    lay apart from its estimate; `checked`: the end of the last such window. `calibrations`: of rules with a budget of
-    false alarms. `silences`: what nobody is to be told of. `heard`: when predictions last came. `probation`: see
-    there. `link`: of the next decision.
+    each version. `predicted`: predictions of each version that came while it was the champion. `runs`: windows that end
+    after so many events. `watches`: detectors, but for the values that they were fed. `failures`: of the last windows
+    of a name and version, whether what came true lay apart from its estimate; `checked`: the end of the last such
+    window. `calibrations`: of rules with a budget of false alarms. `silences`: what nobody is to be told of. `heard`:
+    when predictions last came. `probation`: see there. `link`: of the next decision.
     """
 
     model: str
@@ -83,6 +83,7 @@ class Book(msgspec.Struct, kw_only=True):
     calibrations: dict[str, Calibration] = {}
     silences: list[Silence] = []
     heard: Millis | None = None
+    predicted: dict[str, int] = {}
     probation: Probation | None = None
     link: Link = Link()
 

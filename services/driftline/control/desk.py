@@ -57,13 +57,14 @@ class Desk:
             return
         if delta.predicted:
             self.book.heard = at
+            self.book.predicted[delta.version] = self.book.predicted.get(delta.version, 0) + delta.predicted
         if self.book.bins[delta.version] == delta.bins and self.book.speaks_of(delta.version):
             self.detecting.take(self.spec, delta, lambda bins_id: self._layout_of(bins_id)[0])
 
-    def take_breach(self, breach: Breach, cause: str, at: Millis, out: Out) -> None:
-        """A value left its range."""
+    def take_breach(self, breach: Breach, of: int, cause: str, at: Millis, out: Out) -> None:
+        """A value left its range. `of`: the predictions of its version in the same slice, which are counted already."""
         if self.spec is not None:
-            self._judging.take_breach(self.spec, breach, cause, at, out)
+            self._judging.take_breach(self.spec, breach, of, cause, at, out)
 
     def take_counters(self, counted: Mapping[str, int], begun: Millis, cause: str, at: Millis, out: Out) -> None:
         """What the monitor counted beside predictions and outcomes; `begun`: the beginning of its slice."""

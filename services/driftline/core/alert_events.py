@@ -19,6 +19,8 @@ from driftline.events.slices import Breach, BreachReason
 from driftline.spec.durations import show_duration
 from driftline.spec.model import RuleSpec
 
+BROKEN = "feature-broken"
+"""The reason of a range alert once most values of late are not allowed."""
 LATELY = 10
 """The last values that a detector has seen, which an alert tells beside those before."""
 
@@ -109,14 +111,14 @@ def with_more(last: Alert, breach: Breach) -> Alert:
     """An alert of values that are not allowed, with more of them.
 
     `n` counts all, whatever was wrong with them; the samples are the first `SAMPLES` in the order of decision; `value`
-    is the number farthest outside its range so far, the first of several. `reason` stays that of the first.
+    is the number farthest outside its range so far, the first of several. `reason` stays what it was.
     """
     samples = tuple(dict.fromkeys((*last.evidence.samples, *breach.samples)))[:SAMPLES]
     evidence = msgspec.structs.replace(last.evidence, samples=samples)
     grown = msgspec.structs.replace(last, n=last.n + breach.n, evidence=evidence)
     if _beyond(breach.worst, breach.low, breach.high) > _beyond(last.value, last.low, last.high):
         grown = _with_number(grown, breach)
-    return msgspec.structs.replace(grown, summary=_episode_sentence(grown))
+    return msgspec.structs.replace(grown, summary=episode_sentence(grown))
 
 
 def _with_number(alert: Alert, breach: Breach) -> Alert:
@@ -135,8 +137,10 @@ def _beyond(value: float | str | None, low: float | None, high: float | None) ->
     return max(low - value, value - high)
 
 
-def _episode_sentence(alert: Alert) -> str:
-    who = f"{alert.figure} of {alert.model} version {alert.version}"
+def episode_sentence(alert: Alert) -> str:
+    """What a range alert says that has had more than its first breach."""
+    broken = " is broken" if alert.reason == BROKEN else ""
+    who = f"{alert.figure} of {alert.model} version {alert.version}{broken}"
     farthest = "" if alert.value is None else f", {alert.value:g} the farthest outside [{alert.low:g}, {alert.high:g}]"
     return f"{who}: {alert.n} values that are not allowed since {iso(alert.since)}{farthest}."
 
