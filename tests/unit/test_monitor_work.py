@@ -249,6 +249,16 @@ def test_a_bad_record_is_a_dead_letter_with_its_place_and_reason_and_its_neighbo
     assert totals(slices).n == 2
 
 
+def test_a_record_of_a_content_type_that_is_not_known_is_a_dead_letter(catalog):
+    log = Log()
+    log.predict(2000, "before")
+    log.add(P, 2000, b"\x08\x01", b"a", (("content-type", b"application/x-protobuf"),))
+    log.end(5000)
+    slices, (letter,) = run(log, catalog)
+    assert dict(letter.headers)["driftline.reason"] == b"unknown-content-type"
+    assert totals(slices).n == 1
+
+
 @pytest.mark.parametrize("text", ["spec m@1", "spec nobody@1", "baseline 17", "\ufffd"])
 def test_a_mark_among_the_outcomes_is_a_dead_letter_unless_it_is_a_tick(catalog, text):
     log = Log()
