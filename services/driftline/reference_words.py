@@ -129,20 +129,27 @@ _RULE: dict[str, Said] = {
     "above_baseline": ("text like `5%`", "in place of the two", "Of a metric: so much above the baseline's figure."),
     "below_baseline": ("text like `5%`", "in place of the two", "Of a metric: so much below the baseline's figure."),
     "critical": (
-        "number",
+        "number, or beside `*_baseline` text like `10%`",
         "none",
         "A second threshold, beyond the first: past it the alert is critical, and stays so until it is over.",
     ),
     "certain": (
         "`true` or `false`",
         "`false`",
-        "Only what is past the threshold with the near bound of its interval is a breach.",
+        "Only what is past the threshold with the near bound of its interval is a breach, and critical only what is so "
+        "past `critical`. Not for drift, which has no interval.",
     ),
-    "clear_above": ("number", "`below`", "With `below`: what the figure must reach to resolve the alert."),
+    "clear_above": (
+        "number, or beside `below_baseline` text like `2%`",
+        "`below`",
+        "With `below`: what the figure must reach to resolve the alert. With `below_baseline`: how far below the "
+        "baseline's it may still be.",
+    ),
     "clear_below": (
-        "number",
+        "number, or beside `above_baseline` text like `2%`",
         "`above`",
-        "With `above`: what it must come down to, to resolve the alert.",
+        "With `above`: what it must come down to, to resolve the alert. With `above_baseline`: how far above the "
+        "baseline's it may still be.",
     ),
     "for": ("text like `2 of 3`", "`1 of 1`", "How many of the last windows must be in breach to fire."),
     "min_samples": ("integer", "`100`", "A figure of fewer samples is not judged."),

@@ -189,6 +189,21 @@ def test_whatever_is_done_to_a_record_is_found(data, spoil):
     assert all(fault.place is not None or fault.number == remembered.number - 1 for fault in faults)
 
 
+def test_each_flaw_is_called_by_its_name():
+    told, remembered = day()
+    cases = [i for i, (place, value) in enumerate(told) if place.topic is Topic.CASES and b'"link":{' in value]
+    first, second = cases[:2]
+    turned = list(told)
+    turned[first], turned[second] = (told[first][0], told[second][1]), (told[second][0], told[first][1])
+    again = [*told, (Place(Topic.CASES, 1, 0), told[first][1])]
+    no_event = [*told, (Place(Topic.CASES, 0, 10_000), b"\xff")]
+    found = [
+        {fault.flaw for chain in verify(each, {"m": remembered}) for fault in chain.faults}
+        for each in (turned, again, no_event)
+    ]
+    assert found == [{Flaw.REORDERED}, {Flaw.DUPLICATED}, {Flaw.UNREADABLE}]
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_missing_record_is_named_by_its_number_and_by_what_stands_behind_it(data):

@@ -16,7 +16,7 @@ from driftline.core.case_book import Call
 from driftline.core.muting import Silence
 from driftline.core.rules import Reason, judge
 from driftline.events.alerts import AlertKind, AlertState, Severity
-from driftline.events.slices import Breach
+from driftline.events.slices import Breach, BreachReason
 from driftline.spec.model import RuleSpec
 
 
@@ -136,6 +136,35 @@ def test_further_breaches_belong_to_the_same_episode_and_are_counted():
     assert (again.episode, again.n) == (2, 1)
 
 
+def test_an_episode_collects_five_samples_and_the_value_farthest_outside():
+    standing = Standing()
+    alerts.observe_breach(standing, RANGE, breach(131.0), HOUR, "a")
+    alerts.observe_breach(standing, RANGE, breach(-75.0, n=2, samples=("p2", "p1")), 2 * HOUR, "b")
+    alerts.observe_breach(standing, RANGE, breach(140.0, n=4, samples=("p3", "p4", "p5", "p6")), 3 * HOUR, "c")
+    again = alerts.retell(standing, 4 * HOUR)
+    assert again.evidence.samples == ("p1", "p2", "p3", "p4", "p5")
+    assert (again.n, again.value, again.threshold) == (7, -75.0, -60.0)
+    assert again.summary == (
+        "temp of m version 1: 7 values that are not allowed since 1970-01-01T01:00:00Z, -75 the farthest outside "
+        "[-60, 130]."
+    )
+    ended = alerts.resolve(standing, Change.QUIET, 5 * HOUR)
+    assert (ended.evidence, ended.n, ended.value, ended.threshold) == (again.evidence, 7, -75.0, -60.0)
+
+
+def test_an_episode_that_a_gap_opened_tells_the_values_that_left_the_range_too():
+    standing = Standing()
+    gap = msgspec.structs.replace(breach(None), reason=BreachReason.MISSING, low=None, high=None)
+    alerts.observe_breach(standing, RANGE, gap, HOUR, "a")
+    alerts.observe_breach(standing, RANGE, gap, HOUR, "b")
+    assert alerts.retell(standing, HOUR).summary == (
+        "temp of m version 1: 2 values that are not allowed since 1970-01-01T01:00:00Z."
+    )
+    alerts.observe_breach(standing, RANGE, breach(140.0), 2 * HOUR, "c")
+    again = alerts.retell(standing, 3 * HOUR)
+    assert (again.reason, again.n, again.value, again.low, again.high) == ("missing", 3, 140.0, -60.0, 130.0)
+
+
 def test_quiet_is_counted_from_the_last_breach():
     standing = Standing()
     alerts.observe_breach(standing, RANGE, breach(), HOUR, "a")
@@ -209,6 +238,35 @@ def test_where_certainty_is_asked_for_the_interval_decides():
     of = rule("auc below 0.7 clear 0.7", certain=True)
     assert alert_life(of, ".69~.02 .65~.02 .69~.02 .71~.05")[0] == ". firing . resolved"
     assert judge(of, reading(".69~.02")) is Reason.NOT_CERTAIN
+
+
+def test_where_certainty_is_asked_for_the_second_threshold_needs_it_too():
+    of = rule("auc below 0.7", critical=0.6, certain=True)
+    story, events = alert_life(of, ".55~.1 .65~.02 .59~.02 .55~.02")
+    assert story == "firing . . firing"
+    assert [(alert.severity, alert.threshold) for alert in events] == [
+        (Severity.WARNING, 0.7),
+        (Severity.CRITICAL, 0.6),
+    ]
+
+
+def test_all_thresholds_follow_the_baseline_together():
+    of = rule("auc below 0.05 clear 0.02", relative=True, critical=0.1)
+    seen = [replace(reading(text), baseline=0.8) for text in (".77", ".75", ".73", ".71", ".78", ".79")]
+    assert [judge(of, each).value for each in seen] == [
+        *("within", "breach-uncertain", "breach-uncertain", "breach-uncertain", "within", "cleared"),
+    ]
+    standing = Standing()
+    told = [
+        alerts.observe(standing, of, each, judge(of, each), report(day), EMPTY, (day + 1) * DAY)
+        for day, each in enumerate(seen)
+    ]
+    found = [(day, t.state.value, t.severity.value, round(t.threshold, 9)) for day, t in enumerate(told) if t]
+    assert found == [
+        (1, "firing", "warning", 0.76),
+        (3, "firing", "critical", 0.72),
+        (5, "resolved", "critical", 0.76),
+    ]
 
 
 def test_a_threshold_may_follow_the_baseline():
@@ -291,6 +349,10 @@ def of_data(figure="missing(temp)", **changes):
     return msgspec.structs.replace(alert, **(fields | changes))
 
 
+def of_range(reason=Change.FEATURE_BROKEN, **changes):
+    return of_data("temp", kind=AlertKind.RANGE, reason=reason, rule="range:temp", **changes)
+
+
 def test_a_model_that_is_silent_says_since_when_and_is_over_when_it_is_heard():
     standing = Standing()
     alert = quiet_model(standing)
@@ -323,6 +385,14 @@ def test_what_follows_from_a_dead_feed_is_muted_under_it():
         (of_data(kind=AlertKind.DRIFT), {"kind": AlertKind.METRIC}, False),
         (of_data(kind=AlertKind.LAG, model="", version="", segment="partition:1"), {"kind": AlertKind.SILENCE}, True),
         (of_data(), {"kind": AlertKind.MANUAL_INTERVENTION}, False),
+        (of_range(), {"kind": AlertKind.METRIC, "figure": "auc"}, True),
+        (of_range(), {"kind": AlertKind.DRIFT, "figure": "psi(temp)"}, True),
+        (of_range(), {"kind": AlertKind.DRIFT, "figure": "psi(wind)"}, False),
+        (of_range(), {"kind": AlertKind.COVERAGE, "figure": "coverage"}, False),
+        (of_range(), {"kind": AlertKind.RANGE, "figure": "wind"}, False),
+        (of_range(version="2"), {"kind": AlertKind.METRIC}, False),
+        (of_range("out-of-range"), {"kind": AlertKind.METRIC, "figure": "auc"}, False),
+        (of_range("missing"), {"kind": AlertKind.DRIFT, "figure": "psi(temp)"}, False),
     ],
 )
 def test_only_what_explains_an_alert_is_its_cause(cause, alert, follows):

@@ -116,15 +116,15 @@ def test_a_rule_that_a_promotion_silenced_takes_its_provisional_alert_back():
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"),
+    ("kind", "expected", "ends"),
     [
-        (NoticeKind.GAP, (AlertKind.DATA, Severity.CRITICAL)),
-        (NoticeKind.ALL_BAD, (AlertKind.DATA, Severity.CRITICAL)),
-        (NoticeKind.STOPPED, (AlertKind.DATA, Severity.CRITICAL)),
-        (NoticeKind.BEHIND, (AlertKind.LAG, Severity.WARNING)),
+        (NoticeKind.GAP, (AlertKind.DATA, Severity.CRITICAL), "resumed"),
+        (NoticeKind.ALL_BAD, (AlertKind.DATA, Severity.CRITICAL), "resumed"),
+        (NoticeKind.STOPPED, (AlertKind.DATA, Severity.CRITICAL), "resumed"),
+        (NoticeKind.BEHIND, (AlertKind.LAG, Severity.WARNING), "caught-up"),
     ],
 )
-def test_a_partition_in_trouble_raises_an_alert_at_once_which_ends_when_it_says_so(kind, expected):
+def test_a_partition_in_trouble_raises_an_alert_at_once_which_ends_when_it_says_so(kind, expected, ends):
     gap = Gap(topic="predictions", first=10, last=19) if kind is NoticeKind.GAP else None
     log = begun().until(0).notice(notice(kind, 1, 1, 1000, detail="no disk; run `driftline x`", gap=gap))
     shard = play(log)
@@ -135,8 +135,7 @@ def test_a_partition_in_trouble_raises_an_alert_at_once_which_ends_when_it_says_
     who = "The monitor does not keep up with partition 1" if kind is NoticeKind.BEHIND else "Partition 1 stopped"
     assert fired.summary == f"{who}: no disk; run `driftline x`."
     assert fired.evidence.gap == gap
-    ends = NoticeKind.CAUGHT_UP if kind is NoticeKind.BEHIND else NoticeKind.RESUMED
-    log.notice(notice(ends, 1, 1, 2000)).until(3)
+    log.notice(notice(NoticeKind(ends), 1, 1, 2000)).until(3)
     _, ended = told(shard.run().at_once)
     assert line(ended) == f"{kind} resolved {ends}"
     assert ended.caused_by[0] == fired.id

@@ -163,6 +163,12 @@ def test_a_rule_that_a_new_spec_does_not_have_ends_its_alert():
     assert shard.events(Topic.ALERTS, Alert)[1].at == 10 * QUARTER
 
 
+def test_an_older_spec_that_all_partitions_have_shown_later_than_a_newer_one_stays_out_of_force():
+    log = begun().slice(0, 2, marks=["spec m@2"]).slice(0, 4, marks=["spec m@3"]).slice(1, 4, marks=["spec m@3"])
+    shard = play(log.slice(1, 6, marks=["spec m@2"]).until(12), catalog(spec(), spec(), spec()))
+    assert shard.work._shard.desks["m"].book.revision == 3
+
+
 def test_models_are_decided_in_one_order_whatever_the_store_gives_back():
     def of_b(delta):
         return msgspec.structs.replace(delta, model="b")

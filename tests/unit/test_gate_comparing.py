@@ -343,8 +343,9 @@ def test_no_rows_hold_and_a_broken_artifact_refuses(settings):
     assert str(caught.value).startswith("no-rows: ")
     for artifact, reason in ((stage.champion, "champion-unusable"), (stage.candidate.artifact, "candidate-unusable")):
         (settings.artifact_dir / artifact.uri / "model.skops").write_bytes(b"x")
-        with pytest.raises(NotCompared, match=f"^{reason}: .*does not match the checksum"):
+        with pytest.raises(NotCompared, match="does not match the checksum") as caught:
             stage.verdict()
+        assert str(caught.value).partition(":")[0] == reason
     stage.changed(artifact=None)
     with pytest.raises(NotCompared, match=r"^candidate-unusable: it has no artifact"):
         stage.verdict()

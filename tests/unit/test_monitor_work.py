@@ -249,6 +249,16 @@ def test_a_bad_record_is_a_dead_letter_with_its_place_and_reason_and_its_neighbo
     assert totals(slices).n == 2
 
 
+def test_a_record_of_a_content_type_that_is_not_known_is_a_dead_letter(catalog):
+    log = Log()
+    log.predict(2000, "before")
+    log.add(P, 2000, b"\x08\x01", b"a", (("content-type", b"application/x-protobuf"),))
+    log.end(5000)
+    slices, (letter,) = run(log, catalog)
+    assert dict(letter.headers)["driftline.reason"] == b"unknown-content-type"
+    assert totals(slices).n == 1
+
+
 @pytest.mark.parametrize("text", ["spec m@1", "spec nobody@1", "baseline 17", "\ufffd"])
 def test_a_mark_among_the_outcomes_is_a_dead_letter_unless_it_is_a_tick(catalog, text):
     log = Log()
@@ -282,6 +292,20 @@ def test_a_spec_holds_from_the_slice_after_its_mark(catalog):
     slices, _ = run(log, catalog)
     breaches = [b for s in slices for b in msgspec.json.decode(s, type=Slice).breaches]
     assert [b.samples for b in breaches] == [("c",)]
+
+
+def test_an_older_spec_whose_mark_stands_behind_that_of_a_newer_one_is_passed_over(catalog):
+    catalog.specs |= {("m", n): spec(pane=timedelta(seconds=n)) for n in (2, 3)}
+    log = Log()
+    log.mark(P, 2000, "spec m@3")
+    log.mark(P, 2100, "spec m@2")
+    log.predict(3000, "a")
+    log.mark(P, 3100, "spec m@2")
+    log.predict(4000, "b")
+    log.end(6000)
+    slices, _ = run(log, catalog)
+    panes = [pane.pane for data in slices for pane in msgspec.json.decode(data, type=Slice).panes]
+    assert panes == [1, 1]  # of three seconds
 
 
 def after_retention(log, kept):

@@ -444,6 +444,11 @@ def test_thresholds_may_be_two_certain_or_relative():
     assert (one.critical, one.certain, one.relative) == (0.6, True, False)
     (other,) = rules_of("{name: a, metric: auc, window: day, below_baseline: 5%}")
     assert (other.below, other.above, other.relative) == (0.05, None, True)
+    (all_three,) = rules_of(
+        "{name: a, metric: log_loss, window: day, above_baseline: 5%, clear_below: 0%, critical: 10%, certain: true}"
+    )
+    assert (all_three.above, all_three.clear_below, all_three.critical) == (0.05, 0.0, 0.1)
+    assert (all_three.relative, all_three.certain) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -466,12 +471,72 @@ def test_thresholds_may_be_two_certain_or_relative():
         ("metric: auc, window: day, below_baseline: 0.05", "'0.05' is no part of the baseline; write for example `5%`"),
         ("metric: auc, window: day, below_baseline: 5%, below: 0.7", "`below` does not fit beside `below_baseline`"),
         ("drift: psi, window: day, above_baseline: 5%", "`above_baseline` is for metrics, which a baseline has too"),
+        (
+            "metric: auc, window: day, below_baseline: 5%, above_baseline: 5%",
+            "`below_baseline` does not fit beside `above_baseline`",
+        ),
+        (
+            "metric: auc, window: day, below_baseline: 5%, critical: 0.6",
+            "'0.6' is no part of the baseline; write for example `5%`",
+        ),
+        (
+            "metric: auc, window: day, below_baseline: 5%, critical: 4%",
+            "`critical` lies beyond the threshold, on its bad side",
+        ),
+        (
+            "metric: auc, window: day, below_baseline: 5%, clear_above: 6%",
+            "`clear_above` belongs to `below_baseline` and is not farther from the baseline than it",
+        ),
+        (
+            "metric: auc, window: day, below_baseline: 5%, clear_below: 3%",
+            "`clear_below` belongs to `above_baseline` and is not farther from the baseline than it",
+        ),
+        ("metric: auc, window: day, below: 0.7, critical: 10%", "`10%` is no number"),
+        ("coverage: day, below: 0.5, critical: 0.6", "`critical` lies beyond the threshold, on its bad side"),
     ],
 )
 def test_a_wrong_rule_of_a_newer_kind_is_told(rule, said):
     found = mistakes(HEAD + f"rules: [{{name: a, {rule}}}]\n")
     assert len(found) == 1
     assert said in found[0], found
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (
+            "drift: psi, window: day, above: 0.2, certain: true",
+            "drift has no interval, so `certain` would never fire: write `min_samples`, or `for: 2 of 3`",
+        ),
+        ("metric: auc, window: day, below: 0", "`auc` never lies below that, so this could never fire"),
+        ("metric: auc, window: day, above: 1.0", "`auc` never lies above that, so this could never fire"),
+        ("metric: auc, window: day, below: 0.5, critical: -1", "`auc` never lies below that"),
+        ("metric: auc, window: day, below_baseline: 100%", "`auc` never lies below that"),
+        ("estimate: auc, window: day, below: -0.1", "`auc` never lies below that"),
+        ("drift: jensen_shannon, window: day, above: 1", "`jensen_shannon` never lies above that"),
+        ("drift: psi, window: day, below: 0", "`psi` never lies below that"),
+        ("data: missing, window: day, above: 1", "`missing` never lies above that"),
+        ("coverage: day, below: 0", "`coverage` never lies below that"),
+    ],
+)
+def test_a_rule_that_could_never_fire_is_refused(rule, said):
+    (found,) = mistakes(HEAD + f"rules: [{{name: a, {rule}}}]\n")
+    assert said in found
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "metric: log_loss, window: day, above: 5, certain: true",
+        "metric: log_loss, window: day, above_baseline: 100%",
+        "estimate: auc, window: day, below: 0.6, certain: true",
+        "data: missing, window: day, above: 0, certain: true",
+        "coverage: day, below: 1, certain: true",
+        "drift: psi, window: day, above: 7",
+    ],
+)
+def test_a_rule_that_could_fire_is_not_refused(rule):
+    assert len(rules_of(f"{{name: a, {rule}}}")) == 1
 
 
 RETRAINING = "retrain:\n  trainer: a.b:c\n  data: {span: 7d, holdout: 2d%s}\n"

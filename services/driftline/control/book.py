@@ -50,11 +50,12 @@ class Book(msgspec.Struct, kw_only=True):
     `scheduled`: the schedule is settled up to here. `foretold`: by fingerprint. `joined`: outcomes that found a
     champion's prediction. `evicted`: predictions forgotten early, by pane number of the slice in which they were.
     `skipping`: by trigger or rule, why it asked for nothing when it last came. `began`: the start of the first pane of
-    each version. `runs`: windows that end after so many events. `watches`: detectors,
-    but for the values that they were fed. `failures`: of the last windows of a name and version, whether what came true
-    lay apart from its estimate; `checked`: the end of the last such window. `calibrations`: of rules with a budget of
-    false alarms. `silences`: what nobody is to be told of. `heard`: when predictions last came. `probation`: see
-    there. `spread`: see `live.spread_of`, of the last verdict. `link`: of the next decision.
+    each version. `predicted`: predictions of each version that came while it was the champion. `runs`: windows that end
+    after so many events. `watches`: detectors, but for the values that they were fed. `failures`: of the last windows
+    of a name and version, whether what came true lay apart from its estimate; `checked`: the end of the last such
+    window. `calibrations`: of rules with a budget of false alarms. `silences`: what nobody is to be told of. `heard`:
+    when predictions last came. `probation`: see there. `spread`: see `live.spread_of`, of the last verdict. `link`: of
+    the next decision.
     """
 
     model: str
@@ -84,6 +85,7 @@ class Book(msgspec.Struct, kw_only=True):
     calibrations: dict[str, Calibration] = {}
     silences: list[Silence] = []
     heard: Millis | None = None
+    predicted: dict[str, int] = {}
     probation: Probation | None = None
     spread: float = 0.0
     link: Link = Link()
@@ -111,7 +113,8 @@ class Book(msgspec.Struct, kw_only=True):
         self.counters[what] = self.counters.get(what, 0) + n
 
     def mark(self, revision: int, arrived: Slice, partitions: int) -> None:
-        """Note that a partition has shown the mark of a spec: it comes into force when all of them have.
+        """Note that a partition has shown the mark of a spec: it comes into force when all of them have, unless a newer
+        one has before: of two authors at once the second one's marks may stand first.
 
         The first revision of all is in force from the slice after its first mark: from there on there are panes to add
         up, and no older rules to judge them by.
@@ -121,6 +124,6 @@ class Book(msgspec.Struct, kw_only=True):
             return
         seen.append(arrived.partition)
         first_of_all = not self.revision and not self.coming
-        known = self.revision == revision or revision in (coming for _, coming in self.coming)
-        if first_of_all or (len(seen) == partitions and not known):
+        newest = max([self.revision, *(coming for _, coming in self.coming)])
+        if first_of_all or (len(seen) == partitions and revision > newest):
             self.coming.append((arrived.slice + 1, revision))

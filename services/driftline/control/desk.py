@@ -57,13 +57,14 @@ class Desk:
             return
         if delta.predicted:
             self.book.heard = at
+            self.book.predicted[delta.version] = self.book.predicted.get(delta.version, 0) + delta.predicted
         if self.book.bins[delta.version] == delta.bins and self.book.speaks_of(delta.version):
             self.detecting.take(self.spec, delta, lambda bins_id: self._layout_of(bins_id)[0])
 
-    def take_breach(self, breach: Breach, cause: str, at: Millis, out: Out) -> None:
-        """A value left its range."""
+    def take_breach(self, breach: Breach, of: int, cause: str, at: Millis, out: Out) -> None:
+        """A value left its range. `of`: the predictions of its version in the same slice, which are counted already."""
         if self.spec is not None:
-            self._judging.take_breach(self.spec, breach, cause, at, out)
+            self._judging.take_breach(self.spec, breach, of, cause, at, out)
 
     def take_counters(self, counted: Mapping[str, int], begun: Millis, cause: str, at: Millis, out: Out) -> None:
         """What the monitor counted beside predictions and outcomes; `begun`: the beginning of its slice."""
@@ -201,10 +202,14 @@ class Desk:
         self.spec = spec
         self.panes.use(units_of(spec))
 
-    def use_spec(self, spec: MonitorSpec, revision: int, at: Millis, out: Out) -> None:
-        """A spec revision comes into force: alerts of rules that are gone end, the schedule counts from now."""
+    def use_spec(self, spec: MonitorSpec, revision: int, begun: Millis, at: Millis, out: Out) -> None:
+        """A spec revision comes into force: alerts of rules that are gone end, the schedule counts from now.
+
+        `begun`: the beginning of its first slice. Instants up to then were served under the spec before, at the end of
+        its last slice; those after it belong to this one, also where they fall due at the end of its first slice.
+        """
         self.follow(spec)
-        self.book.revision, self.book.scheduled = revision, at
+        self.book.revision, self.book.scheduled = revision, begun
         if self.book.heard is None:
             self.book.heard = at
         self.detecting.keep(spec, [watch.version for watch in self.book.watches])

@@ -44,16 +44,18 @@ class Judging:
 
     # --- what a slice brings ---
 
-    def take_breach(self, spec: MonitorSpec, breach: Breach, cause: str, at: Millis, out: Out) -> None:
-        """A value left its range: the rule about it, or the default warning, fires at once."""
+    def take_breach(self, spec: MonitorSpec, breach: Breach, of: int, cause: str, at: Millis, out: Out) -> None:
+        """A value left its range: the rule about it, or the default warning, fires at once. See `Desk.take_breach`."""
         rule = self._range_rule(spec, breach)
         if rule is None:
             return
         standing = self.standing(breach.version, rule.name)
-        alert = alerts.observe_breach(standing, rule, breach, at, cause)
+        came = self._book.predicted.get(breach.version, 0)
+        alert = alerts.observe_breach(standing, rule, breach, at, cause, came - of)
         if alert is not None:
             self._book.foretold.pop(alert.fingerprint, None)
             self.tell(standing, alert, at, out)
+        self.tell(standing, alerts.observe_break(standing, came, at, cause), at, out)
         if rule.retrain and standing.last is not None:
             self._retraining.trigger(spec, Trigger.RULE, rule, (standing.last.id,), None, at, out)
 

@@ -14,7 +14,7 @@ from driftline.control.feeds import Feed
 from driftline.control.out import Out
 from driftline.control.panes import Panes
 from driftline.control.turns import Turn
-from driftline.core import partitions
+from driftline.core import muting, partitions
 from driftline.core.alerts import Change, Standing, resolve
 from driftline.core.binning import default_bins
 from driftline.core.pane import Layout
@@ -25,7 +25,7 @@ from driftline.events.base import Link, Millis, digest_id, encode
 from driftline.events.baselines import Baseline
 from driftline.events.partitioning import partition_of
 from driftline.events.retraining import Candidate, Verdict
-from driftline.events.slices import Slice
+from driftline.events.slices import Breach, PaneDelta, Slice
 from driftline.platform.catalog import Catalog
 from driftline.platform.changes import Changes
 from driftline.spec.model import MonitorSpec, millis
@@ -179,15 +179,20 @@ class Shard:
     def _count_away(self) -> None:
         feeds = self.state.feeds.items()
         self._attendance.away = {p: feed.away * self.slice_ms for p, feed in feeds if feed.away is not None}
-        told = (feed.left_out for _, feed in feeds if feed.left_out.state is AlertState.FIRING)
-        self._attendance.alerts = [standing.last for standing in told if standing.last is not None]
+        self._attendance.alerts = [standing.last for standing in self._left_out().values() if standing.last is not None]
+
+    def _left_out(self) -> dict[str, Standing]:
+        """The alerts that fire about partitions that are left out, by fingerprint."""
+        feeds = (feed.left_out for feed in self.state.feeds.values())
+        return {s.last.fingerprint: s for s in feeds if s.state is AlertState.FIRING and s.last is not None}
 
     def _apply(self, number: int, arrivals: Arrivals, at: Millis, out: Out) -> None:
         """One slice: specs that come into force, partitions by number, inputs, then what is due at its end."""
+        begun = number * self.slice_ms
         for _, desk in sorted(self.desks.items()):
             for first, revision in [c for c in desk.book.coming if c[0] <= number]:
                 desk.book.coming.remove((first, revision))
-                desk.use_spec(self._spec(desk.book.model, revision), revision, at, out)
+                desk.use_spec(self._spec(desk.book.model, revision), revision, begun, at, out)
         self._look_at_logs(arrivals, at, out)
         for place in sorted(arrivals.slices):
             self._apply_slice(arrivals.slices[place], at, out)
@@ -197,7 +202,17 @@ class Shard:
         for _, desk in sorted(self.desks.items()):
             desk.withdraw(self.decided, at, out)
             desk.pass_time(at, out)
+        self._list_effects(at, out)
         out.inputs.clear()
+
+    def _list_effects(self, at: Millis, out: Out) -> None:
+        """Under partitions that are left out: they explain alerts of every model."""
+        away = self._left_out()
+        if not away:
+            return
+        standings = (standing for desk in self.desks.values() for standing in desk.book.standings.values())
+        for alert in muting.list_effects(away, standings, at):
+            out.alert(alert, at)
 
     def _apply_input(self, event: Input, at: Millis, out: Out) -> None:
         if isinstance(event, Command) and event.action == "accept":
@@ -229,7 +244,8 @@ class Shard:
         for delta in arrived.panes:
             self.desk_of(delta.model).take_pane(delta, begun, late, at)
         for breach in arrived.breaches:
-            self.desk_of(breach.model).take_breach(breach, cause, at, out)
+            of = sum(delta.predicted for delta in arrived.panes if _counts(delta, breach))
+            self.desk_of(breach.model).take_breach(breach, of, cause, at, out)
         for model, counters in arrived.counters.items():
             if model:
                 self.desk_of(model).take_counters(counters, begun, cause, at, out)
@@ -290,6 +306,11 @@ class Shard:
                 raise DeploymentError(f"slices name baseline {bins_id}, which topic baselines does not hold")
             self._layouts[bins_id] = Layout(bins)
         return self._layouts[bins_id], baseline
+
+
+def _counts(delta: PaneDelta, breach: Breach) -> bool:
+    """Whether a change of a pane is of everybody, of the version that a breach is of."""
+    return (delta.version, delta.model, delta.role, delta.cut) == (breach.version, breach.model, "champion", "")
 
 
 def revision_of(mark: str) -> tuple[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from driftline.core.breaches import SAMPLES
 from driftline.core.ranking import ranked
 from driftline.core.rules import Reading, at_reading, severity_of, threshold
 from driftline.core.worst import worst_segments
@@ -18,6 +19,8 @@ from driftline.events.slices import Breach, BreachReason
 from driftline.spec.durations import show_duration
 from driftline.spec.model import RuleSpec
 
+BROKEN = "feature-broken"
+"""The reason of a range alert once most values of late are not allowed."""
 LATELY = 10
 """The last values that a detector has seen, which an alert tells beside those before."""
 
@@ -84,32 +87,62 @@ def silence_summary(rule: RuleSpec, model: str, heard: Millis) -> str:
 
 def breach_alert(rule: RuleSpec, breach: Breach, at: Millis, cause: str) -> Alert:
     """Values that are not allowed."""
-    low, high = breach.low, breach.high
-    value = breach.worst if isinstance(breach.worst, float) else None
-    return Alert(
-        id="",
+    told = alert_about(
+        AlertKind.RANGE,
+        breach.model,
+        breach.version,
+        rule.name,
+        rule.severity,
+        breach.reason,
+        at,
+        _breach_sentence(breach),
+    )
+    told = msgspec.structs.replace(
+        told,
         caused_by=(cause, *breach.samples),
-        fingerprint=fingerprint(breach.model, breach.version, ALL, rule.name),
-        episode=0,
-        model=breach.model,
-        version=breach.version,
-        segment=ALL,
-        rule=rule.name,
-        kind=AlertKind.RANGE,
-        severity=rule.severity,
-        state=AlertState.FIRING,
-        reason=breach.reason,
-        since=at,
-        at=at,
         figure=breach.name,
-        value=value,
-        low=low,
-        high=high,
-        threshold=high if value is not None and high is not None and value > high else low,
         n=breach.n,
         evidence=Evidence(samples=breach.samples),
-        summary=_breach_sentence(breach),
     )
+    return _with_number(told, breach)
+
+
+def with_more(last: Alert, breach: Breach) -> Alert:
+    """An alert of values that are not allowed, with more of them.
+
+    `n` counts all, whatever was wrong with them; the samples are the first `SAMPLES` in the order of decision; `value`
+    is the number farthest outside its range so far, the first of several. `reason` stays what it was.
+    """
+    samples = tuple(dict.fromkeys((*last.evidence.samples, *breach.samples)))[:SAMPLES]
+    evidence = msgspec.structs.replace(last.evidence, samples=samples)
+    grown = msgspec.structs.replace(last, n=last.n + breach.n, evidence=evidence)
+    if _beyond(breach.worst, breach.low, breach.high) > _beyond(last.value, last.low, last.high):
+        grown = _with_number(grown, breach)
+    return msgspec.structs.replace(grown, summary=episode_sentence(grown))
+
+
+def _with_number(alert: Alert, breach: Breach) -> Alert:
+    """With the number that left its range, if one did, and the bound that it passed."""
+    value, low, high = breach.worst, breach.low, breach.high
+    if not isinstance(value, float):
+        return alert
+    passed = high if high is not None and value > high else low
+    return msgspec.structs.replace(alert, value=value, low=low, high=high, threshold=passed)
+
+
+def _beyond(value: float | str | None, low: float | None, high: float | None) -> float:
+    """How far a number lies outside its range; minus infinity where there is none."""
+    if not isinstance(value, float) or low is None or high is None:
+        return -math.inf
+    return max(low - value, value - high)
+
+
+def episode_sentence(alert: Alert) -> str:
+    """What a range alert says that has had more than its first breach."""
+    broken = " is broken" if alert.reason == BROKEN else ""
+    who = f"{alert.figure} of {alert.model} version {alert.version}{broken}"
+    farthest = "" if alert.value is None else f", {alert.value:g} the farthest outside [{alert.low:g}, {alert.high:g}]"
+    return f"{who}: {alert.n} values that are not allowed since {iso(alert.since)}{farthest}."
 
 
 def _breach_sentence(breach: Breach) -> str:

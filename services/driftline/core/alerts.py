@@ -13,13 +13,16 @@ from typing import Any
 import msgspec
 
 from driftline.core.alert_events import (
+    BROKEN,
     alert_about,
     breach_alert,
     change_summary,
+    episode_sentence,
     manual_alert,
     metric_alert,
     silence_summary,
     whom,
+    with_more,
 )
 from driftline.core.rules import BREACHES, Reading, Reason, severity_of
 from driftline.events.alerts import Acknowledged, AlarmBudget, Alert, AlertKind, AlertState, Severity
@@ -31,6 +34,8 @@ from driftline.spec.model import RuleSpec, millis
 
 QUIET_MS = 3_600_000
 """A range alert resolves after an hour of decision time without another value outside the range."""
+BLOCK = 30
+"""Predictions from which on it can be said that most have a value that is not allowed."""
 SETTLED_AFTER = 100
 """Values without a change after which a detector's alert is over: many changes in a row are one alert."""
 
@@ -39,6 +44,7 @@ class Change(StrEnum):
     """Reasons of changes that follow from no judgement."""
 
     QUIET = "back-in-range"
+    FEATURE_BROKEN = BROKEN
     VERSION_REPLACED = "version-replaced"
     RULE_REMOVED = "rule-removed"
     CLOSED_BY_HUMAN = "closed-by-a-human"
@@ -62,7 +68,8 @@ class Standing(msgspec.Struct, kw_only=True):
     """One fingerprint as it stands. `breaches`: the last `of` judged windows, True where they breached.
 
     `last`: the event last published of this episode, on which the next one builds. `retold`: how often it was told
-    again while it fired.
+    again while it fired. `block`: of a range alert, see `observe_break`: the predictions that had come, and the values
+    of the episode that were not allowed, when it was last looked at.
     """
 
     state: AlertState = AlertState.INACTIVE
@@ -72,6 +79,7 @@ class Standing(msgspec.Struct, kw_only=True):
     last: Alert | None = None
     quiet_since: Millis = 0
     retold: int = 0
+    block: tuple[int, int] = (0, 0)
 
     @property
     def is_open(self) -> bool:
@@ -195,14 +203,39 @@ def fire(standing: Standing, told: Alert) -> Alert | None:
     return None if standing.state is AlertState.FIRING else _tell(standing, told)
 
 
-def observe_breach(standing: Standing, rule: RuleSpec, breach: Breach, at: Millis, cause: str) -> Alert | None:
-    """Values that are not allowed: the first opens an episode and fires at once, the rest are counted into it."""
+def observe_breach(
+    standing: Standing, rule: RuleSpec, breach: Breach, at: Millis, cause: str, before: int = 0
+) -> Alert | None:
+    """Values that are not allowed: the first opens an episode and fires at once, the rest are counted into it.
+
+    What is told of the episode from then on has their number, samples and farthest value: see `with_more`. `before`:
+    the predictions of the version that came before those that the breach is of.
+    """
     standing.quiet_since = at
     if standing.state is AlertState.FIRING:
         assert standing.last is not None, "a firing alert has been published"
-        standing.last = msgspec.structs.replace(standing.last, n=standing.last.n + breach.n)
+        standing.last = with_more(standing.last, breach)
         return None
+    standing.block = (before, 0)
     return fire(standing, breach_alert(rule, breach, at, cause))
+
+
+def observe_break(standing: Standing, came: int, at: Millis, cause: str) -> Alert | None:
+    """Whether what a range alert is about is broken: half of at least `BLOCK` predictions are in breach, or more.
+
+    Blocks begin with the episode, and each where the one before ends, so that values that come singly never add up to
+    it. What is broken stays so until the episode is over. `came`: the predictions of the version so far.
+    """
+    last = standing.last
+    assert last is not None, "it is asked of an open episode"
+    predictions, bad = came - standing.block[0], last.n - standing.block[1]
+    if last.reason == BROKEN or predictions < BLOCK:
+        return None
+    standing.block = (came, last.n)
+    if 2 * bad < predictions:
+        return None
+    broken = msgspec.structs.replace(last, reason=BROKEN)
+    return retell(standing, at, (cause,), reason=BROKEN, summary=episode_sentence(broken))
 
 
 def foretell_breach(standing: Standing | None, rule: RuleSpec, breach: Breach, at: Millis, cause: str) -> Alert | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from driftline.core.alert_events import BROKEN
 from driftline.core.alerts import Standing, retell
 from driftline.events.alerts import Alert, AlertKind, AlertState, Severity
 from driftline.events.base import Millis
@@ -19,6 +20,7 @@ _FOLLOWS: Mapping[AlertKind, tuple[AlertKind, ...]] = {
     AlertKind.LAG: (*_FIGURES, AlertKind.COVERAGE, AlertKind.SILENCE, AlertKind.DATA),
     AlertKind.SILENCE: (*_FIGURES, AlertKind.COVERAGE, AlertKind.DATA),
     AlertKind.DATA: (*_FIGURES, AlertKind.COVERAGE),
+    AlertKind.RANGE: _FIGURES,
 }
 """What follows from an alert of each kind, those that explain most first."""
 
@@ -69,11 +71,17 @@ def settle(
         if (now.muted, now.incident) != (last.muted, last.incident):
             causes = tuple(cause.id for cause in firing if cause.fingerprint == now.incident)
             told.append(retell(standing, at, causes, muted=now.muted, incident=now.incident))
+    return told + list_effects(standings, standings.values(), at)
+
+
+def list_effects(causes: Mapping[str, Standing], others: Iterable[Standing], at: Millis) -> list[Alert]:
+    """Of firing alerts by fingerprint those that are told again, because other ones have begun or ceased to follow."""
+    followers = [s.last for s in others if s.is_open and s.last is not None and s.last.incident in causes]
     effects_of: dict[str, list[str]] = {}
-    for name, standing in sorted(standings.items()):
-        if standing.is_open and standing.last is not None and standing.last.incident:
-            effects_of.setdefault(standing.last.incident, []).append(name)
-    for name, standing in standings.items():
+    for alert in sorted(followers, key=lambda alert: alert.fingerprint):
+        effects_of.setdefault(alert.incident, []).append(alert.fingerprint)
+    told = []
+    for name, standing in causes.items():
         last = standing.last
         if standing.state is not AlertState.FIRING or last is None:
             continue
@@ -95,13 +103,18 @@ def _cause(alert: Alert, firing: Sequence[Alert]) -> Alert | None:
 
 
 def _explains(cause: Alert, alert: Alert) -> bool:
-    """Whether a cause is about the same predictions; of drift, about the same feature."""
+    """Whether a cause is about the same predictions; of drift, about the same feature.
+
+    Single values that are not allowed explain nothing: a feature must be broken.
+    """
     if cause.model not in ("", alert.model) or cause.version not in ("", alert.version):
         return False
     if cause.segment not in (ALL, alert.segment) and cause.model:
         return False
-    if cause.kind is not AlertKind.DATA:
+    if cause.kind not in (AlertKind.DATA, AlertKind.RANGE):
         return True
+    if cause.kind is AlertKind.RANGE and cause.reason != BROKEN:
+        return False
     if not cause.figure:  # predictions were forgotten early, or do not meet their outcomes
         return alert.kind is AlertKind.COVERAGE
     if alert.kind is AlertKind.DRIFT:
@@ -110,5 +123,6 @@ def _explains(cause: Alert, alert: Alert) -> bool:
 
 
 def _feature(figure: str) -> str:
-    """`psi(temp)` is about temp."""
-    return figure.partition("(")[2].removesuffix(")")
+    """`psi(temp)` is about temp, and so is `temp`."""
+    name, _, feature = figure.partition("(")
+    return feature.removesuffix(")") or name

@@ -75,23 +75,33 @@ def _share(name: str, value: float, n: int) -> Reading:
 
 
 def at_reading(rule: RuleSpec, reading: Reading) -> RuleSpec:
-    """The rule with its threshold in the figure's own unit, as it is for one reading."""
-    if not rule.relative or reading.baseline is None:
+    """The rule with its thresholds in the figure's own unit, as it is for one reading."""
+    baseline = reading.baseline
+    if not rule.relative or baseline is None:
         return rule
-    size = abs(reading.baseline)
-    moved = {
-        "above": None if rule.above is None else reading.baseline + rule.above * size,
-        "below": None if rule.below is None else reading.baseline - rule.below * size,
-    }
+    bad = abs(baseline) if rule.above is not None else -abs(baseline)
+    shares = {word: getattr(rule, word) for word in ("above", "below", "clear_above", "clear_below", "critical")}
+    moved = {word: baseline + share * bad for word, share in shares.items() if share is not None}
     return msgspec.structs.replace(rule, **moved, relative=False)
 
 
 def severity_of(rule: RuleSpec, reading: Reading) -> Severity:
-    """How loud a breach is: critical past the rule's second threshold."""
-    if rule.critical is None or reading.value is None:
-        return rule.severity
-    past = reading.value > rule.critical if rule.above is not None else reading.value < rule.critical
-    return Severity.CRITICAL if past else rule.severity
+    """How loud a breach is: critical past the rule's second threshold, with certainty where that is asked for."""
+    rule = at_reading(rule, reading)
+    figure = _near(rule, reading) if rule.certain else reading.value
+    critical = rule.critical is not None and _is_past(rule, figure, rule.critical)
+    return Severity.CRITICAL if critical else rule.severity
+
+
+def _near(rule: RuleSpec, reading: Reading) -> float | None:
+    """The bound of the interval that is nearer to the threshold."""
+    return reading.low if rule.above is not None else reading.high
+
+
+def _is_past(rule: RuleSpec, figure: float | None, limit: float) -> bool:
+    if figure is None:
+        return False
+    return figure > limit if rule.above is not None else figure < limit
 
 
 def judged_in(rule: RuleSpec, report: WindowReport) -> list[Segment]:
@@ -125,19 +135,13 @@ def judge(rule: RuleSpec, reading: Reading) -> Reason:
     if rule.relative and reading.baseline is None:
         return Reason.NO_BASELINE
     rule = at_reading(rule, reading)
-    unsure = Reason.NOT_CERTAIN if rule.certain else Reason.BREACH_UNCERTAIN
-    if rule.above is not None:
-        if reading.value > rule.above:
-            certain = reading.low is not None and reading.low > rule.above
-            return Reason.BREACH_CERTAIN if certain else unsure
-        clear = rule.above if rule.clear_below is None else rule.clear_below
-        return Reason.CLEARED if reading.value <= clear else Reason.WITHIN
-    assert rule.below is not None, "the spec reader allows no rule without a threshold"
-    if reading.value < rule.below:
-        certain = reading.high is not None and reading.high < rule.below
-        return Reason.BREACH_CERTAIN if certain else unsure
-    clear = rule.below if rule.clear_above is None else rule.clear_above
-    return Reason.CLEARED if reading.value >= clear else Reason.WITHIN
+    limit, clear = threshold(rule), rule.clear_below if rule.above is not None else rule.clear_above
+    assert limit is not None, "the spec reader allows no rule without a threshold"
+    if not _is_past(rule, reading.value, limit):
+        return Reason.WITHIN if _is_past(rule, reading.value, limit if clear is None else clear) else Reason.CLEARED
+    if _is_past(rule, _near(rule, reading), limit):
+        return Reason.BREACH_CERTAIN
+    return Reason.NOT_CERTAIN if rule.certain else Reason.BREACH_UNCERTAIN
 
 
 def threshold(rule: RuleSpec) -> float | None:

@@ -293,8 +293,10 @@ class MonitorWork:
             elif mark.kind == "baseline":
                 self._versions.baselines.append((record.offset, mark.name))
             elif mark.kind == "spec":
-                number = self._slice(record)
-                self._state.coming.append((number, mark.model, mark.revision))
+                number, coming = self._slice(record), self._state.coming
+                known = [revision for _, model, revision in coming if model == mark.model]
+                if mark.revision > max(known, default=self._state.specs.get(mark.model, 0)):
+                    coming.append((number, mark.model, mark.revision))
                 told.setdefault(number, []).append(mark.text)
         return told
 

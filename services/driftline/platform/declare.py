@@ -18,9 +18,10 @@ from driftline.events.base import decode, digest_id, encode
 from driftline.events.baselines import Baseline, Calibration, decode_baselines_record
 from driftline.events.cloudevents import headers
 from driftline.events.partitioning import partition_of
-from driftline.events.topics import Topic
+from driftline.events.topics import MARK_HEADER, Topic
 from driftline.platform.following import Tail
 from driftline.platform.kafka import mark, read_all, read_deployment, send_all
+from driftline.platform.lookups import CLOCK_SKEW_MS
 from driftline.platform.records import Outgoing
 from driftline.platform.settings import Settings
 from driftline.spec.model import MonitorSpec, millis
@@ -48,41 +49,76 @@ def latest_calibrations(settings: Settings, model: str) -> dict[str, Calibration
 
 
 def apply_spec(settings: Settings, spec: MonitorSpec, author: str) -> tuple[int, bool]:
-    """Put a spec into force: (revision, whether it is new). An unchanged spec is left as it is.
+    """Put a spec into force: (revision, whether it was not before). An unchanged spec is left as it is.
 
-    Writes the revision, then its marks, then where they were placed. With `clock: live` it returns when the spec is in
-    force, so that predictions sent afterwards are counted. Raises `DriftlineError` where one of `FIXED` would change:
-    panes of one model must add up.
+    1. The revision is written. Killed before: nothing has changed.
+    2. Its marks, then where they were placed. Killed before the end: the next call with this spec places those marks
+       that are missing, and says so.
+
+    With `clock: live` it returns when the spec is in force, so that predictions sent afterwards are counted. Raises
+    `DriftlineError` where one of `FIXED` would change: panes of one model must add up.
     """
     deployment = read_deployment(settings)
-    known = latest_spec(settings, spec.model)
-    if known is not None and known[1] == spec:
-        return known[0], False
-    if known is not None:
-        check_change(known[1], spec)
-    revision = 1 if known is None else known[0] + 1
-    event = SpecRevision(
-        id=digest_id("spec", spec.model, revision),
-        model=spec.model,
-        revision=revision,
-        author=author,
-        written_at=_now(),
-        spec=to_plain(spec),
-    )
-    key = f"{spec.model}@{revision}".encode()
-    send_all(settings, [Outgoing(Topic.SPECS, key, encode(event), 0, headers(event, SOURCE))])
-    offsets = dict(send_all(settings, mark(deployment, f"spec {spec.model}@{revision}")))
-    placed = Placed(
-        id=digest_id("placed", spec.model, revision),
-        caused_by=(event.id,),
-        model=spec.model,
-        revision=revision,
-        offsets=offsets,
-    )
-    send_all(settings, [Outgoing(Topic.SPECS, key, encode(placed), 0, headers(placed, SOURCE))])
-    if deployment.clock == "live":
+    event = _write(settings, spec, author)
+    placed = _place(settings, deployment, event)
+    if placed and deployment.clock == "live":
         _wait_for_next_slice(deployment)
-    return revision, True
+    return event.revision, placed
+
+
+def _write(settings: Settings, spec: MonitorSpec, author: str) -> SpecRevision:
+    """The revision that holds this spec: the newest one, or a new one.
+
+    Of several authors who take a number at once the first in the log has it, for every reader; the others take the
+    next one, if their spec is still another one.
+    """
+    while True:
+        newest = max(spec_revisions(settings, spec.model), key=lambda event: event.revision, default=None)
+        if newest is not None:
+            known = from_plain(newest.spec)
+            if known == spec:
+                return newest
+            check_change(known, spec)
+        revision = 1 if newest is None else newest.revision + 1
+        event = SpecRevision(
+            id=digest_id("spec", spec.model, revision),
+            model=spec.model,
+            revision=revision,
+            author=author,
+            written_at=_now(),
+            spec=to_plain(spec),
+        )
+        send_all(settings, [Outgoing(Topic.SPECS, _key(event), encode(event), 0, headers(event, SOURCE))])
+        first = next(each for each in spec_revisions(settings, spec.model) if each.revision == revision)
+        if encode(first) == encode(event):
+            return event
+
+
+def _place(settings: Settings, deployment: Deployment, event: SpecRevision) -> bool:
+    """Place the marks of a revision in the partitions that lack them; says whether it was not known to have all."""
+    revision = (event.model, event.revision)
+    told = (decode_specs_record(record.value) for record in read_all(settings, Topic.SPECS) if record.value)
+    if any(isinstance(each, Placed) and (each.model, each.revision) == revision for each in told):
+        return False
+    text = f"spec {event.model}@{event.revision}"
+    # a replay's records are stamped years back, and marks with 0
+    since = event.written_at - CLOCK_SKEW_MS if deployment.clock == "live" else None
+    stand = [r for r in read_all(settings, Topic.PREDICTIONS, since) if r.header(MARK_HEADER) == text]
+    offsets = {record.source.partition: record.offset for record in reversed(stand)}
+    offsets |= send_all(settings, [each for each in mark(deployment, text) if each.partition not in offsets])
+    placed = Placed(
+        id=digest_id("placed", event.model, event.revision),
+        caused_by=(event.id,),
+        model=event.model,
+        revision=event.revision,
+        offsets=dict(sorted(offsets.items())),
+    )
+    send_all(settings, [Outgoing(Topic.SPECS, _key(event), encode(placed), 0, headers(placed, SOURCE))])
+    return True
+
+
+def _key(event: SpecRevision) -> bytes:
+    return f"{event.model}@{event.revision}".encode()
 
 
 def check_change(known: MonitorSpec, spec: MonitorSpec) -> None:
@@ -94,9 +130,13 @@ def check_change(known: MonitorSpec, spec: MonitorSpec) -> None:
 
 
 def spec_revisions(settings: Settings, model: str) -> list[SpecRevision]:
-    """Every revision of a model's spec, oldest first."""
+    """Every revision of a model's spec, oldest first. Of two with one number the first counts."""
     events = (decode_specs_record(record.value) for record in read_all(settings, Topic.SPECS) if record.value)
-    return [event for event in events if isinstance(event, SpecRevision) and event.model == model]
+    found: dict[int, SpecRevision] = {}
+    for event in events:
+        if isinstance(event, SpecRevision) and event.model == model:
+            found.setdefault(event.revision, event)
+    return list(found.values())
 
 
 def declared_baselines(settings: Settings, model: str) -> list[Baseline]:

@@ -105,9 +105,10 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `clear_above`/`clear_below` (defaults: the firing threshold) must be reached to resolve; `k` of the last `of`
     windows must breach to fire. A window with fewer than `min_samples` or less than `min_coverage` is not judged.
-    `certain`: only what is past the threshold with the near bound of its interval breaches. `critical`: past it, on the
-    same side, the alert becomes critical. `relative`: the threshold is so large a share of the baseline's figure away
-    from it. `segments`: the ways to cut in whose segments it is judged too; `retrain` is about everybody alone.
+    `certain`: only what is past a threshold with the near bound of its interval counts as past it. `critical`: past it,
+    on the same side, the alert becomes critical. `relative`: all thresholds are shares of the baseline's figure, by
+    which they lie away from it on the bad side. `segments`: the ways to cut in whose segments it is judged too;
+    `retrain` is about everybody alone.
     `false_alarms`, in place of `above`/`below`: what the threshold is calibrated for, once for each version.
     """
 

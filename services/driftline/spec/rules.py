@@ -12,14 +12,13 @@ from driftline.spec.detectors import make_detector
 from driftline.spec.durations import parse_duration
 from driftline.spec.measures import DRIFT_MEASURES
 from driftline.spec.model import BaselineSpec, FalseAlarms, RuleSpec, WindowSpec
+from driftline.spec.thresholds import RELATIVE, THRESHOLDS, Thresholds, check_thresholds, read_thresholds
 from driftline.spec.yaml_nodes import Node, nearest
 
 JUDGED_KINDS: tuple[Literal["metric", "estimate", "drift", "data"], ...] = ("metric", "estimate", "drift", "data")
 KINDS = ("range", *JUDGED_KINDS, "detector", "coverage", "no_predictions_for")
 DATA_SHARES = ("missing", "out_of_range", "unseen")
 COMMON = ("name", "severity")
-THRESHOLDS = ("above", "below", "clear_above", "clear_below")
-RELATIVE = ("above_baseline", "below_baseline")
 JUDGED = (
     "window",
     *THRESHOLDS,
@@ -179,6 +178,9 @@ def _labels_missing(each: Node, fields: dict[str, Node], name: str, level: Sever
     for word, value in (("below", below), ("clear_above", clear), ("critical", critical)):
         if value is not None and not 0 <= value <= 1:
             fields[word].mistake("coverage lies between 0 and 1")
+    certain = bool(fields["certain"].flag()) if "certain" in fields else False
+    thresholds = Thresholds(below=below, clear_above=clear, critical=critical, certain=certain)
+    check_thresholds(fields, thresholds, "coverage", "coverage", level)
     k, of = fields["for"].parsed(_k_of_n, (1, 1)) if "for" in fields else (1, 1)
     samples = fields["min_samples"].count() if "min_samples" in fields else 1
     return [
@@ -187,41 +189,14 @@ def _labels_missing(each: Node, fields: dict[str, Node], name: str, level: Sever
             kind="coverage",
             target="coverage",
             window=window,
-            below=below,
-            clear_above=clear,
-            critical=critical,
             k=k,
             of=of,
             min_samples=samples or 1,
             min_coverage=0.0,
             severity=level,
-            certain=bool(fields["certain"].flag()) if "certain" in fields else False,
+            **thresholds._asdict(),
         )
     ]
-
-
-def _relative(fields: dict[str, Node], kind: str, baseline_side: Sequence[str]) -> tuple[str, float] | None:
-    """`below_baseline: 5%` as ("below", 0.05)."""
-    if not baseline_side:
-        return None
-    word = baseline_side[0]
-    share = fields[word].parsed(_percent, 0.0)
-    if kind != "metric":
-        fields[word].mistake(f"`{word}` is for metrics, which a baseline has too")
-    for other in (*THRESHOLDS, BUDGET, "critical", *baseline_side[1:]):
-        if other in fields:
-            fields[other].mistake(f"`{other}` does not fit beside `{word}`")
-    return word.removesuffix("_baseline"), share
-
-
-def _percent(text: str) -> float:
-    try:
-        share = float(text.removesuffix("%")) / 100
-    except ValueError:
-        share = 0.0
-    if not text.endswith("%") or not share > 0:
-        raise ValueError(f"{text!r} is no part of the baseline; write for example `5%`")
-    return share
 
 
 def _judged(
@@ -242,39 +217,11 @@ def _judged(
     window = _window(fields, known.windows)
     if "window" not in fields:
         each.mistake(f"rule `{name}` needs a `window`")
-    above, below, clear_above, clear_below = (
-        fields[word].number() if word in fields else None for word in ("above", "below", "clear_above", "clear_below")
-    )
-    budget = read_budget(fields[BUDGET]) if BUDGET in fields else None
-    relative = _relative(fields, kind, [word for word in RELATIVE if word in fields])
-    if relative is not None:
-        above, below = (relative[1] if relative[0] == side else None for side in ("above", "below"))
-    elif BUDGET in fields:
-        _refuse(fields, THRESHOLDS, f"follows from `{BUDGET}`: write one of the two")
-    elif ("above" in fields) == ("below" in fields):
-        if whole is not None and not any(word in fields for word in THRESHOLDS):
-            budget = whole
-        else:
-            each.mistake(f"rule `{name}` needs either `above` or `below`, or `{BUDGET}`")
-    critical = fields["critical"].number() if "critical" in fields else None
-    if critical is not None and ((above is not None and critical < above) or (below is not None and critical > below)):
-        fields["critical"].mistake("`critical` lies beyond the threshold, on its bad side")
-    if "critical" in fields and level is Severity.CRITICAL:
-        fields["critical"].mistake("the rule is critical already: a second threshold is for one that warns first")
-    if budget is not None and (why := unfit(kind, target or "", known.windows.get(window or ""), known.baseline)):
+    thresholds = read_thresholds(each, fields, name, kind, whole)
+    check_thresholds(fields, thresholds, kind, target if target and target in figures else "", level)
+    calibrated = thresholds.false_alarms is not None
+    if calibrated and (why := unfit(kind, target or "", known.windows.get(window or ""), known.baseline)):
         fields.get(BUDGET, each).mistake(why)
-    if (
-        BUDGET not in fields
-        and "clear_above" in fields
-        and (below is None or (clear_above is not None and clear_above < below))
-    ):
-        fields["clear_above"].mistake("`clear_above` belongs to `below` and is not lower than it")
-    if (
-        BUDGET not in fields
-        and "clear_below" in fields
-        and (above is None or (clear_below is not None and clear_below > above))
-    ):
-        fields["clear_below"].mistake("`clear_below` belongs to `above` and is not higher than it")
     k, of = fields["for"].parsed(_k_of_n, (1, 1)) if "for" in fields else (1, 1)
     samples = fields["min_samples"].count() if "min_samples" in fields else 100
     return [
@@ -284,10 +231,6 @@ def _judged(
             target=target or "",
             features=_features(fields.get("features"), kind, known.features, known.answers),
             window=window,
-            above=above,
-            below=below,
-            clear_above=clear_above,
-            clear_below=clear_below,
             k=k,
             of=of,
             min_samples=samples or 0,
@@ -295,10 +238,7 @@ def _judged(
             severity=level,
             retrain=bool(fields["retrain"].flag()) if "retrain" in fields else False,
             segments=_segments(fields.get("segments"), known.segments),
-            false_alarms=budget,
-            certain=bool(fields["certain"].flag()) if "certain" in fields else False,
-            critical=critical,
-            relative=relative is not None,
+            **thresholds._asdict(),
         )
     ]
 
