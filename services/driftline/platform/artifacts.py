@@ -196,7 +196,7 @@ def _plain_files(place: Path) -> set[str]:
 def _decoded(data: bytes, kind: type[T], path: Path) -> T:
     try:
         return decode(data, kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{path} is no {kind.__name__.lower()}: {error}", ArtifactFault.UNLOADABLE) from error
 
 
