@@ -12,7 +12,6 @@ there for a while, since readers count a row (topic, partition, offset, row) onc
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 import uuid
@@ -20,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 import msgspec
 import numpy as np
@@ -30,6 +28,7 @@ import pyarrow.parquet as pq
 from driftline.errors import DeploymentError
 from driftline.events.base import Millis
 from driftline.events.topics import TOPICS, Topic
+from driftline.platform.paths import name_for
 
 ARCHIVED = tuple(topic for topic in TOPICS if topic not in (Topic.SLICES, Topic.PROGRESS))
 """All topics but the two internal ones, which follow from the others."""
@@ -60,7 +59,6 @@ POSITIONS, REACHED, LOCK, NO_ROWS = "_positions.json", "_reached.json", "_lock",
 WRITING = ".writing-"
 NO_MODEL = "__HIVE_DEFAULT_PARTITION__"
 """What Hive, Spark and DuckDB call a partition of null: records that name no model."""
-LONGEST_NAME = 200
 _NAME = re.compile(r"(\d{10})-(\d{10})\.parquet")
 _DAY = re.compile(r"day=(-?\d{4,}-\d\d-\d\d)")
 
@@ -103,13 +101,8 @@ class Positions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def directory_of(model: str | None) -> str:
-    """A model's name as part of a path: percent-encoded, and cut with a digest where too long for a file system."""
-    if model is None:
-        return NO_MODEL
-    name = quote(model, safe="")
-    if len(name) > LONGEST_NAME:
-        name = f"{name[:100]}~{hashlib.sha256(model.encode()).hexdigest()[:32]}"
-    return name
+    """A model's name as part of a path."""
+    return NO_MODEL if model is None else name_for(model)
 
 
 def table_of(rows: Sequence[tuple[object, ...]]) -> pa.Table:

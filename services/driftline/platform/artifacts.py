@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from urllib.parse import quote
 
 import msgspec
 
@@ -25,6 +24,7 @@ from driftline.events.inputs import Label, Score, Value
 from driftline.events.retraining import Artifact
 from driftline.platform.formats import SKOPS, format_named
 from driftline.platform.keys import Keyring
+from driftline.platform.paths import inside, name_for
 from driftline.platform.settings import Settings
 from driftline.spec.metrics import Task
 
@@ -129,7 +129,7 @@ def store(
         _write(work / SIGNATURE, signature.encode())
         # the signature too: the same model signed by another key does not meet the place of the first
         digest = _sha256(data + signature.encode())
-        uri = f"{quote(manifest.model, safe='')}/{quote(manifest.version, safe='')}/{digest[:16]}"
+        uri = f"{name_for(manifest.model)}/{name_for(manifest.version)}/{digest[:16]}"
         place = settings.artifact_dir / uri
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +149,7 @@ def load(settings: Settings, artifact: Artifact) -> StoredModel:
     3. the manifest names all files that are there, with their checksums, and a format that is known;
     4. only now anything is built from the bytes, which are still those that were checked.
     """
-    place = _inside(settings.artifact_dir, artifact.uri)
+    place = inside(settings.artifact_dir, artifact.uri)
     there = _plain_files(place)
     manifest = _signed_manifest(settings, artifact, place, there)
     format = format_named(manifest.format)
@@ -229,14 +229,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}", ArtifactFault.MISSING) from error
-
-
-def _inside(directory: Path, name: str) -> Path:
-    """`directory / name`, which must not lead out of it."""
-    path = (directory / name).resolve()
-    if not path.is_relative_to(directory.resolve()) or path == directory.resolve():
-        raise ArtifactError(f"{name!r} leads out of {directory}", ArtifactFault.OUTSIDE_STORE)
-    return path
 
 
 def _listed(names: set[str]) -> str:

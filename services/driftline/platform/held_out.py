@@ -20,6 +20,7 @@ from driftline.events.inputs import Label, Score, Value
 from driftline.events.retraining import Artifact, Candidate, RetrainRequest
 from driftline.events.verdicts import Kept
 from driftline.platform.kept_rows import KeptRows, pack_rows, unpack_rows
+from driftline.platform.paths import inside
 from driftline.platform.settings import Settings
 from driftline.spec.model import MonitorSpec
 from driftline.spec.plain import from_plain
@@ -67,7 +68,7 @@ def keep(settings: Settings, question: Question, rows: HeldOutRows, answers: dic
     """
     assert question.candidate.artifact is not None, "it has been compared"
     uri = f"{question.candidate.artifact.uri}.verdict"
-    place = settings.artifact_dir / uri
+    place = inside(settings.artifact_dir, uri)
     place.mkdir(parents=True, exist_ok=True)
     beside = _Beside(
         attributes=[dict(each) for each in rows.attributes], said=None if rows.said is None else list(rows.said)
@@ -86,9 +87,7 @@ def fetch(settings: Settings, kept: Kept) -> tuple[Question, HeldOutRows]:
     """What was kept. Raises `ArtifactError` where it is gone or not what it was."""
     found = {}
     for name in (HOLDOUT, BESIDE, QUESTION):
-        path = settings.artifact_dir / kept.uri / name
-        if not path.resolve().is_relative_to(settings.artifact_dir.resolve()):
-            raise ArtifactError(f"{kept.uri!r} leads out of {settings.artifact_dir}")
+        path = inside(settings.artifact_dir, f"{kept.uri}/{name}")
         try:
             found[name] = path.read_bytes()
         except OSError as error:
