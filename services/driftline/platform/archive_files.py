@@ -12,7 +12,6 @@ there for a while, since readers count a row (topic, partition, offset, row) onc
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import uuid
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from driftline.errors import DeploymentError
 from driftline.events.base import Millis
 from driftline.events.topics import TOPICS, Topic
 from driftline.platform.paths import name_for
+from driftline.platform.writing import WRITING, make_directory, settle
 
 ARCHIVED = tuple(topic for topic in TOPICS if topic not in (Topic.SLICES, Topic.PROGRESS))
 """All topics but the two internal ones, which follow from the others."""
@@ -56,7 +56,6 @@ SCHEMA = pa.schema(
 
 DAY_MS = 86_400_000
 POSITIONS, REACHED, LOCK, NO_ROWS = "_positions.json", "_reached.json", "_lock", "no-rows.parquet"
-WRITING = ".writing-"
 NO_MODEL = "__HIVE_DEFAULT_PARTITION__"
 """What Hive, Spark and DuckDB call a partition of null: records that name no model."""
 _NAME = re.compile(r"(\d{10})-(\d{10})\.parquet")
@@ -202,7 +201,7 @@ def next_flush(archive: Path) -> int:
 def prepare(archive: Path) -> None:
     """Make the archive's directories and remove what a crash left half written. Raises `DeploymentError`."""
     try:
-        archive.mkdir(parents=True, exist_ok=True)
+        make_directory(archive)
         for path in archive.rglob(f"{WRITING}*"):
             path.unlink()
     except OSError as error:
@@ -217,7 +216,7 @@ def prepare(archive: Path) -> None:
 @contextmanager
 def locked(archive: Path) -> Iterator[None]:
     """Hold the archive alone. Raises `DeploymentError` where another archiver writes to it."""
-    archive.mkdir(parents=True, exist_ok=True)
+    make_directory(archive)
     with (archive / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -236,19 +235,9 @@ def _written(path: Path) -> Iterator[Path]:
     """A file to write aside, which then takes its place; both it and its directory's entry are on the disk after."""
     aside = path.with_name(f"{WRITING}{uuid.uuid4().hex}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         yield aside
-        _sync(aside)
-        os.replace(aside, path)
-        _sync(path.parent)
+        settle(aside, path)
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise unwritable(path, error) from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -6,9 +6,6 @@ A manifest vouches for every byte of a directory, and a signature for the manife
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +23,7 @@ from driftline.platform.formats import SKOPS, format_named
 from driftline.platform.keys import Keyring
 from driftline.platform.paths import inside, name_for
 from driftline.platform.settings import Settings
+from driftline.platform.writing import aside, settle
 from driftline.spec.metrics import Task
 
 if TYPE_CHECKING:
@@ -114,9 +112,7 @@ def store(
     `extra`: further files to keep with it, by name. Raises `DeploymentError` where nothing can be signed.
     """
     format = format_named(manifest.format)
-    settings.artifact_dir.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".writing-", dir=settings.artifact_dir))
-    try:
+    with aside(settings.artifact_dir) as work:
         _write(work / format.file, format.dump(estimator))
         if baseline is not None:
             _write(work / BASELINE, encode(baseline))
@@ -132,13 +128,9 @@ def store(
         uri = f"{name_for(manifest.model)}/{name_for(manifest.version)}/{digest[:16]}"
         place = settings.artifact_dir / uri
         if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
             work.chmod(0o755)
-            os.replace(work, place)
-            _sync(place.parent)
+            settle(work, place)
         return Artifact(uri=uri, sha256=_sha256(data), format=format.name, signature=signature)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def load(settings: Settings, artifact: Artifact) -> StoredModel:
@@ -208,20 +200,8 @@ def _verified(path: Path, digest: str) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write so that the bytes outlive a loss of power, before the directory gets its final name."""
     with path.open("xb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    """Let the names in it outlive a loss of power too."""
-    opened = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _read(path: Path) -> bytes:

@@ -5,11 +5,8 @@ again.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,6 +19,7 @@ from driftline.events.verdicts import Kept
 from driftline.platform.kept_rows import KeptRows, pack_rows, unpack_rows
 from driftline.platform.paths import inside
 from driftline.platform.settings import Settings
+from driftline.platform.writing import write
 from driftline.spec.model import MonitorSpec
 from driftline.spec.plain import from_plain
 
@@ -69,7 +67,6 @@ def keep(settings: Settings, question: Question, rows: HeldOutRows, answers: dic
     assert question.candidate.artifact is not None, "it has been compared"
     uri = f"{question.candidate.artifact.uri}.verdict"
     place = inside(settings.artifact_dir, uri)
-    place.mkdir(parents=True, exist_ok=True)
     beside = _Beside(
         attributes=[dict(each) for each in rows.attributes], said=None if rows.said is None else list(rows.said)
     )
@@ -79,7 +76,7 @@ def keep(settings: Settings, question: Question, rows: HeldOutRows, answers: dic
         QUESTION: encode(question),
     }
     for name, data in content.items():
-        _put(place / name, data)
+        write(place / name, data)
     return Kept(uri=uri, files={name: _sha256(data) for name, data in content.items()}, answers=answers)
 
 
@@ -104,17 +101,6 @@ def fetch(settings: Settings, kept: Kept) -> tuple[Question, HeldOutRows]:
         attributes=beside.attributes,
         said=beside.said,
     )
-
-
-def _put(path: Path, data: bytes) -> None:
-    """Whole or not at all, also through a loss of power."""
-    handle, aside = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(aside, 0o644)
-    os.replace(aside, path)
 
 
 def _sha256(data: bytes) -> str:
