@@ -17,7 +17,6 @@ from driftline.archiver.writer import Writer
 from driftline.errors import DeploymentError
 from driftline.events.retraining import Span
 from driftline.events.topics import Topic
-from driftline.platform import archive_files
 from driftline.platform.archive import connect, query, retried, wait_until_reached
 from driftline.platform.archive_files import (
     POSITIONS,
@@ -117,7 +116,7 @@ def test_a_refusing_file_system_is_told_and_nothing_counts_as_archived(tmp_path,
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(archive_files.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(DeploymentError, match="No space left"):
         archive.flush()
     monkeypatch.undo()

@@ -334,7 +334,11 @@ def test_bytes_that_are_no_model_are_refused(settings):
     assert refused(settings, artifact) == ArtifactFault.UNLOADABLE
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"\xff", b"[1]"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{}", b"\xff", b"[1]", b'{"x":' + b"[" * 100_000],
+    ids=["nothing", "empty", "no text", "list", "deep"],
+)
 def test_a_manifest_or_a_baseline_that_is_none_is_refused_though_it_is_signed(settings, data):
     artifact = store(settings, MANIFEST_OF_M, fitted())
     model = (place_of(settings, artifact) / MODEL).read_bytes()

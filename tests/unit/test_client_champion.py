@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from sklearn.dummy import DummyRegressor
 
 from driftline.client import champion as module
 from driftline.client.champion import Answer, Champion
-from driftline.errors import ArtifactError, DeploymentError
+from driftline.errors import ArtifactError, DeploymentError, Unreachable
 from driftline.events import retraining
 from driftline.events.base import encode
 from driftline.events.retraining import Artifact, ModelState
@@ -22,6 +23,7 @@ from driftline.platform.records import Record, Source
 from driftline.platform.settings import Settings
 
 SETTINGS = Settings("nowhere:1", "redis://nowhere", "test.", Path("/s"), Path("/a"), Path("/m"))
+CHANGED = ArtifactError("model.skops does not match its checksum")
 
 
 class Models:
@@ -29,43 +31,56 @@ class Models:
 
     def __init__(self) -> None:
         self.unread: list[Record] = []
-        self.broken: set[str] = set()
+        self.broken: dict[str, Exception] = {}
+        self.trouble: Exception | None = None
         self.loaded: list[str] = []
-        self.swapped = threading.Event()
+        self.polled = threading.Condition()
 
     def __call__(self, settings, *topics):
         assert topics == (Topic.MODELS,)
         return self
 
+    def write(self, value: bytes, model: str = "m") -> None:
+        with self.polled:
+            self.unread.append(Record(Source(Topic.MODELS, 0), 7, 0, 0, model.encode(), value, ()))
+
     def promote(self, version: str, model: str = "m", sha: str = "s", artifact: bool = True) -> None:
         self.name(version, Artifact(uri=version, sha256=sha, format="skops") if artifact else None, model)
 
     def name(self, version: str, artifact: Artifact | None, model: str = "m", beside: str | None = None) -> None:
-        serves = retraining.Champion(version=version, artifact=artifact, baseline=None, since=0)
-        other = None if beside is None else Artifact(uri=beside, sha256="s", format="skops")
-        shadow = retraining.Champion(version=beside, artifact=other, baseline=None, since=0) if beside else None
-        state = ModelState(
-            id=version, model=model, champion=serves, previous=None, shadow=shadow, reason="promoted", at=0
-        )
-        self.unread.append(Record(Source(Topic.MODELS, 0), 0, 0, 0, model.encode(), encode(state), ()))
+        self.write(encode(named(version, artifact, model, beside)), model)
 
     def catch_up(self) -> list[Record]:
         records, self.unread = self.unread, []
         return records
 
     def poll(self, timeout_s) -> list[Record]:
-        if self.loaded and self.loaded[-1] == "2":
-            self.swapped.set()
-        return self.catch_up()
+        with self.polled:
+            self.polled.notify_all()
+            if self.trouble is not None:
+                raise self.trouble
+            return self.catch_up()
+
+    def until(self, check: Callable[[], bool]) -> None:
+        """Wait for what a follower does between two polls."""
+        with self.polled:
+            assert self.polled.wait_for(check, 10)
 
     def load(self, settings, artifact):
         if artifact.uri in self.broken:
-            raise ArtifactError("model.skops does not match its checksum")
+            raise self.broken[artifact.uri]
         self.loaded.append(artifact.uri)
         return Scorer(artifact.uri)
 
     def close(self) -> None:
         pass
+
+
+def named(version: str, artifact: Artifact | None, model: str = "m", beside: str | None = None) -> ModelState:
+    serves = retraining.Champion(version=version, artifact=artifact, baseline=None, since=0)
+    other = None if beside is None else Artifact(uri=beside, sha256="s", format="skops")
+    shadow = retraining.Champion(version=beside, artifact=other, baseline=None, since=0) if beside else None
+    return ModelState(id=version, model=model, champion=serves, previous=None, shadow=shadow, reason="promoted", at=0)
 
 
 class Scorer:
@@ -123,9 +138,10 @@ def test_what_is_to_answer_beside_the_champion_does_so_while_it_is_wanted(models
     assert champion.predict_beside([{"x": 0.5}]) == []
 
 
-def test_what_cannot_be_loaded_does_not_answer_beside_and_disturbs_nobody(models):
+@pytest.mark.parametrize("error", [CHANGED, RuntimeError("odd")])
+def test_what_cannot_be_loaded_does_not_answer_beside_and_disturbs_nobody(models, error):
     models.name("1", Artifact(uri="1", sha256="s", format="skops"), beside="2")
-    models.broken = {"2"}
+    models.broken = {"2": error}
     champion = open_champion(models)
     assert champion.predict_beside([{"x": 0.5}]) == []
     assert (champion.version, champion.problem) == ("1", None)
@@ -143,15 +159,85 @@ def test_the_same_version_with_another_artifact_is_loaded_anew(models):
 def test_a_broken_artifact_never_replaces_a_good_one(models):
     models.promote("1")
     champion = open_champion(models)
-    models.broken = {"2"}
+    models.broken = {"2": CHANGED}
     models.promote("2")
     assert not champion.refresh()
     assert champion.version == "1"
     assert champion.predict([{"x": 1}])[0].version == "1"
     assert champion.problem == "version 2 of model 'm' cannot be served: model.skops does not match its checksum"
-    models.broken = set()  # it has arrived whole by now
+    models.broken = {}  # it has arrived whole by now
     assert champion.refresh()
     assert (champion.version, champion.problem) == ("2", None)
+
+
+OF_A_NEWER_DRIFTLINE = encode(named("2", None)).replace(b'"stable"', b'"retired"')
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            lambda models: models.write(OF_A_NEWER_DRIFTLINE),
+            "offset 7 of models-0, about model 'm', cannot be read: not-an-event: ",
+        ),
+        (lambda models: models.write(b"{"), "offset 7 of models-0, about model 'm', cannot be read: not-json: "),
+        (
+            lambda models: models.write(b'{"x":' + b"[" * 100_000),
+            "offset 7 of models-0, about model 'm', cannot be read: not-json",
+        ),
+        (lambda models: models.promote("odd"), "version odd of model 'm' cannot be served: RuntimeError: encrypted"),
+    ],
+)
+def test_whatever_one_record_or_artifact_does_is_told_and_the_next_good_promotion_is_taken(models, caplog, spoil, said):
+    models.broken = {"odd": RuntimeError("encrypted")}
+    models.promote("1")
+    with open_champion(models, follow=True) as champion:
+        spoil(models)
+        models.until(lambda: champion.problem is not None and champion.problem in caplog.text)
+        assert champion.problem.startswith(said)
+        assert champion.predict([{"x": 1}])[0].version == "1"
+        models.promote("2")
+        models.until(lambda: (champion.version, champion.problem) == ("2", None))
+
+
+def test_what_cannot_be_read_stays_told_until_the_model_is_named_anew(models):
+    models.promote("1")
+    models.write(b"{")
+    champion = open_champion(models)
+    assert (champion.version, champion.refresh()) == ("1", False)
+    assert "cannot be read" in champion.problem
+    models.promote("1")
+    assert not champion.refresh()
+    assert champion.problem is None
+
+
+def test_what_cannot_be_read_and_is_about_another_model_is_no_problem_of_this_one(models):
+    models.promote("1")
+    models.write(b"{", model="another")
+    champion = open_champion(models)
+    assert (champion.version, champion.problem) == ("1", None)
+
+
+def test_a_model_of_which_nothing_can_be_read_says_so_and_not_that_it_has_none(models):
+    models.write(b"{")
+    with pytest.raises(DeploymentError, match="cannot be read"):
+        open_champion(models)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(Unreachable("no Kafka answers"), "no Kafka"), (ValueError("odd bytes"), "ValueError: odd bytes")],
+)
+def test_a_follower_that_cannot_read_says_so_and_goes_on_when_it_can(models, monkeypatch, error, said):
+    monkeypatch.setattr(module, "RETRY_S", 0)
+    models.promote("1")
+    models.trouble = error
+    with open_champion(models, follow=True) as champion:
+        models.until(lambda: champion.problem is not None)
+        assert champion.problem.startswith(f"promotions of model 'm' are not seen: {said}")
+        models.promote("2")
+        models.trouble = None
+        models.until(lambda: (champion.version, champion.problem) == ("2", None))
 
 
 def unsigned(settings, artifact):
@@ -215,8 +301,9 @@ def test_a_model_without_champion_says_how_to_register_one(models):
         open_champion(models)
 
 
-def test_a_first_champion_that_is_broken_is_an_error(models):
-    models.broken = {"1"}
+@pytest.mark.parametrize("error", [CHANGED, RuntimeError("checksum")])
+def test_a_first_champion_that_is_broken_is_an_error(models, error):
+    models.broken = {"1": error}
     models.promote("1")
     with pytest.raises(ArtifactError, match="checksum"):
         open_champion(models)
@@ -226,6 +313,5 @@ def test_a_follower_swaps_without_being_asked(models):
     models.promote("1")
     with open_champion(models, follow=True) as champion:
         models.promote("2")
-        assert models.swapped.wait(10)
-        assert champion.version == "2"
+        models.until(lambda: champion.version == "2")
     assert champion.predict([{"x": 1}])[0].version == "2"

@@ -45,6 +45,19 @@ def test_what_are_no_rows_is_refused():
         unpack_rows(b"PAR1 and no more")
 
 
+def test_one_changed_byte_anywhere_gives_rows_or_is_refused():
+    good = pack_rows(
+        SPEC, KeptRows(["a", None], [5, None], ["yes", None], {"carrier": ["UA", None], "time": [1, None]})
+    )
+    refused = 0
+    for at in range(len(good)):
+        try:
+            unpack_rows(good[:at] + bytes([good[at] ^ 128]) + good[at + 1 :])
+        except ArtifactError:
+            refused += 1
+    assert refused > len(good) // 4
+
+
 def test_reference_rows_bring_their_ids_and_times_where_they_have_them(tmp_path):
     path = tmp_path / "reference.csv"
     path.write_text("id,time,distance,outcome\na,2013-01-01T00:00:00Z,1,yes\nb,,2,no\n")

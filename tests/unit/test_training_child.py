@@ -213,6 +213,21 @@ def test_an_error_ends_the_training_and_what_was_printed_stays_in_the_log(settin
     assert "about to divide" in (settings.state_dir / "training" / LOG).read_text()
 
 
+def test_a_training_tried_again_keeps_the_logs_before_and_hears_and_tells_only_its_own(settings):
+    script, told = settings.state_dir / "train.sh", []
+    script.write_text("printf 'driftline-progress: 0.9 old\\nMemoryError, long ago'; exit 3")
+    with pytest.raises(DriftlineError, match="given no more memory"):
+        train(settings, "command", f"sh {script}")
+    script.write_text("echo second; exit 4")
+    with pytest.raises(DriftlineError, match=r"(?s)ended with code 1: second\n.*ended with code 4") as caught:
+        run_child(job(settings, "command", f"sh {script}"), tell=told.append)
+    assert "emory" not in str(caught.value)
+    assert told == []
+    printed = (settings.state_dir / "training" / LOG).read_text()
+    assert len(re.findall(r"^driftline: begun \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", printed, re.MULTILINE)) == 2
+    assert printed.index("MemoryError, long ago") < printed.index("second")
+
+
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_a_training_that_takes_more_memory_than_it_may_fails_and_says_so(settings, plugin):
     with pytest.raises(DriftlineError, match=r"given no more memory \(memory_limit: 1GB a process\)"):
@@ -231,7 +246,7 @@ def test_a_training_beyond_its_time_limit_ends_with_all_that_it_started(settings
     def an_hour_later_once_it_has_started() -> float:
         return time.monotonic() + (3600 if notes.exists() and notes.read_text() else 0)
 
-    faster = SimpleNamespace(monotonic=an_hour_later_once_it_has_started, sleep=time.sleep)
+    faster = SimpleNamespace(monotonic=an_hour_later_once_it_has_started, sleep=time.sleep, time=time.time)
     monkeypatch.setattr(process, "time", faster)
     with pytest.raises(DriftlineError, match="longer than its time limit of 1800 s"):
         train(settings, plugin, "with_a_child_of_its_own", time_limit=timedelta(minutes=30))

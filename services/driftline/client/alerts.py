@@ -8,13 +8,12 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Self
 
-import msgspec
-
+from driftline.errors import InvalidRecord
 from driftline.events.alerts import Alert, AlertState
-from driftline.events.base import decode
 from driftline.events.topics import Topic
 from driftline.platform import settings as settings_module
 from driftline.platform.following import Tail
+from driftline.platform.lookups import read_event
 from driftline.platform.records import Record
 from driftline.platform.settings import Settings
 
@@ -91,8 +90,8 @@ class Alerts:
 
     def _read(self, record: Record) -> Alert | None:
         try:
-            alert = decode(record.value or b"", Alert)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            alert = read_event(record, Alert)
+        except InvalidRecord as error:
             log.warning("alerts-%d offset %d is no alert: %s", record.source.partition, record.offset, error)
             return None
         wanted = (self._model is None or alert.model == self._model) and alert.state in self._states

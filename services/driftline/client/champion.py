@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from driftline.errors import ArtifactError, DeploymentError, Unreachable
-from driftline.events.base import decode
+from driftline.errors import ArtifactError, DeploymentError, DriftlineError, InvalidRecord
 from driftline.events.inputs import Label, Score, Value
 from driftline.events.retraining import Artifact, ModelState
 from driftline.events.retraining import Champion as Served
@@ -18,6 +17,8 @@ from driftline.events.topics import Topic
 from driftline.platform import artifacts
 from driftline.platform import settings as settings_module
 from driftline.platform.following import Tail
+from driftline.platform.lookups import read_event
+from driftline.platform.records import Record
 from driftline.platform.settings import Settings
 
 log = logging.getLogger("driftline.client")
@@ -61,11 +62,11 @@ class Champion:
     """The champion of `model`, ready to predict: `Champion("flight-delay").predict(rows)`.
 
     With `follow`, a background thread swaps it within a second of a promotion; without, `refresh` does. A new champion
-    whose artifact cannot be loaded, or whose checksums do not match, never replaces the one that serves: `problem` and
-    the log say what is wrong, and it is tried again. Where another version is to answer beside it, before a promotion
-    or on probation after one, `predict_beside` does: publish its answers with the role `shadow`. Raises
-    `DeploymentError` where the model has no champion yet, `ArtifactError` where the first one cannot be loaded,
-    `Unreachable`.
+    whose artifact cannot be loaded, or whose checksums do not match, never replaces the one that serves, nor does a
+    record that cannot be read: `problem` and the log say what is wrong. The artifact is tried again, and the next good
+    promotion is taken. Where another version is to answer beside it, before a promotion or on probation after one,
+    `predict_beside` does: publish its answers with the role `shadow`. Raises `DeploymentError` where the model has no
+    champion yet, or none that can be read, `ArtifactError` where the first one cannot be loaded, `Unreachable`.
     """
 
     def __init__(
@@ -77,7 +78,9 @@ class Champion:
         self._wanted: ModelState | None = None
         self._served: _Served | None = None
         self._beside: _Served | None = None
-        self._problem: str | None = None
+        self._unseen: str | None = None
+        self._unread: str | None = None
+        self._unloaded: str | None = None
         self._changing = threading.Lock()
         self._stop = threading.Event()
         self._follower: threading.Thread | None = None
@@ -99,8 +102,8 @@ class Champion:
 
     @property
     def problem(self) -> str | None:
-        """Why a newer champion is not served, if one is not."""
-        return self._problem
+        """Why a newer champion is not served, if one is not, or would not be seen."""
+        return "; ".join(filter(None, (self._unseen, self._unread, self._unloaded))) or None
 
     def predict(self, rows: Sequence[Row]) -> list[Answer]:
         """One answer a row, all of one version. A feature that a row lacks counts as missing."""
@@ -114,8 +117,7 @@ class Champion:
     def refresh(self) -> bool:
         """Read `models` to its present end; True: another version serves now."""
         with self._changing:
-            for record in self._tail.catch_up():
-                self._take(record.value)
+            self._take(self._tail.catch_up())
             return self._swap()
 
     def close(self) -> None:
@@ -135,8 +137,10 @@ class Champion:
         served = self._served
         if served is not None:
             return served
-        if self._problem is not None:
-            raise ArtifactError(self._problem)
+        if self._unloaded is not None:
+            raise ArtifactError(self._unloaded)
+        if self._unread is not None:
+            raise DeploymentError(self._unread)
         raise DeploymentError(
             f"model {self._model!r} has no champion yet; bring in the first with `driftline models register`"
         )
@@ -147,20 +151,28 @@ class Champion:
             try:
                 with self._changing:
                     records = self._tail.poll(POLL_S)
-                    for record in records:
-                        self._take(record.value)
-                    if records or (self._problem and time.monotonic() - tried > RETRY_S):
+                    self._take(records)
+                    if records or (self._unloaded and time.monotonic() - tried > RETRY_S):
                         tried = time.monotonic()
                         self._swap()
-            except Unreachable as error:
-                log.warning("model %s: promotions are not seen (%s)", self._model, error)
+            except Exception as error:  # whatever it is: nobody would see this thread end, and the old version serve on
+                self._unseen = f"promotions of model {self._model!r} are not seen: {_said(error)}"
+                log.warning("%s", self._unseen, exc_info=not isinstance(error, DriftlineError))
                 self._stop.wait(RETRY_S)
 
-    def _take(self, value: bytes | None) -> None:
-        if value:
-            state = decode(value, ModelState)
-            if state.model == self._model:
-                self._wanted = state
+    def _take(self, records: Sequence[Record]) -> None:
+        self._unseen = None
+        for record in records:
+            try:
+                state = read_event(record, ModelState) if record.value else None
+            except InvalidRecord as error:
+                if record.key == self._model.encode():
+                    place = f"offset {record.offset} of {record.source.topic}-{record.source.partition}"
+                    self._unread = f"{place}, about model {self._model!r}, cannot be read: {error}"
+                    log.error("%s", self._unread)
+                continue
+            if state is not None and state.model == self._model:
+                self._wanted, self._unread = state, None
 
     def _swap(self) -> bool:
         """Serve what is wanted, if it is another one and can be loaded."""
@@ -169,18 +181,19 @@ class Champion:
         self._swap_beside(self._wanted.shadow)
         version, artifact, served = self._wanted.champion.version, self._wanted.champion.artifact, self._served
         if served is not None and (served.version, served.artifact) == (version, artifact):
-            self._problem = None
+            self._unloaded = None
             return False
         try:
             if artifact is None:
                 raise ArtifactError("it was registered without an artifact")
             scorer = self._load(self._settings, artifact)
-        except ArtifactError as error:
-            self._problem = f"version {version} of model {self._model!r} cannot be served: {error}"
-            log.error("%s; %s", self._problem, f"version {served.version} goes on serving" if served else "none serves")
+        except Exception as error:  # whatever a loader raises is about this artifact: the next one may be good
+            self._unloaded = f"version {version} of model {self._model!r} cannot be served: {_said(error)}"
+            goes_on = f"version {served.version} goes on serving" if served else "none serves"
+            log.error("%s; %s", self._unloaded, goes_on, exc_info=not isinstance(error, DriftlineError))
             return False
         log.info("model %s: version %s serves now", self._model, version)
-        self._served, self._problem = _Served(version, artifact, scorer), None
+        self._served, self._unloaded = _Served(version, artifact, scorer), None
         return True
 
     def _swap_beside(self, wanted: Served | None) -> None:
@@ -192,11 +205,16 @@ class Champion:
             self._beside = None
             try:
                 scorer = self._load(self._settings, wanted.artifact)
-            except ArtifactError as error:
-                log.error("version %s of model %r cannot answer beside: %s", wanted.version, self._model, error)
+            except Exception as error:  # as with a champion
+                said = f"version {wanted.version} of model {self._model!r} cannot answer beside: {_said(error)}"
+                log.error("%s", said, exc_info=not isinstance(error, DriftlineError))
                 return
             self._beside = _Served(wanted.version, wanted.artifact, scorer)
             log.info("model %s: version %s answers beside the champion", self._model, wanted.version)
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, DriftlineError) else f"{type(error).__name__}: {error}"
 
 
 def _answers(served: _Served, rows: Sequence[Row]) -> list[Answer]:

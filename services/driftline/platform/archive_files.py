@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import base64
 import fcntl
-import hashlib
-import os
 import re
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 import msgspec
 import numpy as np
@@ -31,6 +28,8 @@ import pyarrow.parquet as pq
 from driftline.errors import DeploymentError
 from driftline.events.base import Millis
 from driftline.events.topics import TOPICS, Topic
+from driftline.platform.paths import name_for
+from driftline.platform.writing import WRITING, make_directory, settle
 
 ARCHIVED = tuple(topic for topic in TOPICS if topic not in (Topic.SLICES, Topic.PROGRESS))
 """All topics but the two internal ones, which follow from the others."""
@@ -58,12 +57,10 @@ SCHEMA = pa.schema(
 
 DAY_MS = 86_400_000
 POSITIONS, REACHED, LOCK, NO_ROWS = "_positions.json", "_reached.json", "_lock", "no-rows.parquet"
-WRITING = ".writing-"
 BINARY = "base64:"
 """Begins the text of bytes that are no UTF-8, or that begin with just this word."""
 NO_MODEL = "__HIVE_DEFAULT_PARTITION__"
 """What Hive, Spark and DuckDB call a partition of null: records that name no model."""
-LONGEST_NAME = 200
 _NAME = re.compile(r"(\d{10})-(\d{10})\.parquet")
 _DAY = re.compile(r"day=(-?\d{4,}-\d\d-\d\d)")
 
@@ -106,13 +103,8 @@ class Positions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def directory_of(model: str | None) -> str:
-    """A model's name as part of a path: percent-encoded, and cut with a digest where too long for a file system."""
-    if model is None:
-        return NO_MODEL
-    name = quote(model, safe="")
-    if len(name) > LONGEST_NAME:
-        name = f"{name[:100]}~{hashlib.sha256(model.encode()).hexdigest()[:32]}"
-    return name
+    """A model's name as part of a path."""
+    return NO_MODEL if model is None else name_for(model)
 
 
 def table_of(rows: Sequence[tuple[object, ...]]) -> pa.Table:
@@ -226,7 +218,7 @@ def next_flush(archive: Path) -> int:
 def prepare(archive: Path) -> None:
     """Make the archive's directories and remove what a crash left half written. Raises `DeploymentError`."""
     try:
-        archive.mkdir(parents=True, exist_ok=True)
+        make_directory(archive)
         for path in archive.rglob(f"{WRITING}*"):
             path.unlink()
     except OSError as error:
@@ -241,7 +233,7 @@ def prepare(archive: Path) -> None:
 @contextmanager
 def locked(archive: Path) -> Iterator[None]:
     """Hold the archive alone. Raises `DeploymentError` where another archiver writes to it."""
-    archive.mkdir(parents=True, exist_ok=True)
+    make_directory(archive)
     with (archive / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -260,19 +252,9 @@ def _written(path: Path) -> Iterator[Path]:
     """A file to write aside, which then takes its place; both it and its directory's entry are on the disk after."""
     aside = path.with_name(f"{WRITING}{uuid.uuid4().hex}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         yield aside
-        _sync(aside)
-        os.replace(aside, path)
-        _sync(path.parent)
+        settle(aside, path)
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise unwritable(path, error) from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -6,14 +6,10 @@ A manifest vouches for every byte of a directory, and a signature for the manife
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from urllib.parse import quote
 
 import msgspec
 
@@ -25,7 +21,9 @@ from driftline.events.inputs import Label, Score, Value
 from driftline.events.retraining import Artifact
 from driftline.platform.formats import SKOPS, format_named
 from driftline.platform.keys import Keyring
+from driftline.platform.paths import inside, name_for
 from driftline.platform.settings import Settings
+from driftline.platform.writing import aside, settle
 from driftline.spec.metrics import Task
 
 if TYPE_CHECKING:
@@ -114,9 +112,7 @@ def store(
     `extra`: further files to keep with it, by name. Raises `DeploymentError` where nothing can be signed.
     """
     format = format_named(manifest.format)
-    settings.artifact_dir.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".writing-", dir=settings.artifact_dir))
-    try:
+    with aside(settings.artifact_dir) as work:
         _write(work / format.file, format.dump(estimator))
         if baseline is not None:
             _write(work / BASELINE, encode(baseline))
@@ -129,16 +125,12 @@ def store(
         _write(work / SIGNATURE, signature.encode())
         # the signature too: the same model signed by another key does not meet the place of the first
         digest = _sha256(data + signature.encode())
-        uri = f"{quote(manifest.model, safe='')}/{quote(manifest.version, safe='')}/{digest[:16]}"
+        uri = f"{name_for(manifest.model)}/{name_for(manifest.version)}/{digest[:16]}"
         place = settings.artifact_dir / uri
         if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
             work.chmod(0o755)
-            os.replace(work, place)
-            _sync(place.parent)
+            settle(work, place)
         return Artifact(uri=uri, sha256=_sha256(data), format=format.name, signature=signature)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def load(settings: Settings, artifact: Artifact) -> StoredModel:
@@ -149,7 +141,7 @@ def load(settings: Settings, artifact: Artifact) -> StoredModel:
     3. the manifest names all files that are there, with their checksums, and a format that is known;
     4. only now anything is built from the bytes, which are still those that were checked.
     """
-    place = _inside(settings.artifact_dir, artifact.uri)
+    place = inside(settings.artifact_dir, artifact.uri)
     there = _plain_files(place)
     manifest = _signed_manifest(settings, artifact, place, there)
     format = format_named(manifest.format)
@@ -196,7 +188,7 @@ def _plain_files(place: Path) -> set[str]:
 def _decoded(data: bytes, kind: type[T], path: Path) -> T:
     try:
         return decode(data, kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{path} is no {kind.__name__.lower()}: {error}", ArtifactFault.UNLOADABLE) from error
 
 
@@ -208,20 +200,8 @@ def _verified(path: Path, digest: str) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write so that the bytes outlive a loss of power, before the directory gets its final name."""
     with path.open("xb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    """Let the names in it outlive a loss of power too."""
-    opened = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _read(path: Path) -> bytes:
@@ -229,14 +209,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}", ArtifactFault.MISSING) from error
-
-
-def _inside(directory: Path, name: str) -> Path:
-    """`directory / name`, which must not lead out of it."""
-    path = (directory / name).resolve()
-    if not path.is_relative_to(directory.resolve()) or path == directory.resolve():
-        raise ArtifactError(f"{name!r} leads out of {directory}", ArtifactFault.OUTSIDE_STORE)
-    return path
 
 
 def _listed(names: set[str]) -> str:

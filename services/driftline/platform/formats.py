@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +49,8 @@ def _dump_skops(estimator: Any) -> bytes:
 
 
 def _load_skops(data: bytes, path: Path) -> Any:
-    skops_io = _skops()
     try:
+        skops_io = _skops()
         unknown = skops_io.get_untrusted_types(data=data)
         refused = sorted(set(unknown) - TRUSTED)
         if refused:
@@ -59,7 +58,9 @@ def _load_skops(data: bytes, path: Path) -> Any:
                 f"{path} holds types that are not allowed: {', '.join(refused)}", ArtifactFault.FORBIDDEN_TYPE
             )
         return skops_io.loads(data, trusted=unknown)
-    except (zipfile.BadZipFile, ImportError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except ArtifactError:
+        raise
+    except Exception as error:  # zlib, zipfile, json, numpy, scikit-learn: each has its own way to say that it cannot
         raise ArtifactError(
             f"{path} cannot be loaded: {type(error).__name__}: {error}", ArtifactFault.UNLOADABLE
         ) from error

@@ -5,11 +5,8 @@ again.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,7 +17,9 @@ from driftline.events.inputs import Label, Score, Value
 from driftline.events.retraining import Artifact, Candidate, RetrainRequest
 from driftline.events.verdicts import Kept
 from driftline.platform.kept_rows import KeptRows, pack_rows, unpack_rows
+from driftline.platform.paths import inside
 from driftline.platform.settings import Settings
+from driftline.platform.writing import write
 from driftline.spec.model import MonitorSpec
 from driftline.spec.plain import from_plain
 
@@ -67,8 +66,7 @@ def keep(settings: Settings, question: Question, rows: HeldOutRows, answers: dic
     """
     assert question.candidate.artifact is not None, "it has been compared"
     uri = f"{question.candidate.artifact.uri}.verdict"
-    place = settings.artifact_dir / uri
-    place.mkdir(parents=True, exist_ok=True)
+    place = inside(settings.artifact_dir, uri)
     beside = _Beside(
         attributes=[dict(each) for each in rows.attributes], said=None if rows.said is None else list(rows.said)
     )
@@ -78,7 +76,7 @@ def keep(settings: Settings, question: Question, rows: HeldOutRows, answers: dic
         QUESTION: encode(question),
     }
     for name, data in content.items():
-        _put(place / name, data)
+        write(place / name, data)
     return Kept(uri=uri, files={name: _sha256(data) for name, data in content.items()}, answers=answers)
 
 
@@ -86,9 +84,7 @@ def fetch(settings: Settings, kept: Kept) -> tuple[Question, HeldOutRows]:
     """What was kept. Raises `ArtifactError` where it is gone or not what it was."""
     found = {}
     for name in (HOLDOUT, BESIDE, QUESTION):
-        path = settings.artifact_dir / kept.uri / name
-        if not path.resolve().is_relative_to(settings.artifact_dir.resolve()):
-            raise ArtifactError(f"{kept.uri!r} leads out of {settings.artifact_dir}")
+        path = inside(settings.artifact_dir, f"{kept.uri}/{name}")
         try:
             found[name] = path.read_bytes()
         except OSError as error:
@@ -105,17 +101,6 @@ def fetch(settings: Settings, kept: Kept) -> tuple[Question, HeldOutRows]:
         attributes=beside.attributes,
         said=beside.said,
     )
-
-
-def _put(path: Path, data: bytes) -> None:
-    """Whole or not at all, also through a loss of power."""
-    handle, aside = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(aside, 0o644)
-    os.replace(aside, path)
 
 
 def _sha256(data: bytes) -> str:

@@ -56,9 +56,10 @@ def unpack_rows(data: bytes) -> KeptRows:
     """The rows that `pack_rows` has packed. Raises `ArtifactError` where these are none."""
     try:
         table = pq.ParquetFile(io.BytesIO(data)).read()
-    except pa.ArrowException as error:
+        names, columns = table.column_names, [column.to_pylist() for column in table.columns]
+    except (pa.ArrowException, OSError, ValueError) as error:  # what it says depends on which byte is wrong
         raise ArtifactError(f"{ROWS} cannot be read: {error}") from error
-    if tuple(table.column_names[: len(ABOUT)]) != ABOUT:
+    if tuple(names[: len(ABOUT)]) != ABOUT:
         raise ArtifactError(f"{ROWS} does not begin with the columns {', '.join(ABOUT)}")
-    ids, times, outcomes, *features = (column.to_pylist() for column in table.columns)
-    return KeptRows(ids, times, outcomes, dict(zip(table.column_names[len(ABOUT) :], features, strict=True)))
+    ids, times, outcomes, *features = columns
+    return KeptRows(ids, times, outcomes, dict(zip(names[len(ABOUT) :], features, strict=True)))

@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from driftline.errors import ArtifactError, ArtifactFault, DeploymentError
+from driftline.platform.writing import make_directory, write
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 """What a key may be called: its name is part of a file's name."""
@@ -181,25 +181,14 @@ def _private_pem(private: Ed25519PrivateKey) -> bytes:
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
-    """The whole file or none, at no moment readable for more than `mode` says."""
     with _told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(prefix=".writing-", dir=path.parent)  # mode 0600
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                os.fchmod(file.fileno(), mode)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, path)
-        finally:
-            Path(aside).unlink(missing_ok=True)
+        write(path, data, mode)
 
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Held by one process at a time; gone with it, however it ends."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     handle = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

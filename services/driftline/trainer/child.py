@@ -30,6 +30,7 @@ from driftline.platform import settings as settings_module
 from driftline.platform.artifacts import Manifest, StoredModel, frame_of, load, store
 from driftline.platform.kept_rows import ROWS, KeptRows, pack_rows
 from driftline.platform.registering import manifest_of
+from driftline.platform.writing import write
 from driftline.spec.model import MonitorSpec, RetrainSpec
 from driftline.spec.plain import from_plain
 from driftline.trainer.command import command_plugin
@@ -60,9 +61,7 @@ def train(directory: Path, rows_are_there: Callable[[], object] = lambda: None) 
     report(1, "storing")
     rows = KeptRows(about["id"], about["time"], about["outcome"], columns)
     result = _stored(job, spec, manifest, trained, rows)
-    aside = directory / f"{RESULT}.part"
-    aside.write_bytes(encode(result))
-    os.replace(aside, directory / RESULT)
+    write(directory / RESULT, encode(result))
 
 
 def _plugin(retrain: RetrainSpec) -> Plugin:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from driftline.errors import DriftlineError
-from driftline.events.base import decode
+from driftline.events.base import decode, iso
 from driftline.spec.model import RetrainSpec
 from driftline.spec.sizes import show_size
 from driftline.trainer.job import BEGIN, LOG, RESULT, Result
@@ -35,13 +35,18 @@ class Child:
     """The process of one training. It gets ready, the user's package is imported, while its rows are still looked for.
 
     It inherits the working directory and the environment, so that it finds the user's package or command; what is
-    printed goes to the log in `directory`, where its job must stand. It and what it has started are gone after `end`.
+    printed goes to the log in `directory`, where its job must stand, behind what earlier ones have printed there. It
+    and what it has started are gone after `end`.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory, self._log = directory, directory / LOG
         (directory / RESULT).unlink(missing_ok=True)
-        with self._log.open("wb") as output:
+        with self._log.open("ab") as output:
+            heading = f"driftline: begun {iso(int(time.time() * 1000))}\n"
+            output.write(heading.encode() if output.tell() == 0 else b"\n" + heading.encode())
+            self._begin = output.tell()
+            output.flush()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "driftline.trainer.child", str(directory)],
                 stdin=subprocess.PIPE,
@@ -66,7 +71,7 @@ class Child:
             raise DriftlineError(f"the training took longer than its time limit of {limit_s:g} s and was ended")
         if code != 0 or not (self._directory / RESULT).exists():
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-            tail = _tail(self._log)
+            tail = _tail(self._log, self._begin)
             if _NO_MEMORY.search(tail):
                 how = f"was given no more memory (memory_limit: {show_size(limits.memory_limit)} a process) and {how}"
             raise DriftlineError(f"the training {how}: {tail} (all of it: {self._log})")
@@ -88,7 +93,7 @@ class Child:
 
     def _wait(self, limit_s: float, cancelled: Callable[[], bool], tell: Callable[[str], None]) -> int | None:
         """The exit code; None: the time limit has passed."""
-        deadline, progress = time.monotonic() + limit_s, Progress(self._log)
+        deadline, progress = time.monotonic() + limit_s, Progress(self._log, self._begin)
         while time.monotonic() < deadline:
             code = self._process.poll()
             if code is not None:
@@ -102,6 +107,7 @@ class Child:
         return None
 
 
-def _tail(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").strip().splitlines() if not line.startswith(MARK)]
+def _tail(log: Path, begin: int) -> str:
+    text = log.read_bytes()[begin:].decode(errors="replace")
+    lines = [line for line in text.strip().splitlines() if not line.startswith(MARK)]
     return "\n".join(lines[-TAIL_LINES:])[-TAIL_CHARACTERS:] or "it printed nothing"

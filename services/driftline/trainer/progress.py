@@ -18,10 +18,10 @@ def report(fraction: float, message: str = "") -> None:
 
 
 class Progress:
-    """Follows a log and finds the newest of these lines."""
+    """Follows a log from `begin` on, a position in bytes, and finds the newest of these lines."""
 
-    def __init__(self, log: Path) -> None:
-        self._log, self._read = log, 0
+    def __init__(self, log: Path, begin: int) -> None:
+        self._log, self._read = log, begin
 
     def newest(self) -> str | None:
         """`40 %: fitting`; None where nothing new was said. A line counts once it has ended."""

@@ -21,6 +21,7 @@ from driftline.platform.artifacts import load
 from driftline.platform.kafka import read_deployment
 from driftline.platform.leases import Lease, RedisLeases
 from driftline.platform.lookups import answer_record, answered, read_event, rows_digest, spec_named
+from driftline.platform.paths import name_for
 from driftline.platform.records import Outgoing, Record
 from driftline.platform.settings import Settings
 from driftline.platform.worker import SERVER_FAULTS, Turn, Work, slot
@@ -156,7 +157,7 @@ def version_of(request: RetrainRequest) -> str:
 
 def _job(settings: Settings, request: RetrainRequest, spec: MonitorSpec) -> Path:
     """The directory of a training, with its job. Each worker has its own: two may come to train the same."""
-    directory = settings.state_dir / "trainings" / f"{request.id}-{slot()}"
+    directory = settings.state_dir / "trainings" / name_for(f"{request.id}-{slot()}")
     directory.mkdir(parents=True, exist_ok=True)
     job = Job(
         spec=to_plain(spec),
