@@ -111,7 +111,11 @@ class Candidate(Event, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric of both sides on the same rows. `difference` is the candidate's gain: positive is better."""
+    """One metric of both sides on the same rows. `difference` is the candidate's gain: positive is better.
+
+    `low` and `high` bound it at the verdict's confidence; `p_value` is below what that leaves exactly where 0 lies
+    outside.
+    """
 
     name: str
     champion: float
