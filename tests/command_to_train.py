@@ -33,7 +33,11 @@ def main(what: str, read: Path, write: Path) -> None:
         os.kill(os.getpid(), 9)
     (write / "model.skops").write_bytes(model[: len(model) // 2] if what == "then_torn" else model)
     if what != "then_nothing":
+        if trained.trial is not None:
+            (write / "trial.skops").write_bytes(skops.io.dumps(trained.trial))
+        on = None if trained.validated_on is None else list(trained.validated_on)
         told = {"format": "pickle" if what == "then_pickle" else "skops", "validation": dict(trained.validation)}
+        told |= {"validated_on": on}
         (write / "trained.json").write_text(json.dumps(told))
 
 

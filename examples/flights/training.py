@@ -29,7 +29,7 @@ def make_model() -> Pipeline:
 
 
 def train(data: TrainingData) -> Trained:
-    """Fit on all rows; the validation figures come from a model fitted without the last fifth and scored on it."""
+    """Fit on all rows; the validation figures come from a trial fitted without the last fifth and scored on it."""
     target = np.asarray(data.target)
     cut = len(target) * 4 // 5
     trial = make_model().fit(data.frame.iloc[:cut], target[:cut])
@@ -37,4 +37,4 @@ def train(data: TrainingData) -> Trained:
     scores = trial.predict_proba(data.frame.iloc[cut:])[:, late]
     truth = target[cut:] == data.positive
     validation = {"auc": float(roc_auc_score(truth, scores)), "log_loss": float(log_loss(truth, scores))}
-    return Trained(make_model().fit(data.frame, target), validation)
+    return Trained(make_model().fit(data.frame, target), validation, range(cut, len(target)), trial)

@@ -115,7 +115,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "request": "Id of the request.",
         "version": "What its predictions will carry.",
         "trained_on": "The rows that it has learnt from.",
-        "validation": "Figures that the training function gave.",
+        "validation": "Figures that the training function or command gave: a value, or `[value, low, high]`.",
         "checks": "What the model scores on its own training rows, with intervals.",
         "error": "Why there is no model.",
         "duration_s": "Wall time of the training, in seconds.",

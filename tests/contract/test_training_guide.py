@@ -13,6 +13,7 @@ import pytest
 
 from driftline.events.base import encode
 from driftline.platform.artifacts import load
+from driftline.platform.kept_rows import TRIAL, VALIDATED
 from driftline.platform.settings import Settings
 from driftline.spec.plain import to_plain
 from driftline.spec.reader import parse_spec
@@ -79,10 +80,12 @@ def test_what_the_guide_shows_trains_a_model(place, plugin, monkeypatch):
     with Child(place) as child:
         result = child.train(spec.retrain, lambda: False, told.append)
     settings = Settings("nowhere", "redis://nowhere", "t.", place, place, place / "artifacts")
-    assert load(settings, result.artifact).manifest.model == "order-returns"
+    stored = load(settings, result.artifact)
+    assert stored.manifest.model == "order-returns"
     assert {figure.name for figure in result.checks} == {"accuracy", "f1", "auc", "log_loss"}
     if plugin == 0:
         assert 0.5 < result.validation["auc"] <= 1
+        assert {VALIDATED, TRIAL} < stored.manifest.files.keys()
     else:
         assert spec.retrain.command == ("./train.sh", "--depth", "4")
         assert "driftline-progress: 0.3 fitting on 600 rows" in (place / LOG).read_text()

@@ -136,7 +136,7 @@ def test_control_promotes_if_and_only_if_the_gate_says_so(loop):
 def test_a_trainer_that_always_delivers_something_worse_ends_in_a_call_for_a_human(loop):
     verdicts = [v for v in loop.events(Topic.VERDICTS, Verdict) if v.model == "stubborn"]
     assert verdicts
-    assert {v.decision for v in verdicts} == {"refuse"}
+    assert {(v.decision, v.reason) for v in verdicts} == {("refuse", "gain-too-small")}
     cases = [c for c in loop.events(Topic.CASES, Case) if c.model == "stubborn"]
     assert "escalated" in {c.state for c in cases}
     called = [a for a in loop.events(Topic.ALERTS, Alert) if a.kind == "manual-intervention"]

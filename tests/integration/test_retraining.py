@@ -20,6 +20,7 @@ from tests.specs import bare_spec
 
 from driftline.archiver.writer import Writer
 from driftline.cli.main import cli
+from driftline.core.baseline import make_baseline
 from driftline.events.admin import SpecRevision
 from driftline.events.base import decode, encode
 from driftline.events.baselines import Baseline
@@ -41,6 +42,7 @@ from driftline.platform import artifacts, topics, worker
 from driftline.platform import settings as settings_module
 from driftline.platform.archive_files import prepare
 from driftline.platform.kafka import consumer, read_all, send_all
+from driftline.platform.kept_rows import ROWS, KeptRows, pack_rows
 from driftline.platform.keys import Keyring
 from driftline.platform.records import Outgoing, Record, Source
 from driftline.platform.registering import manifest_of
@@ -208,10 +210,18 @@ def judged(settings: Settings) -> Verdict:
     return run_until(settings, gate, Topic.CANDIDATES, Topic.VERDICTS, Verdict)[0]
 
 
+def champion(settings: Settings, *, keeps_rows: bool = True) -> Artifact:
+    """One that says fifty-fifty, with the rows and the baseline that come with one that is registered."""
+    columns = {"distance": [0.0, 1.0], "carrier": ["A", "B"]}
+    estimator = DummyClassifier(strategy="prior").fit(pd.DataFrame(columns), ["late", "on-time"])
+    none, told = [None, None], ["late", "late"]
+    baseline = make_baseline(spec(), columns, np.array([0.5, 0.5]), told, "1", "test", none)
+    rows = {ROWS: pack_rows(spec(), KeptRows(none, none, none, columns))} if keeps_rows else {}
+    return artifacts.store(settings, manifest_of(spec(), "1"), estimator, baseline, rows)
+
+
 def test_a_request_becomes_a_candidate_and_a_better_one_a_promotion(stage):
-    frame = pd.DataFrame({"distance": [0.0, 1.0], "carrier": pd.Series(["A", "B"], dtype=object)})
-    estimator = DummyClassifier(strategy="prior").fit(frame, ["late", "on-time"])
-    request = begin(stage, spec(), artifacts.store(stage, manifest_of(spec(), "1"), estimator))
+    request = begin(stage, spec(), champion(stage))
     candidate = trained(stage)
     assert (candidate.error, candidate.request, candidate.version) == (None, request.id, "v20130322-012345")
     assert candidate.trained_on.n == 13 * 40
@@ -235,8 +245,9 @@ def test_a_request_becomes_a_candidate_and_a_better_one_a_promotion(stage):
     assert told == {
         ("candidate", "unseen"): True,
         ("candidate", "rows"): True,
+        ("candidate", "validation"): None,  # a number of rows, which is none of the gate's metrics
         ("candidate", "figure"): True,
-        ("champion", "baseline"): None,  # this champion was stored without rows
+        ("champion", "baseline"): True,
     }
     assert all(proof.found == pytest.approx(proof.told, abs=1e-9) for proof in verdict.proofs if proof.kind == "figure")
     record = next(r for r in read_all(stage, Topic.VERDICTS) if r.value)
@@ -244,12 +255,40 @@ def test_a_request_becomes_a_candidate_and_a_better_one_a_promotion(stage):
     assert record.header("ce_type") == "dev.driftline.verdict.v1"
 
 
+def test_a_training_that_reports_figures_which_its_model_does_not_have_is_refused(stage):
+    begin(stage, spec("boasts"))
+    candidate = trained(stage)
+    assert (candidate.error, candidate.validation) == (None, {"auc": 1.0, "log_loss": 0.0})
+    verdict = judged(stage)
+    assert (verdict.decision, verdict.reason, verdict.metrics) == ("refuse", "retrain-not-reproduced", ())
+    assert [(each.kind, each.name) for each in verdict.proofs if each.holds is False] == [
+        ("validation", "auc"),
+        ("validation", "log_loss"),
+    ]
+
+
+def test_what_a_training_truly_reports_of_a_trial_is_found_again(stage):
+    begin(stage, spec("tried"))
+    assert trained(stage).error is None
+    verdict = judged(stage)
+    assert (verdict.decision, verdict.reason) == ("promote", "better")
+    (proof,) = [each for each in verdict.proofs if each.kind == "validation"]
+    assert (proof.name, proof.holds) == ("auc", True)
+
+
+def test_a_champion_that_keeps_no_rows_holds_a_better_candidate(stage):
+    begin(stage, spec(), champion(stage, keeps_rows=False))
+    trained(stage)
+    verdict = judged(stage)
+    assert (verdict.decision, verdict.reason) == ("hold", "baseline-not-proven")
+
+
 def test_a_champion_without_an_artifact_is_judged_by_what_it_said(stage):
     begin(stage, spec())
     trained(stage)
     verdict = judged(stage)
     assert verdict.method == "jackknife-t, champion by its logged predictions"
-    assert verdict.decision == "promote"
+    assert (verdict.decision, verdict.reason) == ("promote", "better")
     truth = [o.outcome == "late" for p, o in flights() if RECIPE.holdout.start <= p.time < RECIPE.holdout.end]
     found = {metric.name: metric for metric in verdict.metrics}
     assert found["log_loss"].champion == pytest.approx(log_loss(truth, [0.45] * len(truth)), abs=1e-9)
@@ -327,7 +366,7 @@ def test_a_candidate_that_is_not_what_was_signed_is_refused_with_the_name_of_wha
         send_all(stage, [Outgoing(Topic.CANDIDATES, b"m", encode(other), 0)])
     verdicts = run_until(stage, gate, Topic.CANDIDATES, Topic.VERDICTS, Verdict, count=1 + len(damages))
     told = {verdict.candidate: (verdict.decision, verdict.reason.split(": ")[:2]) for verdict in verdicts}
-    assert told.pop(candidate.id)[0] == "promote"
+    assert told.pop(candidate.id) == ("promote", ["better"])
     assert told == {fault: ("refuse", ["candidate-unusable", fault]) for fault in damages}
 
 

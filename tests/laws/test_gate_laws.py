@@ -10,6 +10,8 @@ import hashlib
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from driftline.core.comparison import HeldOut, compare
@@ -76,6 +78,19 @@ def test_equal_rankings_whose_days_swing_are_promoted_at_most_once_in_forty(days
 @pytest.mark.parametrize(("days", "min_effect"), [(14, 0.01), (42, 0.005)])
 def test_twice_the_minimum_effect_is_found_four_times_in_five(days, min_effect):
     assert promoted(days, gain=2 * min_effect, min_effect=min_effect) >= 0.8
+
+
+@given(
+    gains=st.lists(st.floats(-1, 1) | st.sampled_from([0.0, 0.1]), min_size=3, max_size=24),
+    centre=st.floats(-0.5, 0.5),
+    confidence=st.sampled_from([0.8, 0.95, 0.99]),
+    name=st.text(max_size=3),
+)
+def test_a_gain_is_significant_exactly_where_its_interval_leaves_zero_out(gains, centre, confidence, name):
+    days = np.arange(len(gains))
+    champion, candidate = Side(np.full(days.size, 2.0), None), Side(2.0 - centre - np.array(gains), None)
+    (found,) = compare(["mae"], HeldOut(np.zeros(days.size), days), champion, candidate, confidence, name)
+    assert (found.p_value < 1 - confidence) == (found.low > 0 or found.high < 0)
 
 
 @pytest.mark.parametrize("task", list(USUAL))

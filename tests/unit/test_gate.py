@@ -142,6 +142,7 @@ def test_a_candidate_larger_than_allowed_is_refused():
     [
         (failed("candidate", "unseen"), Reason.HOLDOUT_SEEN),
         (failed("candidate", "rows"), Reason.RETRAIN_NOT_REPRODUCED),
+        (failed("candidate", "validation"), Reason.RETRAIN_NOT_REPRODUCED),
         (failed("candidate", "figure"), Reason.RETRAIN_NOT_REPRODUCED),
         (failed("champion", "baseline"), Reason.BASELINE_NOT_REPRODUCED),
     ],
@@ -153,9 +154,36 @@ def test_what_does_not_hold_of_the_two_models_refuses_whatever_the_gain(measured
     assert judge(spec(), few, Side(np.zeros(9), None), Side(np.zeros(9), None), "c", measured).reason is reason
 
 
-def test_what_could_not_be_tried_does_not_stand_against_it():
-    untried = Measured(proofs=(Proof(of="candidate", kind="rows", holds=None, detail="none are kept"),))
-    assert judge(spec(), *stage(), "c", untried).reason is Reason.BETTER
+def proven(**holds) -> Measured:
+    """All that must be proven of the two, but for what `holds` says."""
+    kinds = {"unseen": True, "rows": True, "figure": True, "baseline": True} | holds
+    of = {"baseline": "champion"}
+    return Measured(proofs=tuple(Proof(of=of.get(kind, "candidate"), kind=kind, holds=h) for kind, h in kinds.items()))
+
+
+@pytest.mark.parametrize(
+    ("measured", "reason"),
+    [
+        (proven(rows=None), Reason.RETRAIN_NOT_PROVEN),
+        (proven(figure=None), Reason.RETRAIN_NOT_PROVEN),
+        (proven(figure=None, validation=None), Reason.RETRAIN_NOT_PROVEN),
+        (proven(unseen=None), Reason.HOLDOUT_PERHAPS_SEEN),
+        (proven(baseline=None), Reason.BASELINE_NOT_PROVEN),
+        (proven(rows=None, unseen=None, baseline=None), Reason.RETRAIN_NOT_PROVEN),
+        (proven(unseen=None, baseline=None), Reason.HOLDOUT_PERHAPS_SEEN),
+    ],
+)
+def test_what_would_be_promoted_is_held_where_it_cannot_be_proven(measured, reason):
+    judgement = judge(spec(), *stage(), "c", measured)
+    assert (judgement.reason, judgement.decision) == (reason, "hold")
+    assert judgement.metrics  # whoever decides instead sees them
+    assert judge(spec(min_effect=9.0), *stage(), "c", measured).reason is Reason.GAIN_TOO_SMALL
+
+
+def test_one_figure_found_again_is_enough():
+    assert judge(spec(), *stage(), "c", proven()).reason is Reason.BETTER
+    assert judge(spec(), *stage(), "c", proven(validation=None)).reason is Reason.BETTER
+    assert judge(spec(), *stage(), "c", proven(figure=None, validation=True)).reason is Reason.BETTER
 
 
 def test_of_two_things_against_it_the_one_nearer_to_the_root_is_the_reason():
@@ -170,10 +198,13 @@ def test_of_two_things_against_it_the_one_nearer_to_the_root_is_the_reason():
     assert judge(spec(min_effect=9.0, veto=VETO), *stage(LGA=-0.2), "c", both).reason is Reason.GAIN_TOO_SMALL
 
 
-def test_too_few_rows_hold_and_everything_else_but_better_refuses():
+def test_too_few_rows_and_what_is_not_proven_hold_and_everything_else_but_better_refuses():
     assert {reason for reason in Reason if decision_of(reason) == "promote"} == {Reason.BETTER}
     assert {reason for reason in Reason if decision_of(reason) == "hold"} == set(HOLDS)
-    assert set(HOLDS) == {Reason.NO_ROWS, Reason.TOO_FEW_ROWS, Reason.TOO_FEW_BLOCKS, Reason.METRIC_UNDEFINED}
+    too_few = {Reason.NO_ROWS, Reason.TOO_FEW_ROWS, Reason.TOO_FEW_BLOCKS, Reason.METRIC_UNDEFINED}
+    assert set(HOLDS) - too_few == {
+        Reason.RETRAIN_NOT_PROVEN, Reason.HOLDOUT_PERHAPS_SEEN, Reason.BASELINE_NOT_PROVEN
+    }  # fmt: skip
 
 
 def test_every_length_of_block_decides_over_its_own_blocks():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import roc_auc_score
 from tests.specs import bare_spec
 
 from driftline.core.checks import figures_of, side_of, truth_of
@@ -24,7 +27,8 @@ from driftline.errors import DriftlineError
 from driftline.events.base import decode, encode
 from driftline.platform import artifacts
 from driftline.platform.artifacts import load
-from driftline.platform.kept_rows import unpack_rows
+from driftline.platform.formats import SKOPS
+from driftline.platform.kept_rows import ROWS, TRIAL, VALIDATED, unpack_rows
 from driftline.platform.settings import Settings
 from driftline.spec.model import FeatureSpec, RetrainSpec
 from driftline.spec.plain import from_plain, to_plain
@@ -176,9 +180,31 @@ def test_the_training_rows_stay_with_the_artifact_and_give_its_figures_again(boo
     assert all(figure.low < figure.value < figure.high and figure.n == 400 for figure in again)
 
 
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_what_a_training_reports_stays_with_what_it_is_of(settings, plugin):
+    directory = job(settings, plugin, "tried")
+    child.train(directory)
+    result = decode((directory / RESULT).read_bytes(), Result)
+    stored = load(settings, result.artifact)
+    assert json.loads(stored.extra(VALIDATED)) == [*range(320, 400)]
+    trial = replace(stored, estimator=SKOPS.load(stored.extra(TRIAL), Path(TRIAL)))
+    rows = unpack_rows(stored.extra(ROWS)).at(range(320, 400))
+    answers = trial.answers_to(artifacts.frame_of(stored.manifest, rows.features))
+    auc = roc_auc_score([outcome == "late" for outcome in rows.outcomes], [score for _, score in answers])
+    value, low, high = result.validation["auc"]
+    assert (value, low, high) == pytest.approx((auc, auc - 1e-6, auc + 1e-6), abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("plugin", "what", "told"),
     [
+        ("function", "of_no_rows", "validated_on is 2 positions, not each of another one of the 400 rows"),
+        ("function", "of_a_row_twice", "validated_on is 3 positions, not each of another one of the 400 rows"),
+        ("function", "of_another_trial", "trial.skops holds types that are not allowed"),
+        ("function", "not_a_number", "validation figure auc is nan: neither a number nor (value, low, high) around it"),
+        ("function", "outside_its_interval", "validation figure auc is (0.7, 0.71, 0.72): neither a number nor"),
+        ("command", "of_no_rows", "validated_on is 2 positions"),
+        ("command", "of_another_trial", "trial.skops holds types that are not allowed"),
         ("function", "no_result", "returned DataFrame, not driftline.client.training.Trained"),
         ("function", "holds_a_function", "not allowed: tests.functions_to_train.keep"),
         ("function", "other_labels", "the labels are on-time, late"),

@@ -29,6 +29,9 @@ _SAID = {
     Reason.SEGMENT_WORSE: "it is certainly worse in a segment",
     Reason.TOO_SLOW: "it is too slow",
     Reason.TOO_LARGE: "it is too large",
+    Reason.RETRAIN_NOT_PROVEN: "it is better, but nobody can find out whether it is what the trainer said",
+    Reason.HOLDOUT_PERHAPS_SEEN: "it is better, but nobody knows whether it has learnt from rows that it must not see",
+    Reason.BASELINE_NOT_PROVEN: "it is better, but nobody can find the champion's baseline again",
 }
 _DONE = {"promote": "promoted", "hold": "held", "refuse": "refused"}
 
@@ -113,10 +116,11 @@ def _proof(proof: Proof) -> str:
     what = {
         "unseen": "the candidate has not seen the held-out rows",
         "rows": "the rows kept with the candidate are those it has learnt from",
+        "validation": f"the {proof.name} that the training reports",
         "figure": f"the candidate's {proof.name or 'figures'} on its own rows",
         "baseline": "the champion's baseline on its own rows",
     }[proof.kind]
-    if proof.kind == "figure" and proof.told is not None and proof.found is not None:
+    if proof.kind in ("validation", "figure") and proof.told is not None and proof.found is not None:
         bounds = "" if proof.low is None else f" [{proof.low:.4f}, {proof.high:.4f}]"
         what += f": told {proof.told:.4f}{bounds}, found {proof.found:.4f}"
     detail = f" ({proof.detail})" if proof.detail else ""

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from driftline.events.retraining import Told
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -47,7 +49,13 @@ class Trained:
 
     For classification it has `predict_proba` and its `classes_` are the labels; of a multiclass model they may be some
     of them, where others did not come.
+
+    A figure is a value, or `(value, low, high)`. The gate computes each figure whose metric it knows again, and refuses
+    a model whose figures it does not find. So it must know what they are of: the rows at the positions `validated_on`
+    (all rows, unless said), and `estimator`, unless they are of a `trial` that was fitted without these rows.
     """
 
     estimator: Any
-    validation: Mapping[str, float] = field(default_factory=dict)
+    validation: Mapping[str, Told] = field(default_factory=dict)
+    validated_on: Sequence[int] | None = None
+    trial: Any = None

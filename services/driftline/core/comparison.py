@@ -29,6 +29,7 @@ DAY_MS = 86_400_000
 MIN_BLOCKS = 3  # with two blocks one of them decides alone
 BOOTSTRAP_BLOCKS = 10
 CONFIDENCE = 0.95
+HALVINGS = 20  # a p-value to 1e-6
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _jackknife(value: float, left_out: FloatArray, blocks: int, confidence: floa
         return Estimate(value)
     error = float(np.sqrt((blocks - 1) / blocks * ((left_out - left_out.mean()) ** 2).sum()))
     half = float(stats.t.ppf((1 + confidence) / 2, blocks - 1)) * error
-    p_value = float(2 * stats.t.sf(abs(value) / error, blocks - 1)) if error > 0 else None
+    p_value = float(2 * stats.t.sf(abs(value) / error, blocks - 1)) if error > 0 else float(value == 0)
     return Estimate(value, value - half, value + half, p_value, error)
 
 
@@ -180,6 +181,29 @@ def _bootstrap(value: float, drawn: FloatArray, blocks: int, confidence: float) 
     known = drawn[~np.isnan(drawn)]
     if known.size < RESAMPLES // 2:
         return Estimate(value)
-    low, high = stretched_ends(value, known, blocks, (1 - confidence) / 2)
-    p_value = min(1.0, 2 * min(float((known <= 0).mean()), float((known >= 0).mean())))
-    return Estimate(value, min(low, value), max(high, value), p_value)
+    tail = (1 - confidence) / 2
+    low, high = _ends(value, known, blocks, tail)
+    return Estimate(value, low, high, _p_value(value, known, blocks, tail))
+
+
+def _ends(value: float, drawn: FloatArray, blocks: int, tail: float) -> tuple[float, float]:
+    low, high = stretched_ends(value, drawn, blocks, tail)
+    return min(low, value), max(high, value)
+
+
+def _p_value(value: float, drawn: FloatArray, blocks: int, tail: float) -> float:
+    """The interval turned round: twice the tail at which it begins to leave 0 out, for it narrows as tails grow.
+
+    Sought from `tail` on, so that it is below twice that exactly where the interval told leaves 0 out.
+    """
+
+    def leaves_zero_out(at: float) -> bool:
+        low, high = _ends(value, drawn, blocks, at)
+        return low > 0 or high < 0
+
+    below = leaves_zero_out(tail)
+    holds, leaves = (0.0, tail) if below else (tail, 0.5)
+    for _ in range(HALVINGS):
+        middle = (holds + leaves) / 2
+        holds, leaves = (holds, middle) if leaves_zero_out(middle) else (middle, leaves)
+    return 2 * (holds if below else leaves)

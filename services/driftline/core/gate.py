@@ -49,10 +49,16 @@ class Reason(StrEnum):
     SEGMENT_WORSE = "segment-worse"  # `veto`: a segment has certainly lost, and so much
     TOO_SLOW = "too-slow"  # slower than `max_latency_ratio` allows
     TOO_LARGE = "too-large"  # larger than `max_size` allows
+    RETRAIN_NOT_PROVEN = "retrain-not-proven"  # it is better, but keeps no rows, or no figure to find again on them
+    HOLDOUT_PERHAPS_SEEN = "holdout-perhaps-seen"  # likewise, but some of its rows have no id or no time
+    BASELINE_NOT_PROVEN = "baseline-not-proven"  # likewise, but the champion's artifact keeps no rows or no baseline
 
 
-HOLDS = (Reason.NO_ROWS, Reason.TOO_FEW_ROWS, Reason.TOO_FEW_BLOCKS, Reason.METRIC_UNDEFINED)
-"""These say nothing about the candidate: with more rows it may be judged."""
+HOLDS = (
+    *(Reason.NO_ROWS, Reason.TOO_FEW_ROWS, Reason.TOO_FEW_BLOCKS, Reason.METRIC_UNDEFINED),
+    *(Reason.RETRAIN_NOT_PROVEN, Reason.HOLDOUT_PERHAPS_SEEN, Reason.BASELINE_NOT_PROVEN),
+)
+"""These say nothing against the candidate: with more rows, or with what is missing of the two, it may be judged."""
 
 Decision = Literal["promote", "hold", "refuse"]
 
@@ -122,8 +128,8 @@ def decide(
     segments: Sequence[SegmentGain] = (),
     measured: Measured = Measured(),
 ) -> Reason:
-    """`better` if and only if the gain in the promotion metric reaches `min_effect`, its lower bound is above 0, and
-    nothing of the rest stands against it.
+    """`better` if and only if the gain in the promotion metric reaches `min_effect`, its lower bound is above 0,
+    nothing of the rest stands against it, and all that must be proven of the two is.
     """
     found = next((metric for metric in metrics if metric.name == promotion.metric), None)
     if found is None:
@@ -141,7 +147,7 @@ def decide(
         return Reason.TOO_SLOW
     if size and size.limit is not None and size.size_bytes > size.limit:
         return Reason.TOO_LARGE
-    return Reason.BETTER
+    return _unproven(measured.proofs) or Reason.BETTER
 
 
 def in_range(spec: MonitorSpec, side: Side) -> bool:
@@ -167,6 +173,20 @@ def _broken(proofs: Sequence[Proof]) -> Reason | None:
     if any(proof.of == "candidate" for proof in failed):
         return Reason.RETRAIN_NOT_REPRODUCED
     return Reason.BASELINE_NOT_REPRODUCED if failed else None
+
+
+def _unproven(proofs: Sequence[Proof]) -> Reason | None:
+    """What could not be tried of what must hold.
+
+    Of the figures one that was found again is enough: a training may report whatever it likes beside it.
+    """
+    untried = {proof.kind for proof in proofs if proof.holds is None}
+    figures = [proof.holds for proof in proofs if proof.kind in ("validation", "figure")]
+    if "rows" in untried or (figures and not any(figures)):
+        return Reason.RETRAIN_NOT_PROVEN
+    if "unseen" in untried:
+        return Reason.HOLDOUT_PERHAPS_SEEN
+    return Reason.BASELINE_NOT_PROVEN if "baseline" in untried else None
 
 
 def _too_few(rows: int, blocks: int) -> Reason | None:

@@ -13,7 +13,7 @@ from driftline.events.base import Event, Millis, iso, to_millis
 from driftline.events.baselines import Baseline, Calibration
 from driftline.events.inputs import Prediction, label_name
 from driftline.events.reports import MetricValue, WindowReport
-from driftline.events.retraining import Candidate, Case, ModelState, RetrainRequest, Span, Verdict
+from driftline.events.retraining import Candidate, Case, ModelState, RetrainRequest, Span, Told, Verdict
 
 SHOWN = 3
 """Metrics of a report that a line tells."""
@@ -86,8 +86,13 @@ def _candidate(event: Candidate) -> str:
     if event.error is not None:
         return f"training failed: {event.error}"
     rows = "" if event.trained_on is None else f" on {event.trained_on.n} rows of {_span(event.trained_on.span)}"
-    own = ", ".join(f"{name} {value:.4g}" for name, value in event.validation.items())
+    own = ", ".join(_told(name, told) for name, told in event.validation.items())
     return f"version {event.version}, trained{rows} in {event.duration_s:.3g} s{'; of itself: ' + own if own else ''}"
+
+
+def _told(name: str, told: Told) -> str:
+    value, low, high = told if isinstance(told, tuple) else (told, None, None)
+    return f"{name} {value:.4g}{interval(low, high)}"
 
 
 def _verdict(event: Verdict) -> str:

@@ -85,12 +85,17 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     n: int
 
 
+Told = float | tuple[float, float, float]
+"""A figure as a training function or command reports it: its value, or that with its interval, low and high."""
+
+
 class Candidate(Event, frozen=True, kw_only=True):
     """The trainer's answer to a request: a model, or `error`. Topic `candidates`. `id` follows from the request's.
 
     `baseline` is the id of a `Baseline` event that the trainer stored beside the artifact (`baseline.json`), so that
-    control can publish it before the version is named champion. `checks`: what the model scores on the rows that it was
-    trained on, which are kept with it, so that the gate can compute it again.
+    control can publish it before the version is named champion. `validation`: what the training function or command
+    says of its model, a value or `[value, low, high]` each. `checks`: what the trainer itself finds that the model
+    scores on the rows that it was trained on. These are kept with it, so that the gate can compute both again.
     """
 
     case: str
@@ -101,7 +106,7 @@ class Candidate(Event, frozen=True, kw_only=True):
     artifact: Artifact | None
     baseline: str | None
     trained_on: TrainedOn | None
-    validation: dict[str, float]
+    validation: dict[str, Told]
     recipe: Recipe
     checks: tuple[Figure, ...] = ()
     error: str | None = None
@@ -111,7 +116,11 @@ class Candidate(Event, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric of both sides on the same rows. `difference` is the candidate's gain: positive is better."""
+    """One metric of both sides on the same rows. `difference` is the candidate's gain: positive is better.
+
+    `low` and `high` bound it at the verdict's confidence; `p_value` is below what that leaves exactly where 0 lies
+    outside.
+    """
 
     name: str
     champion: float

@@ -66,12 +66,14 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
     * unseen: the candidate has not learnt from held-out rows, nor from later ones
     * rows: the rows kept with it are those that the trainer says it has learnt from
-    * figure: it scores on them what the trainer says: `found` lies within `[low, high]`, and without these is `told`
+    * validation: the figures that the training function or command reports are those of its model: `found` lies within
+      `[low, high]`, and without these is `told`
+    * figure: the same for what the trainer itself found that the model scores on its rows
     * baseline: the champion's rows fall into its bins as its baseline says
     """
 
     of: Literal["candidate", "champion"]
-    kind: Literal["unseen", "rows", "figure", "baseline"]
+    kind: Literal["unseen", "rows", "validation", "figure", "baseline"]
     holds: bool | None
     detail: str = ""
     name: str | None = None

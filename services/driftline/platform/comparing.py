@@ -65,7 +65,8 @@ def compared(settings: Settings, question: Question, rows: HeldOutRows, timed: L
         proofs = proving.of_candidate(spec, candidate, challenger, rows, recipe.holdout.start)
     with _Blamed(Reason.CHAMPION_UNUSABLE):
         by_champion = _said(champion, rows)
-        proofs += (proving.of_champion(spec, champion),)
+        if champion is not None:  # of somebody else's service there is no baseline to find again
+            proofs += (proving.of_champion(spec, champion),)
     promotion, block_ms = spec.promotion, millis(spec.promotion.block)
     measured = Measured(
         proofs=proofs,

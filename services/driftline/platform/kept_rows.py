@@ -20,6 +20,10 @@ ROWS = "rows.parquet"
 """The file's name. Columns: id, time (epoch ms), outcome, then the spec's features in their order. They are told apart
 by their place, since a feature may be named `time` too."""
 ABOUT = ("id", "time", "outcome")
+VALIDATED, TRIAL = "validated.json", "trial.skops"
+"""What the figures that a training reports are of, where it is not all rows and the model itself: the positions of rows
+in `rows.parquet`, and the model that was tried on them.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,16 @@ class KeptRows:
     times: Sequence[Millis | None]
     outcomes: Sequence[Label | None]
     features: Mapping[str, Sequence[Value]]
+
+    def at(self, places: Sequence[int]) -> KeptRows:
+        """Those at some positions, counted from 0."""
+        features = {name: [values[place] for place in places] for name, values in self.features.items()}
+        return KeptRows(
+            [self.ids[place] for place in places],
+            [self.times[place] for place in places],
+            [self.outcomes[place] for place in places],
+            features,
+        )
 
 
 def pack_rows(spec: MonitorSpec, rows: KeptRows) -> bytes:

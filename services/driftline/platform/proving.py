@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from statistics import median
 
 import msgspec
@@ -11,17 +13,18 @@ import numpy as np
 
 from driftline.core import proofs
 from driftline.core.baseline import count_again
-from driftline.core.checks import side_of, truth_of
+from driftline.core.checks import figures_of, side_of, truth_of
 from driftline.core.columns import scores_of
-from driftline.core.comparison import HeldOut, figures
+from driftline.core.comparison import days_of
+from driftline.events.base import decode
 from driftline.events.inputs import Value
-from driftline.events.retraining import Candidate
+from driftline.events.retraining import Candidate, Figure, TrainedOn
 from driftline.events.verdicts import Latency, Proof, Size
 from driftline.platform.artifacts import StoredModel, frame_of
+from driftline.platform.formats import SKOPS
 from driftline.platform.held_out import HeldOutRows
-from driftline.platform.kept_rows import ROWS, KeptRows, unpack_rows
+from driftline.platform.kept_rows import ROWS, TRIAL, VALIDATED, KeptRows, unpack_rows
 from driftline.platform.lookups import rows_digest
-from driftline.spec.metrics import USUAL
 from driftline.spec.model import FeatureSpec, MonitorSpec
 
 TIMED_ROWS, WARM_UP = 25, 5
@@ -40,23 +43,19 @@ def of_candidate(
             Proof(of="candidate", kind="unseen", holds=False if late else None, detail=detail),
             Proof(of="candidate", kind="rows", holds=None, detail=NO_ROWS),
         )
-    found = [proofs.unseen(kept.ids, kept.times, rows.ids, start)]
-    if told is not None:
-        same = rows_digest(kept.ids, kept.outcomes) == told.digest
-        detail = "" if same else f"the {len(kept.ids):,} rows kept with it have another digest than its training rows"
-        found.append(Proof(of="candidate", kind="rows", holds=same, detail=detail, told=told.n, found=len(kept.ids)))
-    if not candidate.checks:
-        found.append(Proof(of="candidate", kind="figure", holds=None, detail="the trainer told no figures"))
-    else:
-        found += proofs.found_again(candidate.checks, _scores_on(spec, model, kept))
-    return tuple(found)
+    return (
+        proofs.unseen(kept.ids, kept.times, rows.ids, start),
+        _same_rows(told, kept),
+        *_reported(spec, candidate, model, kept),
+        *_measured(spec, candidate, model, kept),
+    )
 
 
-def of_champion(spec: MonitorSpec, model: StoredModel | None) -> Proof:
+def of_champion(spec: MonitorSpec, model: StoredModel) -> Proof:
     """Whether its own rows give its recorded baseline."""
-    kept = None if model is None else _rows(model)
-    if model is None or model.baseline is None or kept is None:
-        missing = "it is no artifact of this store" if model is None else NO_ROWS if kept is None else "it has none"
+    kept = _rows(model)
+    if model.baseline is None or kept is None:
+        missing = NO_ROWS if kept is None else "its artifact keeps no baseline"
         return Proof(of="champion", kind="baseline", holds=None, detail=missing)
     answers = model.answers_to(frame_of(model.manifest, kept.features))
     # it was counted under the spec of its day; of the features only the types matter, for the bins are given
@@ -93,9 +92,9 @@ def latency(
 
 
 def size(limit: int | None, model: StoredModel) -> Size:
-    """What an artifact takes, without the rows kept with it."""
+    """What an artifact takes, without what is kept with it to find its figures again."""
     assert model.place is not None, "it was loaded from its place"
-    files = [path for path in model.place.iterdir() if path.name != ROWS]
+    files = [path for path in model.place.iterdir() if path.name not in (ROWS, VALIDATED, TRIAL)]
     return Size(size_bytes=sum(path.stat().st_size for path in files), limit=limit)
 
 
@@ -104,10 +103,46 @@ def _rows(model: StoredModel) -> KeptRows | None:
     return None if data is None else unpack_rows(data)
 
 
-def _scores_on(spec: MonitorSpec, model: StoredModel, kept: KeptRows) -> dict[str, float]:
-    """The usual metrics of a model on the rows kept with it, of those whose outcome is known."""
-    side = side_of(spec, model.answers_to(frame_of(model.manifest, kept.features)))
-    known = np.array([outcome is not None for outcome in kept.outcomes])
-    truth = truth_of(spec, [outcome for outcome in kept.outcomes if outcome is not None])
-    one_block = HeldOut(truth, np.zeros(truth.size, np.int64))
-    return {each.name: each.value for each in figures(USUAL[spec.task], one_block, side.of_rows(known), "")}
+def _same_rows(told: TrainedOn | None, kept: KeptRows) -> Proof:
+    if told is None:
+        detail = "the trainer does not say which rows it has learnt from"
+        return Proof(of="candidate", kind="rows", holds=None, detail=detail, found=len(kept.ids))
+    same = rows_digest(kept.ids, kept.outcomes) == told.digest
+    detail = "" if same else f"the {len(kept.ids):,} rows kept with it have another digest than its training rows"
+    return Proof(of="candidate", kind="rows", holds=same, detail=detail, told=told.n, found=len(kept.ids))
+
+
+def _reported(spec: MonitorSpec, candidate: Candidate, model: StoredModel, kept: KeptRows) -> tuple[Proof, ...]:
+    """What the training function or command says of its model, on the rows and of the model that it says it of."""
+    if not candidate.validation:
+        return ()
+    trial, chosen = model.extra(TRIAL), model.extra(VALIDATED)  # noqa: S610 - files of an artifact, no query of Django
+    tried = model if trial is None else replace(model, estimator=SKOPS.load(trial, Path(TRIAL)))
+    rows = kept if chosen is None else kept.at(decode(chosen, list[int]))
+    found = _scores(spec, tried, rows, candidate, in_days=True)
+    told = proofs.with_intervals(candidate.validation, found)
+    return proofs.found_again("validation", told, {each.name: each.value for each in found})
+
+
+def _measured(spec: MonitorSpec, candidate: Candidate, model: StoredModel, kept: KeptRows) -> tuple[Proof, ...]:
+    """What the trainer itself found."""
+    if not candidate.checks:
+        return (Proof(of="candidate", kind="figure", holds=None, detail="the trainer told no figures"),)
+    found = {each.name: each.value for each in _scores(spec, model, kept, candidate)}
+    return proofs.found_again("figure", candidate.checks, found)
+
+
+def _scores(
+    spec: MonitorSpec, model: StoredModel, kept: KeptRows, candidate: Candidate, *, in_days: bool = False
+) -> tuple[Figure, ...]:
+    """The usual metrics of a model on those rows whose outcome is known.
+
+    `in_days`: with their intervals, where all these rows have a time.
+    """
+    rows = kept.at([place for place, outcome in enumerate(kept.outcomes) if outcome is not None])
+    truth = truth_of(spec, [outcome for outcome in rows.outcomes if outcome is not None])
+    times = [time for time in rows.times if time is not None]
+    dated = in_days and len(times) == truth.size
+    days = days_of(times, candidate.recipe.training.start) if dated else np.zeros(truth.size, np.int64)
+    side = side_of(spec, model.answers_to(frame_of(model.manifest, rows.features)))
+    return figures_of(spec, truth, side, days, candidate.id)

@@ -37,6 +37,7 @@ from driftline.trainer.command import command_plugin
 from driftline.trainer.function import function_plugin
 from driftline.trainer.job import ABOUT, FEATURES, JOB, RESULT, Job, Plugin, Result
 from driftline.trainer.progress import report
+from driftline.trainer.reported import validation_of
 
 CHECKED_ROWS = 1000
 
@@ -76,27 +77,34 @@ def _retrain(spec: MonitorSpec) -> RetrainSpec:
 def _stored(job: Job, spec: MonitorSpec, manifest: Manifest, trained: Trained, rows: KeptRows) -> Result:
     """Store the model with its training rows and their profile, and see that it comes back the same."""
     frame = frame_of(manifest, rows.features)  # a new one: the plug-in may have changed the one that it got
-    classes = [str(name) for name in getattr(trained.estimator, "classes_", ())]
-    # of many labels some may not have come in the training rows
-    unlike = {"binary": set(classes) != set(spec.labels), "multiclass": not set(classes) <= set(spec.labels)}
-    if unlike.get(spec.task):
-        raise DriftlineError(f"the estimator knows the classes {classes}; the labels are {', '.join(spec.labels)}")
+    for estimator in (trained.estimator, trained.trial):
+        if estimator is not None:
+            _check_classes(spec, estimator)
+    validation, tried = validation_of(trained, len(rows.outcomes))
     answers = StoredModel(manifest, trained.estimator, None).answers_to(frame)
     scores = scores_of(spec, [score for _, score in answers])
     told = [value for value, _ in answers]
     outcomes: list[Any] = list(rows.outcomes)
     baseline = make_baseline(spec, rows.features, scores, told, job.version, job.source, outcomes, trained_on=True)
     settings = replace(settings_module.load(), artifact_dir=Path(job.artifact_dir), key_dir=Path(job.key_dir))
-    artifact = store(settings, manifest, trained.estimator, baseline, {ROWS: pack_rows(spec, rows)})
+    artifact = store(settings, manifest, trained.estimator, baseline, {ROWS: pack_rows(spec, rows), **tried})
     if load(settings, artifact).answers_to(frame.head(CHECKED_ROWS)) != answers[:CHECKED_ROWS]:
         raise DriftlineError("the stored model does not answer as the trained one does")
     days = days_of([time for time in rows.times if time is not None], job.start)
     return Result(
         artifact=artifact,
         baseline=baseline.id,
-        validation={name: float(value) for name, value in trained.validation.items()},
+        validation=validation,
         checks=figures_of(spec, truth_of(spec, outcomes), side_of(spec, answers), days, job.candidate),
     )
+
+
+def _check_classes(spec: MonitorSpec, estimator: Any) -> None:
+    classes = [str(name) for name in getattr(estimator, "classes_", ())]
+    # of many labels some may not have come in the training rows
+    unlike = {"binary": set(classes) != set(spec.labels), "multiclass": not set(classes) <= set(spec.labels)}
+    if unlike.get(spec.task):
+        raise DriftlineError(f"the estimator knows the classes {classes}; the labels are {', '.join(spec.labels)}")
 
 
 def _limit_memory(directory: Path) -> None:

@@ -20,17 +20,23 @@ import msgspec
 from driftline.client.training import Trained, TrainingData
 from driftline.errors import DriftlineError
 from driftline.events.base import decode
+from driftline.events.retraining import Told
 from driftline.platform.artifacts import MODEL, load_estimator
+from driftline.platform.kept_rows import TRIAL
 from driftline.trainer.job import Plugin
 
 OUTPUT, TRAINED = "output", "trained.json"
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """`trained.json`: the format of the model beside it, and the command's own validation figures."""
+    """`trained.json`: the format of the model beside it, the command's own validation figures and the rows they are of.
+
+    They are of the model in `trial.skops` where that is there too.
+    """
 
     format: Literal["skops"]
-    validation: dict[str, float] = {}
+    validation: dict[str, Told] = {}
+    validated_on: tuple[int, ...] | None = None
 
 
 def command_plugin(words: Sequence[str]) -> Plugin:
@@ -42,7 +48,8 @@ def command_plugin(words: Sequence[str]) -> Plugin:
         output.mkdir()
         _run([*words, str(directory), str(output)])
         made = _made(output / TRAINED)
-        return Trained(load_estimator(output / MODEL), made.validation)
+        trial = load_estimator(output / TRIAL) if (output / TRIAL).exists() else None
+        return Trained(load_estimator(output / MODEL), made.validation, made.validated_on, trial)
 
     return make
 

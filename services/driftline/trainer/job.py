@@ -10,7 +10,7 @@ import msgspec
 
 from driftline.client.training import Trained, TrainingData
 from driftline.events.base import Millis
-from driftline.events.retraining import Artifact, Figure
+from driftline.events.retraining import Artifact, Figure, Told
 
 JOB, FEATURES, ABOUT, RESULT, LOG = "job.json", "features.parquet", "about.parquet", "result.json", "log.txt"
 BEGIN = b"\n"
@@ -43,5 +43,5 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     artifact: Artifact
     baseline: str
-    validation: dict[str, float]
+    validation: dict[str, Told]
     checks: tuple[Figure, ...]
