@@ -27,9 +27,18 @@ def show(found: Findings, console: Console) -> None:
     for name in found.spec.windows:
         _show_metrics(lines(found, name), found, console)
     _show_drift(found, console)
+    show_budgets(found, console)
     _show_alerts(found, console)
     _show_retrains(found, console)
     _show_letters(found, console)
+
+
+def show_budgets(found: Findings, console: Console) -> None:
+    """What the budgets of false alarms came to, a sentence each."""
+    if found.calibrations:
+        _heading(console, "Budgets of false alarms")
+    for calibration in found.calibrations:
+        console.print(Text(calibration.summary), soft_wrap=True)
 
 
 def show_comparison(pairs: Sequence[Pair], here: str, there: str, versions: int, console: Console) -> None:

@@ -127,14 +127,18 @@ def _drift(found: Findings, times: Span) -> str:
 
 def _alerts(found: Findings, times: Span) -> str:
     episodes = found.episodes()
+    told = "".join(f"<li>{escape(each.summary)}</li>" for each in found.calibrations)
+    budgets = f'<ul class="notes">{told}</ul>' if told else ""
     if not episodes:
-        return "<section><h2>Alerts</h2><p>None fired.</p></section>"
+        return f"<section><h2>Alerts</h2>{budgets}<p>None fired.</p></section>"
     items = [_alert(episode) for episode in episodes]
     first = f'<ol class="alerts">{"".join(items[:MOST_ALERTS])}</ol>'
     if rest := items[MOST_ALERTS:]:
         more = f'<ol class="alerts">{"".join(rest)}</ol>'
         first += f"<details><summary>{len(rest):,} more</summary>{more}</details>"
-    return f"<section><h2>Alerts</h2><figure>{timeline(episodes, found.decided, times)}</figure>{first}</section>"
+    return (
+        f"<section><h2>Alerts</h2>{budgets}<figure>{timeline(episodes, found.decided, times)}</figure>{first}</section>"
+    )
 
 
 def _alert(episode: Episode) -> str:
