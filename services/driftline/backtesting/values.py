@@ -157,8 +157,8 @@ def texts_of(column: pa.Array) -> pa.Array:
     """Ids and names as text; whole numbers without a fraction, which they get where some are missing."""
     column = _plain(column)
     if pa.types.is_floating(column.type):
-        whole = pc.all(pc.equal(column, pc.floor(column))).as_py()
-        column = pc.cast(column, pa.int64()) if whole else column
+        fits = pc.and_(pc.equal(column, pc.floor(column)), pc.less(pc.abs(column), 2.0**63))
+        column = pc.cast(column, pa.int64()) if pc.all(fits).as_py() else column
     return column if column.type == pa.string() else pc.cast(column, pa.string())
 
 

@@ -42,7 +42,7 @@ def show(found: Findings, console: Console) -> None:
     show_budgets(found, console)
     _show_alerts(found, console)
     _show_retrains(found, console)
-    _show_letters(found, console)
+    show_letters(found, console)
 
 
 def show_budgets(found: Findings, console: Console) -> None:
@@ -51,6 +51,17 @@ def show_budgets(found: Findings, console: Console) -> None:
         _heading(console, "Budgets of false alarms")
     for calibration in found.calibrations:
         console.print(Text(calibration.summary), soft_wrap=True)
+
+
+def show_letters(found: Findings, console: Console) -> None:
+    """The rows that could not be used: how many, why, and the first of them."""
+    if not found.letters.total:
+        return
+    _heading(console, f"Rows that could not be used: {found.letters.total:,}")
+    for (file, reason), count in found.letters.counts.items():
+        console.print(Text(f"{count:,} in {file}: {reason}"))
+    for letter in found.letters.first[:MOST_LETTERS]:
+        console.print(Text(f"  {letter}", style="dim"), soft_wrap=True)
 
 
 def show_comparison(pairs: Sequence[Pair], here: str, there: str, versions: int, console: Console) -> None:
@@ -183,16 +194,6 @@ def _show_retrains(found: Findings, console: Console) -> None:
     escalated = sum(e.fired.kind is AlertKind.MANUAL_INTERVENTION for e in found.episodes())
     if escalated:
         console.print(Text(f"{escalated} case(s) escalated: no trainer answers in a backtest", style="dim"))
-
-
-def _show_letters(found: Findings, console: Console) -> None:
-    if not found.letters.total:
-        return
-    _heading(console, f"Rows that could not be used: {found.letters.total:,}")
-    for (file, reason), count in found.letters.counts.items():
-        console.print(Text(f"{count:,} in {file}: {reason}"))
-    for letter in found.letters.first[:MOST_LETTERS]:
-        console.print(Text(f"  {letter}", style="dim"), soft_wrap=True)
 
 
 def _heading(console: Console, text: str) -> None:
