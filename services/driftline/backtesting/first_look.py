@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from driftline.backtesting.mapping import OF_LABEL, USUAL, Columns, Finder, Mapped
+from driftline.backtesting.streams import no_times
 from driftline.backtesting.tables import Data, open_data
-from driftline.backtesting.values import NO_TIME, categories_of, coded, numbers_of, texts_of, times_of
-from driftline.errors import DriftlineError
+from driftline.backtesting.values import NO_TIME, categories_of, coded, first_of, numbers_of, texts_of, times_of
 from driftline.events.base import Millis
 
 MOST_VALUES = 1_000
@@ -127,13 +127,15 @@ def look_at(given: Any, outcomes: Any, asked: Columns, advance: Callable[[int], 
         finder.find(what, required=False)
     look = Look(data, finder.found, {name: Seen() for name in data.columns})
     look.said += filter(None, [Mapped(data, finder.found, finder.guessed).said()])
+    odd = None
     for batch in data.read(data.columns):
+        odd = odd or first_of(batch.columns.column(finder.found["time"]))
         for name in data.columns:
             look.seen[name].take(batch.columns.column(name))
         _take_answers(look, batch.columns)
         advance(batch.columns.num_rows)
     if look.first is None:
-        raise DriftlineError(f"{data.name}: has no row with a time in column `{finder.found['time']}`")
+        raise no_times(data.name, finder.found["time"], odd, "time")
     if outcomes is not None:
         _look_at_outcomes(look, open_data(outcomes, "outcomes"), asked, advance)
     elif "outcome" in look.columns:
