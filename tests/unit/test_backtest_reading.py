@@ -361,3 +361,37 @@ def _mapped(table):
 
 def _nothing(*_):
     return None
+
+
+def test_a_latency_that_is_no_number_is_a_dead_letter_as_in_the_services(tmp_path):
+    head = f"{HEADER.strip()},latency_ms\n"
+    text = head + "".join(
+        f"{GOOD.replace('a,', f'{i},')},{late}\n" for i, late in enumerate(["abc", "inf", "", "2.5", "-1"])
+    )
+    result = found(file(tmp_path, text), outcome="label")
+    assert letters(result) == [(1, "latency_ms", "wrong-type"), (2, "latency_ms", "wrong-type")]
+    (report,) = result.reports.values()
+    assert (result.predictions, report.segments[0].operation.latency_ms["p50"].n) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("spelled", "known"), [("", "true"), (", allowed: [true, false]", "true"), (', allowed: ["True", "no"]', "True")]
+)
+def test_truths_have_one_spelling_in_csv_and_in_typed_files_unless_the_spec_has_another(tmp_path, spelled, known):
+    spec = SPEC.replace("c: {type: category, missing: allowed", f"c: {{type: category, missing: allowed{spelled}")
+    spec = spec.replace("horizon:", "segments: [c]\nhorizon:")
+    result = found(file(tmp_path, lines(GOOD.replace(",u,", ",True,"))), spec=spec, outcome="label")
+    (report,) = result.reports.values()
+    assert [segment.segment for segment in report.segments] == ["all", f"c={known}"]
+    if known == "true":
+        row = {"id": "a", "time": NOON, "x": 1.5, "c": True, "prediction": 1, "score": 0.9, "label": 1}
+        (typed,) = found(pa.Table.from_pylist([row]), spec=spec, outcome="label").reports.values()
+        assert typed.segments == report.segments
+
+
+@pytest.mark.parametrize(
+    ("baseline", "said"), [("", True), ("baseline: {first: 1d}\n", False), ("baseline: {previous: day}\n", False)]
+)
+def test_that_there_is_no_baseline_is_said_only_where_it_is_true(tmp_path, baseline, said):
+    result = found(file(tmp_path, lines(GOOD)), spec=SPEC.replace("windows:", f"{baseline}windows:"), outcome="label")
+    assert any("there is no baseline" in note for note in result.said) is said

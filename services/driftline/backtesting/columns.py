@@ -120,18 +120,18 @@ class Columns:
         rows = Rows(table, mapped, self._refuse)
         self._check_names(rows)
         label = self._answers(rows, "prediction", mapped)
-        score, chances = self._scores(rows), self._chances(rows)
-        features = [self._feature(rows, name) for name in self._numbers]
+        score = np.full(label.size, np.nan) if self._numeric else self._number(rows, "score")
+        chances = self._chances(rows)
+        features = [self._number(rows, f"feature:{name}") for name in self._numbers]
+        latency = self._number(rows, "latency_ms")
         fine = rows.fine
         rows = rows.narrowed()
         keys = _keys(rows)
         time = rows.numbers(TIME)
         series, plan = self._of_versions(rows)
         size = time.size
-        numbers = np.empty((size, len(features)), np.float64)
-        for place, values in enumerate(features):
-            numbers[:, place] = values[fine]
-        categories, hashes = self._category_columns(rows, size)
+        numbers = np.stack([values[fine] for values in features], axis=1) if features else np.empty((size, 0))
+        categories, hashes = self._category_columns(rows, size, mapped.data.textual)
         label, score, chances = label[fine], score[fine], None if chances is None else chances[fine]
         told = [None] * size if chances is None else [None if row[0] != row[0] else row for row in chances.tolist()]
         shares, said = self._models.shares_of(np.zeros(size, np.int64), told, label)
@@ -140,7 +140,7 @@ class Columns:
         shadow = self._shadows(rows, size)
         low, high = hashed(keys)
         flat, per_row = numbers.reshape(-1), np.full(size, len(features), np.int64)
-        attributes = self._attributes(rows)
+        attributes = self._attributes(rows, mapped.data.textual)
         return PredictionColumns(
             ids=Texts(keys),
             low=low,
@@ -152,7 +152,7 @@ class Columns:
             shadow=shadow,
             answer=answer,
             label=named,
-            latency=self._latency(rows, size),
+            latency=latency[fine],
             digest=contents(
                 *(time, shadow, answer, named),
                 attributes or [{}] * size,
@@ -167,10 +167,7 @@ class Columns:
             shares=shares,
         )
 
-    def _latency(self, rows: Rows, size: int) -> F64:
-        return numbers_of(rows.column("latency_ms"))[0] if "latency_ms" in rows else np.full(size, np.nan)
-
-    def _attributes(self, rows: Rows) -> list[dict[str, Value]]:
+    def _attributes(self, rows: Rows, textual: bool) -> list[dict[str, Value]]:
         """What segments are cut by, a mapping a row; none at all where none are."""
         columns: dict[str, list[Value]] = {}
         for name, as_number in attributes_of(self._spec).items():
@@ -179,7 +176,7 @@ class Columns:
                 values, bad = numbers_of(column)
                 columns[name] = [None if b or np.isnan(v) else v for v, b in zip(values.tolist(), bad, strict=True)]
             else:
-                codes, texts = categories_of(column)
+                codes, texts = categories_of(column, textual=textual)
                 columns[name] = [[*texts, None][code] for code in codes.tolist()]
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -245,11 +242,12 @@ class Columns:
         found, _ = self._models.labelled(np.zeros(len(readings), np.int64), readings)
         return float(found.max(initial=-1.0)) if len(readings) > 1 else float(found[0])
 
-    def _scores(self, rows: Rows) -> F64:
-        if self._numeric or "score" not in rows:
+    def _number(self, rows: Rows, what: str) -> F64:
+        """Finite numbers, NaN where they are missing."""
+        if what not in rows:
             return np.full(rows.fine.size, np.nan)
-        values, bad = numbers_of(rows.column("score"))
-        rows.check(bad, "score", _REASON.WRONG_TYPE, lambda value: f"{value!r} is no finite number")
+        values, bad = numbers_of(rows.column(what))
+        rows.check(bad, what, _REASON.WRONG_TYPE, lambda value: f"{value!r} is no finite number")
         return values
 
     def _chances(self, rows: Rows) -> F64 | None:
@@ -259,24 +257,18 @@ class Columns:
             return None
         found = np.full((rows.fine.size, len(columns)), np.nan)
         for place, what in enumerate(columns):
-            if what in rows:
-                found[:, place], bad = numbers_of(rows.column(what))
-                rows.check(bad, what, _REASON.WRONG_TYPE, lambda value: f"{value!r} is no finite number")
+            found[:, place] = self._number(rows, what)
         some = ~np.isnan(found).all(axis=1)
         found[some] = np.nan_to_num(found[some])
         return found
 
-    def _feature(self, rows: Rows, name: str) -> F64:
-        values, bad = numbers_of(rows.column(f"feature:{name}"))
-        rows.check(bad, f"feature:{name}", _REASON.WRONG_TYPE, lambda value: f"{value!r} is no finite number")
-        return values
-
-    def _category_columns(self, rows: Rows, size: int) -> tuple[list[str | None], NDArray[np.uint64]]:
+    def _category_columns(self, rows: Rows, size: int, textual: bool) -> tuple[list[str | None], NDArray[np.uint64]]:
         """All categories, row after row, and their hashes."""
         texts = np.empty((size, len(self._categories)), object)
         hashes = np.empty((size, len(self._categories)), np.uint64)
         for place, name in enumerate(self._categories):
-            codes, values = categories_of(rows.column(f"feature:{name}"))
+            allowed = self._spec.features[name].allowed or ()
+            codes, values = categories_of(rows.column(f"feature:{name}"), textual=textual, known=allowed)
             texts[:, place] = np.array([*values, None], object)[codes]
             hashes[:, place] = np.array([*map(hash_of_name, values), 0], np.uint64)[codes]
         return texts.reshape(-1).tolist(), hashes.reshape(-1)

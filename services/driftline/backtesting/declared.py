@@ -62,7 +62,7 @@ def baselines_of(spec: MonitorSpec, reference: Data, asked: Columns, versions: I
     for name, feature in spec.features.items():
         column = table.column(mapped.columns[f"feature:{name}"]).combine_chunks()
         if feature.type == "category":
-            codes, values = categories_of(column)
+            codes, values = categories_of(column, textual=reference.textual, known=feature.allowed or ())
             columns[name] = np.array([*values, None], object)[codes].tolist()
         else:
             columns[name] = [None if value != value else value for value in _numbers(reference, name, column).tolist()]

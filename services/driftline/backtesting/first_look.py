@@ -26,8 +26,10 @@ TOLD_APART = 0.99
 @dataclass
 class Seen:
     """One column. `values`: how often each is there, while there are few. `times`: rows that are instants.
-    `whole`: no number had a fraction.
+    `whole`: no number had a fraction. `textual`: see `Data`.
     """
+
+    textual: bool = False
 
     rows: int = 0
     missing: int = 0
@@ -60,7 +62,7 @@ class Seen:
         else:
             self.times += int(np.count_nonzero(times_of(column).values != NO_TIME))
         if not self.overflown:
-            codes, values = categories_of(column)
+            codes, values = categories_of(column, textual=self.textual)
             counts = np.bincount(codes[codes >= 0], minlength=len(values)).tolist()
             for value, count in zip(values, counts, strict=True):
                 if count:
@@ -125,7 +127,7 @@ def look_at(given: Any, outcomes: Any, asked: Columns, advance: Callable[[int], 
     beside = ("outcome", "outcome_time") if outcomes is None else ()
     for what in ("id", "score", "version", "model", "role", "latency_ms", *beside):
         finder.find(what, required=False)
-    look = Look(data, finder.found, {name: Seen() for name in data.columns})
+    look = Look(data, finder.found, {name: Seen(data.textual) for name in data.columns})
     look.said += filter(None, [Mapped(data, finder.found, finder.guessed).said()])
     odd = None
     for batch in data.read(data.columns):
@@ -172,7 +174,7 @@ def _look_at_outcomes(look: Look, data: Data, asked: Columns, advance: Callable[
     finder.find("outcome")
     finder.find("outcome_time", also=USUAL["time"])
     look.said += filter(None, [Mapped(data, finder.found, finder.guessed).said()])
-    look.outcomes = Seen()
+    look.outcomes = Seen(data.textual)
     for batch in data.read(list(finder.found.values())):
         look.outcomes.take(batch.columns.column(finder.found["outcome"]))
         times = times_of(batch.columns.column(finder.found["outcome_time"])).values.tolist()

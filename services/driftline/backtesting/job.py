@@ -157,7 +157,7 @@ def _say(found: Findings, spec: MonitorSpec, opened: _Opened, looks: dict[str, L
     columns = opened.predictions.mapped.columns
     if spec.task != "regression" and not any(what.partition(":")[0] == "score" for what in columns):
         found.said.append("no column of scores: metrics that need them (AUC, log loss) are not defined")
-    if opened.reference is None and not declared:
+    if spec.baseline.kind == "training" and opened.reference is None and not declared:
         found.said.append("no --reference: there is no baseline, so drift is not measured")
 
 

@@ -168,12 +168,16 @@ def coded(column: pa.Array) -> Coded:
     return Coded(codes, values)
 
 
-def categories_of(column: pa.Array) -> Coded:
-    """Categories, spelled as everywhere."""
+def categories_of(column: pa.Array, *, textual: bool = False, known: Sequence[str] = ()) -> Coded:
+    """Categories, spelled as everywhere. Where every value is text, `True` is true, unless it is `known` as a text."""
     codes, values = coded(column)
-    return Coded(codes, [category_name(value if isinstance(value, _SIMPLE) else str(value)) for value in values])
+    names = [category_name(value if isinstance(value, _SIMPLE) else str(value)) for value in values]
+    if textual:
+        names = [name.lower() if name in _TRUTHS and name not in known else name for name in names]
+    return Coded(codes, names)
 
 
+_TRUTHS = ("True", "TRUE", "False", "FALSE")
 _SIMPLE = (str, bool, int, float, type(None))
 
 
@@ -189,7 +193,7 @@ def texts_of(column: pa.Array) -> pa.Array:
 def label_readings(text: str) -> list[str | int | float | bool]:
     """What a label written as text may be, in order: `1.0` is the label 1, `True` is the label true."""
     found: list[str | int | float | bool] = [text]
-    if text in ("True", "TRUE", "False", "FALSE"):
+    if text in _TRUTHS:
         found.append(text[0] == "T")
     with suppress(ValueError):
         found.append(float(text))
