@@ -177,6 +177,14 @@ def test_many_labels_pass_from_a_first_spec_to_a_backtest_and_no_row_is_lost_uns
     assert "f1_macro" in page.read_text()
 
 
+def test_without_outcomes_a_first_spec_says_that_a_backtest_needs_them(tmp_path):
+    predictions, _ = rows_of("binary", days=1)
+    file, spec = write_csv(tmp_path / "p.csv", predictions, iso), tmp_path / "m.yaml"
+    out = CliRunner().invoke(cli, ["init", str(file), "--output", str(spec)]).output
+    assert "Next, with what came true:" in out
+    assert out.splitlines()[-1].endswith("--outcomes outcomes.csv --html report.html")
+
+
 def test_where_a_first_spec_cannot_be_written_is_said(tmp_path):
     predictions, _ = rows_of("binary", days=1)
     write_csv(tmp_path / "p.csv", predictions, iso)

@@ -62,7 +62,8 @@ def test_three_labels_are_a_model_of_many():
 
 def test_numbers_are_labels_where_each_has_a_column_of_scores():
     digits = {f"proba_{digit}": [1.0 if i % 3 == digit else 0.0 for i in range(N)] for digit in range(3)}
-    _, spec = spec_of(rows(prediction=[i % 3 for i in range(N)], **digits))
+    text, spec = spec_of(rows(prediction=[i % 3 for i in range(N)], **digits))
+    assert "left out" not in text
     assert (spec.task, spec.labels) == ("multiclass", ("0", "1", "2"))
     assert set(spec.features) == {"x"}
 

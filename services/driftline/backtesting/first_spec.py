@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 from driftline.backtesting.figures import Line
 from driftline.backtesting.first_look import Look, Seen
 from driftline.backtesting.first_task import guess_task
+from driftline.backtesting.mapping import OF_LABEL
 from driftline.errors import DriftlineError
 from driftline.spec.durations import show_duration
 from driftline.spec.metrics import higher_is_better, metric_of
@@ -23,8 +25,6 @@ MOST_ALLOWED = 20
 """A category with more values gets no list of those allowed."""
 ROWS_A_WINDOW = 300
 """So many rows a window, on average, make its figures steady enough to judge."""
-LEFT_OUT = "ids, times, other answers, or empty"
-"""What columns are that are no features."""
 K, OF = 2, 3
 """So many of so many windows in a row must be bad before the first rule fires."""
 ROOM = 0.1
@@ -86,10 +86,17 @@ def write_spec(look: Look, model: str, threshold: Threshold | None = None) -> st
         raise DriftlineError(f"{look.data.name}: has no column that could be a feature; it needs one at least")
     width = max(map(len, features)) + 1
     parts += [f"  {f'{name}:':{width}} {text}" for name, text in features.items()]
-    if left := look.left_out():
-        parts.append(f"  # left out ({LEFT_OUT}): {', '.join(map(plain, left))}")
+    if left := left_out(look, labels):
+        parts.append(f"  # {left}")
     parts += ["", *_output(look, task), *_times(look, windows), "", *_rules(look, windows, threshold)]
     return "\n".join(parts) + "\n"
+
+
+def left_out(look: Look, labels: Sequence[str]) -> str:
+    """A sentence about the columns that are nothing that is known; those of scores of `labels` are."""
+    scores = {f"{begin}{label}" for begin in OF_LABEL for label in labels}
+    left = ", ".join(plain(name) for name in look.left_out() if name not in scores)
+    return left and f"left out (ids, times, other answers, or empty): {left}"
 
 
 def threshold_of(line: Line | None) -> Threshold | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import click
@@ -16,7 +16,7 @@ from driftline.backtesting.comparing import compare
 from driftline.backtesting.figures import Line, lines
 from driftline.backtesting.findings import Findings, Tell
 from driftline.backtesting.first_look import Look, look_at
-from driftline.backtesting.first_spec import LEFT_OUT, main_metric, threshold_of, windows_for, write_spec
+from driftline.backtesting.first_spec import left_out, main_metric, threshold_of, windows_for, write_spec
 from driftline.backtesting.first_task import guess_task
 from driftline.backtesting.job import Inputs, run
 from driftline.backtesting.mapping import Columns
@@ -29,6 +29,8 @@ from driftline.spec.reader import parse_spec, read_spec
 
 WIDTH = 110
 """Columns of the summary where it is not read on a terminal."""
+NO_OUTCOMES = "outcomes.csv"
+"""A file that a user has yet to name."""
 NO_NAME = {"predictions", "data", "train", "test", "log"}
 """File names that name no model."""
 
@@ -73,15 +75,15 @@ def init(given: Inputs, name: str | None, output: Path, *, force: bool) -> None:
     spec = write_spec(look, model, None if found is None else threshold_of(_usual(look, found)))
     parse_spec(spec, str(output))
     output.write_text(spec, encoding="utf-8")
-    left = look.left_out()
-    said = [f"columns left out ({LEFT_OUT}): {', '.join(left)}"] if left else []
-    for text in (*look.said, *guess_task(look).said, *said):
+    guess = guess_task(look)
+    for text in filter(None, (*look.said, *guess.said, left_out(look, guess.labels))):
         click.echo(f"note: {text}")
     if found is not None:
         show_letters(found, Console(width=WIDTH))
     count = len(look.features())
-    click.echo(f"{output}: {count} feature{'s' if count != 1 else ''} from {look.rows:,} rows of {file}. Next:")
-    click.echo(_next(given, output))
+    then = "Next:" if found is not None else "Next, with what came true:"
+    click.echo(f"{output}: {count} feature{'s' if count != 1 else ''} from {look.rows:,} rows of {file}. {then}")
+    click.echo(_next(given if found is not None else replace(given, outcomes=NO_OUTCOMES), output))
 
 
 def _next(given: Inputs, output: Path) -> str:
