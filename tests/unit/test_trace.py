@@ -217,4 +217,5 @@ def test_the_sentences_of_a_loop_carry_its_evidence():
     assert "most drift in temp (psi 0.310); n = 930, 97.3% with outcome" in said["window-report"]
     assert said["retrain-request"].startswith("attempt 1 asked for by rule (auc-low): train on 2013-04-01")
     assert said["candidate"].startswith("version 3, trained on 51000 rows of")
+    assert said["candidate"].endswith("; of itself: auc 0.7 (0.68 to 0.72), log_loss 0.55")
     assert "log_loss 0.5800 -> 0.5500, gain +0.03 (0.01 to 0.05) on 6100 held-out rows" in said["verdict"]
