@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -148,6 +149,39 @@ def test_a_first_spec_passes_and_can_be_backtested(tmp_path, words):
     out = CliRunner().invoke(cli, told).output
     assert "could not be used" not in out
     assert "range:" not in out  # nothing in the file it was made from is out of range
+
+
+def test_many_labels_pass_from_a_first_spec_to_a_backtest_and_no_row_is_lost_unsaid(tmp_path):
+    predictions, outcomes = rows_of("multiclass", days=5)
+    truth = {row["id"]: row["outcome"] for row in outcomes}
+    rows = [
+        {"id": str(i), "time": row["time"], "x": row["x"], "c": row["c"], "prediction": row["prediction"],
+         "outcome": truth.get(row["id"], "")} for i, row in enumerate(predictions)
+    ]  # fmt: skip
+    for i in range(4):
+        rows[i] |= {"prediction": "rare", "outcome": "rare"}
+    rows[9]["x"] = "much"
+    file = write_csv(tmp_path / "my rows.csv", rows, iso)
+    spec = tmp_path / "my spec.yaml"
+    done = CliRunner().invoke(cli, ["init", str(file), "--output", str(spec)], catch_exceptions=False)
+    assert "Rows that could not be used: 1" in done.output
+    assert read_spec(spec).labels == ("maybe", "no", "rare", "yes")
+    assert CliRunner().invoke(cli, ["spec", "check", str(spec)]).exit_code == 0
+    command = shlex.split(done.output.splitlines()[-1])
+    assert command[:4] == ["driftline", "backtest", str(spec), "--predictions"]
+    page = tmp_path / "report.html"
+    out = CliRunner().invoke(cli, [*command[1:-1], str(page)], catch_exceptions=False).output
+    assert "Rows that could not be used: 1" in out
+    assert f"{len(rows) - 1:,} predictions counted" in out
+    assert "f1_macro-low:" not in out
+    assert "f1_macro" in page.read_text()
+
+
+def test_where_a_first_spec_cannot_be_written_is_said(tmp_path):
+    predictions, _ = rows_of("binary", days=1)
+    write_csv(tmp_path / "p.csv", predictions, iso)
+    arguments = ["init", str(tmp_path / "p.csv"), "--output", str(tmp_path / "none" / "x.yaml")]
+    assert "there is no directory" in str(CliRunner().invoke(cli, arguments).exception)
 
 
 def test_a_spec_that_is_there_is_not_overwritten_unless_asked(tmp_path):

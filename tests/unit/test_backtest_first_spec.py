@@ -5,10 +5,12 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from driftline.backtesting.figures import Line, Point
 from driftline.backtesting.first_look import look_at
 from driftline.backtesting.first_spec import plain, threshold_of, widened, write_spec
 from driftline.backtesting.mapping import Columns
 from driftline.errors import DriftlineError
+from driftline.events.reports import MetricValue
 from driftline.spec.reader import parse_spec
 
 NOON = 1_709_294_400_000
@@ -65,14 +67,57 @@ def test_numbers_are_labels_where_each_has_a_column_of_scores():
     assert set(spec.features) == {"x"}
 
 
-def test_too_many_labels_are_refused_with_what_they_are():
-    with pytest.raises(DriftlineError, match=r"101 different values \(v0, v1, v10, v100, v11\)"):
-        spec_of(rows(prediction=[f"v{i % 101}" for i in range(N)]))
+def test_whole_numbers_without_scores_are_labels_while_they_are_few_and_that_is_said():
+    outcomes = pa.table({"id": ["p0", "p1"], "time": [NOON] * 2, "outcome": [2, 1]})
+    digits = rows(prediction=[i % 3 for i in range(N)]).drop_columns("score")
+    text, spec = spec_of(digits, outcomes)
+    assert (spec.task, spec.labels) == ("multiclass", ("0", "1", "2"))
+    assert "# 3 different whole numbers are taken for labels; if they are amounts, write regression" in text
+    assert spec_of(rows(prediction=[i % 21 for i in range(N)]))[1].task == "regression"
+    amounts = pa.table({"id": ["p0", "p1"], "time": [NOON] * 2, "outcome": [2.5, 1.0]})
+    assert spec_of(digits, amounts)[1].task == "regression"
 
 
-def test_a_few_odd_labels_are_no_labels():
+@pytest.mark.parametrize(("answer", "labels"), [(0, ("0", "1")), ("yes", ("no", "yes")), (True, ("false", "true"))])
+def test_one_answer_with_scores_is_one_of_two(answer, labels):
+    text, spec = spec_of(rows(prediction=[answer] * N))
+    assert (spec.task, spec.labels) == ("binary", labels)
+    assert "only one answer is in the file" in text
+
+
+def test_of_more_than_a_hundred_labels_the_most_frequent_are_told_by_themselves():
+    text, spec = spec_of(rows(prediction=[f"v{i % 101}" if i % 2 else "v100" for i in range(N)]))
+    assert (spec.task, len(spec.labels), spec.labels[0]) == ("multiclass", 101, "v100")
+    assert "# 101 labels: the 100 most frequent are told by themselves, the other 1 as one" in text
+
+
+def test_free_text_is_no_label():
+    with pytest.raises(DriftlineError, match=r"400 different values \(v0, v1, v10, v100, v101, \.\.\.\)"):
+        spec_of(rows(prediction=[f"v{i}" for i in range(N)]))
+
+
+def test_a_few_odd_labels_are_no_labels_and_that_is_said():
     labels = ["odd", *(("a", "b")[i % 2] for i in range(N - 1))]
-    assert spec_of(rows(prediction=labels))[1].labels == ("a", "b")
+    text, spec = spec_of(rows(prediction=labels))
+    assert spec.labels == ("a", "b")
+    assert "# taken for no labels, as they are rare: odd (1); such rows will be left out" in text
+
+
+def test_a_rare_label_that_is_predicted_and_comes_true_is_one():
+    labels = ["rare", *(("a", "b")[i % 2] for i in range(N - 1))]
+    outcomes = pa.table({"id": [f"p{i}" for i in range(N)], "time": [NOON] * N, "outcome": [*labels[:-1], "unknown"]})
+    text, spec = spec_of(rows(prediction=labels), outcomes)
+    assert (spec.task, spec.labels) == ("multiclass", ("a", "b", "rare"))
+    assert "rare: unknown (1); such rows will be left out" in text
+
+
+@pytest.mark.parametrize("huge", [1e308, -1e308, 1.7e308])
+def test_numbers_beyond_all_reason_get_no_range(huge):
+    odd = [huge, -huge, *(float(i % 7) for i in range(N - 2))]
+    _, spec = spec_of(rows(x=odd))
+    assert (spec.features["x"].type, spec.features["x"].range) == ("number", None)
+    _, spec = spec_of(rows(prediction=[huge, *(float(i) for i in range(N - 1))]))
+    assert (spec.task, spec.outputs) == ("regression", {})
 
 
 def test_columns_become_features_by_what_they_hold():
@@ -140,3 +185,24 @@ def test_any_text_is_itself_again_after_yaml(text):
 
 def test_no_threshold_is_made_of_nothing():
     assert threshold_of(None) is None
+
+
+def line_of(metric, values):
+    points = (Point(i, i + 1, MetricValue(value=value, n=500)) for i, value in enumerate(values))
+    return Line(metric, "day", "1", "champion", tuple(points))
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "limit"),
+    [
+        ("mae", [1.99, 2.0, 2.01, 2.0, 2.451, 2.4505], 2.46),  # the nearest of three digits would be 2.45
+        ("mae", [1.99, 2.0, 2.01, 2.0, 1.99, 2.01, 9.0], 2.05),  # one of three does not make it fire
+        ("auc", [0.8, 0.71, 0.7, 0.69, 0.7, 0.6504, 0.6508], 0.65),
+    ],
+)
+def test_a_threshold_lies_beyond_what_the_file_shows_and_is_rounded_to_the_safe_side(metric, values, limit):
+    assert threshold_of(line_of(metric, values)).value == limit
+
+
+def test_a_threshold_that_nothing_could_pass_is_none():
+    assert threshold_of(line_of("accuracy", [0.5, 0.1, 0.4, 0.0, 0.0])) is None

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from io import StringIO
 
 import msgspec
 import pyarrow as pa
 import pytest
-from tests.backtests import BINARY, CUT, SPEC, rows_of
+from rich.console import Console
+from tests.backtests import BINARY, CUT, DAY, SPEC, START, rows_of
 
-from driftline.backtesting.figures import drift_tables, everybody, lines, longest
+from driftline.backtesting.figures import drift_tables, everybody, lines, longest, worst_segments
 from driftline.backtesting.findings import Findings
 from driftline.backtesting.job import Inputs, run
 from driftline.backtesting.mapping import Columns
 from driftline.backtesting.page.page import page_of
 from driftline.backtesting.page.scales import Span, moment, time_ticks
+from driftline.cli.backtest_summary import show
 from driftline.spec.reader import parse_spec
 
 EVIL = "<script>alert('a')</script>"
 MODEL = '<script>&"<b>'  # a model's name has no slash
 VOID = {"meta", "link", "br"}
+SEGMENTS = """
+model: m
+task: binary
+labels: ["no", "yes"]
+positive: "yes"
+features: {x: {type: number}}
+segments: [site]
+horizon: 1d
+lateness: 0s
+pane: 1h
+baseline: {previous: day}
+windows: {day: {span: 1d}}
+metrics: [accuracy]
+rules: [{name: fell, metric: accuracy, window: day, below_baseline: 20%}]
+"""
 
 
 class Checker(HTMLParser):
@@ -133,6 +151,68 @@ def test_the_worst_segments_and_what_scores_meant_are_shown(found):
     assert "<h2>Calibration</h2>" in page
     last = [r for r in found.windows("1", "champion", "day") if r.segments[0].calibration][-1]
     assert sum(each.n for each in last.segments[0].calibration) == last.segments[0].labelled
+
+
+@pytest.fixture(scope="module")
+def cut() -> Findings:
+    """One segment of few rows is always wrong, one of half the rows often; each day is compared with the one before."""
+    spec = parse_spec(SEGMENTS, "m.yaml")
+    rows = []
+    for i in range(5 * 400):
+        site = "few" if i % 40 == 0 else "half" if i % 2 == 0 else "others"
+        wrong = {"few": True, "half": i % 8 == 2, "others": i % 50 == 1}[site] or i % 400 < 20 * (i // 400)
+        time = START + i * DAY // 400
+        answer = {"prediction": "yes", "outcome": "no" if wrong else "yes"}
+        rows.append({"id": str(i), "time": time, "x": i % 7, "site": site, **answer})
+    return run(spec, Inputs(pa.Table.from_pylist(rows)))
+
+
+def test_the_worst_segments_are_those_with_the_greatest_effect_on_everybody_with_their_interval(cut):
+    (worst,) = worst_segments(cut, "day", "accuracy")
+    effect = worst.effect
+    assert effect.segment == "site=half"  # not site=few, which is never right but has ten rows a day
+    report = next(r for r in cut.windows("1", "champion", "day") if r.window.end == worst.end)
+    half = next(s.metrics["accuracy"] for s in report.segments if s.segment == "site=half")
+    share, everyone = half.n / 400, everybody(report).metrics["accuracy"].value
+    assert effect.effect == pytest.approx(share * (everyone - half.value))
+    assert (effect.low, effect.high) == pytest.approx((share * (everyone - half.high), share * (everyone - half.low)))
+    told = [text for text in checked(page_of(cut)).texts if text.strip()]
+    row = told[told.index("site=half") :][:6]
+    low, high = f"{effect.low:.3g}", f"{effect.high:.3g}"
+    assert row == [
+        "site=half",
+        f"{effect.effect:.3g}",
+        f"{low} to {high}",
+        f"{half.value:.4g}",
+        "190",
+        moment(worst.end),
+    ]
+    console = Console(width=200, file=StringIO())
+    show(cut, console)
+    (line,) = (line for line in console.file.getvalue().splitlines() if "site=half" in line)
+    assert line.split()[:4] == ["accuracy", "site=half", f"{effect.effect:.3g}", low]
+
+
+def test_a_figure_that_is_neither_good_nor_bad_has_no_worst_segments(cut):
+    assert worst_segments(cut, "day", "predicted_positive_rate") == []
+
+
+def test_each_window_is_drawn_beside_its_own_baseline(cut):
+    (line,) = lines(cut, "day")
+    known = [point for point in line.points if point.figure.baseline is not None]
+    assert [p.figure.baseline for p in known] == [p.figure.value for p in line.points[:-1]]
+    assert len(line.baselines) == 4
+    (drawn,) = re.findall('class="baseline" d="([^"]*)"', page_of(cut))
+    steps = re.findall(r"M([\d.]+) ([\d.]+)H([\d.]+)", drawn)
+    assert len(steps) == len(known)
+    assert len({height for _, height, _ in steps}) == 4
+    assert all(float(begin) < float(end) for begin, _, end in steps)
+    assert [end for _, _, end in steps[:-1]] == [begin for begin, _, _ in steps[1:]]
+
+
+def test_a_share_of_the_baseline_is_not_drawn_as_a_figure(cut):
+    assert "below_baseline" in SEGMENTS
+    assert 'class="limit"' not in page_of(cut)
 
 
 def test_a_model_without_segments_has_no_table_of_them(found):

@@ -107,9 +107,13 @@ def test_a_table_a_data_frame_and_parquet_say_the_same_as_the_csv(tmp_path):
         ("id,id,time\n1,2,3\n", "names id more than once"),
         (b"\xff\xfe\x00", "cannot be read"),
         ("time,x,c,prediction,label,score\nsoon,1,u,1,1,1\n", "no value of column `time` is a time"),
-        (lines(GOOD.replace("2024-03-01T12:00:00Z", "1709294400")), "are these seconds"),
-        ("id,when,x,c,prediction,label\n", "name it with --time COLUMN"),
-        ("id,time,x,c,pred_a,pred_b,label\n", "name it with --prediction COLUMN"),
+        (lines(GOOD.replace("2024-03-01T12:00:00Z", "01/02/2024")), r"\(the first is '01/02/2024'\); write RFC 3339"),
+        (
+            lines(GOOD.replace("2024-03-01T12:00:00Z", "20240301")),
+            r"no value of .* is a time \(the first is '20240301'\)",
+        ),
+        ("id,when,x,c,prediction,label\n", "called as a time usually is; name it with --time COLUMN"),
+        ("id,time,x,c,pred_a,pred_b,label\n", "called as a prediction usually is; name it with --prediction COLUMN"),
         ("id,time,x,prediction,label\n", "no column for the feature c of the spec"),
         ("id,time,x,c,prediction\n", "name it with --outcome COLUMN; or name the file of outcomes with --outcomes"),
     ],
@@ -129,6 +133,13 @@ def test_a_file_that_is_not_there_and_things_that_are_no_tables_are_refused(tmp_
         found(pd.DataFrame({"id": ["a", 1], "time": [NOON, NOON]}))
     with pytest.raises(DriftlineError, match=r"has no column `when` \(--time\)\. It has: id"):
         found(file(tmp_path, HEADER), time="when")
+
+
+def test_two_columns_of_one_name_are_refused_wherever_they_are():
+    frame = pd.DataFrame([[1, 2]], columns=["x", "x"])
+    for given in (frame, pa.table([[1], [2]], ["x", "x"])):
+        with pytest.raises(DriftlineError, match="predictions: its header names x more than once"):
+            found(given)
 
 
 def test_damaged_files_are_an_error_that_names_them(tmp_path):
@@ -214,6 +225,12 @@ def test_a_quoted_value_may_hold_a_line_break(tmp_path):
         (pa.array([str(NOON), str(NOON)]), False),
         (pa.array([NOON, NOON]), False),
         (pa.array([NOON, NOON], pa.float64()), False),
+        (pa.array([NOON // 1000, NOON * 1000 + 999]), False),
+        (pa.array([NOON / 1000, NOON / 1000 + 0.0002]), False),
+        (pa.array([NOON * 10**6 + 999_999] * 2), False),
+        (pa.array([f"{NOON // 1000}.0", str(NOON * 10**6)]), False),
+        (pa.array(["2024-03-01 12:00:00 UTC", " 2024-03-01T12:00:00 UTC"]), False),
+        (pa.array([f"{NOON}", "2024-03-01T12:00:00Z"]), False),
         (pa.array([NOON * 1000 + 999] * 2, pa.timestamp("us")), True),
         (pa.array([NOON * 10**6 + 5] * 2, pa.timestamp("ns", "Europe/Vienna")), False),
         (pa.array([NOON // 1000] * 2, pa.timestamp("s", "UTC")), False),
@@ -231,6 +248,14 @@ def test_what_is_no_time_is_none():
     assert times_of(pa.array([True, False])).values.tolist() == [NO_TIME] * 2
     assert times_of(pa.array([None, None])).values.tolist() == [NO_TIME] * 2
     assert times_of(pa.array([0.5, float("nan")])).values.tolist() == [NO_TIME] * 2
+    assert times_of(pa.array([float("inf"), 1e300, -1e9, 20_240_301.0])).values.tolist() == [NO_TIME] * 4
+    assert times_of(pa.array([0, 20_240_301, -1, None])).values.tolist() == [NO_TIME] * 4
+    assert times_of(pa.array(["01/02/2024", "Mon, 01 Jan 2024 00:30:42 +0000", "inf"])).values.tolist() == [NO_TIME] * 3
+
+
+def test_a_fraction_of_a_second_is_kept_to_the_millisecond():
+    times = pa.array([NOON / 1000 + i / 1000 for i in range(1000)])
+    assert times_of(times).values.tolist() == [NOON + i for i in range(1000)]
 
 
 def test_dates_are_midnight():

@@ -115,6 +115,15 @@ def test_machines_get_every_alert_of_both(settings, tmp_path):
     assert (pair["old"]["until"], pair["new"]["until"]) == (START + 2 * DAY + 6 * HOUR + HOUR // 2, None)
 
 
+def test_budgets_are_played_and_said(settings, tmp_path):
+    text = TEXT.format(below=0.5).replace("pane: 15m", "pane: 15m\nbaseline: {first: 1d}")
+    text = text.replace("hours: {span: 6h}", "hours: {span: 1h}").replace("below: 0.5", "false_alarms: 1 per 1d")
+    text = text.replace("min_samples: 10", "min_samples: 2")
+    (told,) = json.loads(dry_run(tmp_path, text, "--json").stdout)["calibrations"]
+    assert (told["rule"], told["windows"]) == ("low", 24)
+    assert told["summary"] in dry_run(tmp_path, text).output.replace("\n", " ")
+
+
 def test_only_the_last_time_is_looked_at(settings, tmp_path):
     found = json.loads(dry_run(tmp_path, TEXT.format(below=0.5), "--json", "--over", "12h").stdout)
     assert (found["predictions"], found["alerts"]) == (48, [])

@@ -576,3 +576,9 @@ def test_a_promotion_may_be_approved_shadowed_and_on_probation():
     assert found.repeat == timedelta(hours=4)
     (told,) = mistakes(HEAD + "promotion: {probation: 30d}\n")
     assert "`probation` is not longer than the longest window" in told
+
+
+def test_a_range_of_answers_that_could_not_be_squared_is_refused():
+    text = "model: m\ntask: regression\nfeatures: {x: {type: number}}\noutputs: {prediction: {range: [0, 1e200]}}\n"
+    with pytest.raises(SpecError, match=r"numbers beyond 1e\+150 cannot be squared"):
+        parse_spec(text + "horizon: 1d\nlateness: 0s\npane: 1h\nwindows: {day: {span: 1d}}\n", "m.yaml")

@@ -18,12 +18,11 @@ from driftline.backtesting.mapping import Mapped, attributes_of
 from driftline.backtesting.streams import ROW, TIME, Refuse
 from driftline.backtesting.values import categories_of, coded, label_readings, numbers_of, texts_of
 from driftline.core.columns import OutcomeColumns, PredictionColumns, contents, hash_of_name, hashed
-from driftline.core.validation import LARGEST
 from driftline.errors import DriftlineError
 from driftline.events.inputs import Value
 from driftline.events.topics import DeadLetterReason
 from driftline.monitor.models import Models
-from driftline.spec.model import MonitorSpec, millis
+from driftline.spec.model import LARGEST, MonitorSpec, millis
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 from driftline.backtesting.findings import Findings
+from driftline.core.worst import effects
+from driftline.events.alerts import SegmentEffect
 from driftline.events.base import Millis
 from driftline.events.reports import ALL, Drift, MetricValue, Segment, WindowReport
 from driftline.events.retraining import RetrainRequest
@@ -23,8 +26,9 @@ MEASURES = tuple(name for name in Drift.__struct_fields__ if name not in (*SHARE
 
 @dataclass(frozen=True)
 class Point:
-    """A metric in the window that ends at `end`."""
+    """A metric in the window from `start` to `end`."""
 
+    start: Millis
     end: Millis
     figure: MetricValue
 
@@ -52,9 +56,18 @@ class Line:
         return min(self.usual, key=lambda point: sign * (point.figure.value or 0.0))
 
     @property
-    def baseline(self) -> float | None:
-        """The baseline's figure, where the reports tell one."""
-        return next((p.figure.baseline for p in self.points if p.figure.baseline is not None), None)
+    def baselines(self) -> tuple[float, ...]:
+        """The figures of the baselines that windows were compared with, each once, the least first."""
+        return tuple(sorted({p.figure.baseline for p in self.points if p.figure.baseline is not None}))
+
+
+class Worst(NamedTuple):
+    """What a segment of a version did to everybody's figure in the window that ends at `end`."""
+
+    version: str
+    role: str
+    end: Millis
+    effect: SegmentEffect
 
 
 @dataclass(frozen=True)
@@ -102,8 +115,8 @@ def lines(found: Findings, window: str) -> list[Line]:
         reports = found.windows(version, role, window)
         names = dict.fromkeys(name for report in reports for name in everybody(report).metrics)
         for name in names:
-            figures = ((r.window.end, everybody(r).metrics.get(name)) for r in reports)
-            points = tuple(Point(end, f) for end, f in figures if f is not None and f.value is not None)
+            figures = ((r.window, everybody(r).metrics.get(name)) for r in reports)
+            points = tuple(Point(w.start, w.end, f) for w, f in figures if f is not None and f.value is not None)
             if points:
                 made.append(Line(name, window, version, role, points))
     return made
@@ -122,21 +135,22 @@ def drift_tables(found: Findings, window: str, measure: str = MEASURES[0]) -> li
     return made
 
 
-def worst_segments(found: Findings, window: str, metric: str) -> list[tuple[str, WindowReport, MetricValue]]:
-    """Where reports have segments: the worst figure of each, the worst segment first."""
-    sign = -1 if higher_is_better(metric) is False else 1
-    worst: dict[str, tuple[float, WindowReport, MetricValue]] = {}
-    for version, role in found.series():
-        for report in found.windows(version, role, window):
-            for segment in report.segments:
-                figure = segment.metrics.get(metric)
-                if segment.segment == ALL or figure is None or figure.value is None:
-                    continue
-                known = worst.get(segment.segment)
-                if known is None or sign * figure.value < known[0]:
-                    worst[segment.segment] = (sign * figure.value, report, figure)
-    ranked = sorted(worst.items(), key=lambda each: (each[1][0], each[0]))
-    return [(name, report, figure) for name, (_, report, figure) in ranked]
+def worst_segments(found: Findings, window: str, metric: str) -> list[Worst]:
+    """Where reports have segments: each in the usual window in which it had its greatest effect, the greatest first."""
+    better = higher_is_better(metric)
+    worst: dict[tuple[str, str, str], Worst] = {}
+    for line in (line for line in lines(found, window) if line.metric == metric and better is not None):
+        usual = {point.end for point in line.usual}
+        for report in found.windows(line.version, line.role, window):
+            if report.window.end not in usual:
+                continue
+            parts = ((s.segment, s.metrics[metric]) for s in report.segments if s.cut and metric in s.metrics)
+            everyone = everybody(report).metrics[metric]
+            for effect in effects(parts, everyone, greater_is_worse=better is False):
+                key = line.version, line.role, effect.segment
+                if key not in worst or effect.effect > worst[key].effect.effect:
+                    worst[key] = Worst(line.version, line.role, report.window.end, effect)
+    return sorted(worst.values(), key=lambda each: (-each.effect.effect, each.effect.segment))
 
 
 def asked_by(request: RetrainRequest) -> str:

@@ -10,9 +10,10 @@ import msgspec
 from driftline.backtesting.letters import DeadLetter, Letters
 from driftline.events.alerts import Alert, AlertState
 from driftline.events.base import Millis
+from driftline.events.baselines import Calibration
 from driftline.events.reports import WindowReport
 from driftline.events.retraining import Case, RetrainRequest
-from driftline.events.topics import TOPICS, Topic
+from driftline.events.topics import Topic, decode_record
 from driftline.platform.records import Outgoing
 from driftline.spec.model import MonitorSpec
 
@@ -48,6 +49,7 @@ class Findings:
     alerts: list[Alert] = field(default_factory=list)
     requests: list[RetrainRequest] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
+    calibrations: list[Calibration] = field(default_factory=list)
     letters: Letters = field(default_factory=Letters)
     said: list[str] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class Findings:
         value = record.value or b""
         if self.tell is not None:
             self.tell(record.topic, value)
-        self._keep(msgspec.json.decode(value, type=TOPICS[record.topic].holds))
+        self._keep(decode_record(record.topic, value))
 
     def refuse(self, letter: DeadLetter) -> None:
         """Take in a row that cannot be used."""
@@ -82,6 +84,8 @@ class Findings:
                 self.requests.append(event)
             case Case():
                 self.cases.append(event)
+            case Calibration():
+                self.calibrations.append(event)
 
     def episodes(self) -> list[Episode]:
         """The alerts that fired, in the order in which they did."""

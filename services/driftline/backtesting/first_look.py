@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from driftline.backtesting.mapping import OF_LABEL, USUAL, Columns, Finder
+from driftline.backtesting.mapping import OF_LABEL, USUAL, Columns, Finder, Mapped
+from driftline.backtesting.streams import no_times
 from driftline.backtesting.tables import Data, open_data
-from driftline.backtesting.values import NO_TIME, categories_of, coded, numbers_of, texts_of, times_of
-from driftline.errors import DriftlineError
+from driftline.backtesting.values import NO_TIME, categories_of, coded, first_of, numbers_of, texts_of, times_of
 from driftline.events.base import Millis
 
 MOST_VALUES = 1_000
@@ -83,7 +83,7 @@ class Look:
     """A file of predictions, and their outcomes where they were given.
 
     `columns`: by what they hold. `seen`: by name. `scores`: by predicted label, the sum of scores and their number.
-    `labels` of outcomes; `delays`: milliseconds from predictions to outcomes.
+    `delays`: milliseconds from predictions to outcomes. `said`: which columns were guessed.
     """
 
     data: Data
@@ -95,6 +95,7 @@ class Look:
     outcomes: Seen | None = None
     delays: list[int] = field(default_factory=list)
     times: dict[str, Millis] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -121,16 +122,20 @@ def look_at(given: Any, outcomes: Any, asked: Columns, advance: Callable[[int], 
     finder = Finder(data, (), asked)
     for what in ("time", "prediction"):
         finder.find(what)
-    for what in ("id", "score", "version", "model", "role", *(("outcome", "outcome_time") if outcomes is None else ())):
+    beside = ("outcome", "outcome_time") if outcomes is None else ()
+    for what in ("id", "score", "version", "model", "role", "latency_ms", *beside):
         finder.find(what, required=False)
     look = Look(data, finder.found, {name: Seen() for name in data.columns})
+    look.said += filter(None, [Mapped(data, finder.found, finder.guessed).said()])
+    odd = None
     for batch in data.read(data.columns):
+        odd = odd or first_of(batch.columns.column(finder.found["time"]))
         for name in data.columns:
             look.seen[name].take(batch.columns.column(name))
         _take_answers(look, batch.columns)
         advance(batch.columns.num_rows)
     if look.first is None:
-        raise DriftlineError(f"{data.name}: has no row with a time in column `{finder.found['time']}`")
+        raise no_times(data.name, finder.found["time"], odd, "time")
     if outcomes is not None:
         _look_at_outcomes(look, open_data(outcomes, "outcomes"), asked, advance)
     elif "outcome" in look.columns:
@@ -166,6 +171,7 @@ def _look_at_outcomes(look: Look, data: Data, asked: Columns, advance: Callable[
     finder.find("id")
     finder.find("outcome")
     finder.find("outcome_time", also=USUAL["time"])
+    look.said += filter(None, [Mapped(data, finder.found, finder.guessed).said()])
     look.outcomes = Seen()
     for batch in data.read(list(finder.found.values())):
         look.outcomes.take(batch.columns.column(finder.found["outcome"]))

@@ -11,20 +11,22 @@ from typing import NamedTuple
 import numpy as np
 
 from driftline.backtesting.figures import Line
-from driftline.backtesting.first_look import TOLD_APART, Look, Seen
-from driftline.backtesting.mapping import OF_LABEL
-from driftline.backtesting.values import label_readings
+from driftline.backtesting.first_look import Look, Seen
+from driftline.backtesting.first_task import guess_task
 from driftline.errors import DriftlineError
-from driftline.events.inputs import label_name
 from driftline.spec.durations import show_duration
-from driftline.spec.metrics import higher_is_better
-from driftline.spec.model import MOST_LABELS
+from driftline.spec.metrics import higher_is_better, metric_of
+from driftline.spec.model import LARGEST
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MOST_ALLOWED = 20
 """A category with more values gets no list of those allowed."""
 ROWS_A_WINDOW = 300
 """So many rows a window, on average, make its figures steady enough to judge."""
+LEFT_OUT = "ids, times, other answers, or empty"
+"""What columns are that are no features."""
+K, OF = 2, 3
+"""So many of so many windows in a row must be bad before the first rule fires."""
 ROOM = 0.1
 """Ranges reach a tenth of their span beyond what was seen."""
 LENGTHS = (
@@ -66,11 +68,12 @@ def windows_for(look: Look) -> Windows:
 
 def write_spec(look: Look, model: str, threshold: Threshold | None = None) -> str:
     """The text of the spec. Raises `DriftlineError` where the predictions are of no task that there is."""
-    task, labels, positive = _task(look)
+    task, labels, positive, said = guess_task(look)
     windows = windows_for(look)
     parts = [
         f"# Written by `driftline init` from {look.data.name}. Read it through: what it says is a guess from the data.",
         f"model: {plain(model)}",
+        *(f"# {text}" for text in said),
         f"task: {task}",
     ]
     if labels:
@@ -84,25 +87,31 @@ def write_spec(look: Look, model: str, threshold: Threshold | None = None) -> st
     width = max(map(len, features)) + 1
     parts += [f"  {f'{name}:':{width}} {text}" for name, text in features.items()]
     if left := look.left_out():
-        parts.append(f"  # left out (ids, times, other answers, or empty): {', '.join(map(plain, left))}")
+        parts.append(f"  # left out ({LEFT_OUT}): {', '.join(map(plain, left))}")
     parts += ["", *_output(look, task), *_times(look, windows), "", *_rules(look, windows, threshold)]
     return "\n".join(parts) + "\n"
 
 
 def threshold_of(line: Line | None) -> Threshold | None:
-    """Three usual deviations (of the median) beyond the median of the windows; None where there are too few."""
+    """Three usual deviations (of the median) beyond the median of the windows, and beyond what two of three in a row
+    show: the rule would not have fired here. None where there are too few, or no figure lies beyond.
+    """
     if line is None or len(line.usual) < 4:
         return None
     values = np.array([point.figure.value for point in line.usual], np.float64)
     middle = float(np.median(values))
     spread = 1.4826 * float(np.median(np.abs(values - middle))) or 0.05 * abs(middle)
-    better = higher_is_better(line.metric)
-    return Threshold(line, _rounded(middle - 3 * spread if better else middle + 3 * spread), middle)
+    sign = -1 if higher_is_better(line.metric) else 1
+    judged = [sign * (p.figure.value or 0.0) for p in line.points if p.figure.n >= ROWS_A_WINDOW]
+    lasting = [sorted(judged[i : i + OF])[-K] for i in range(len(judged) - K + 1)]
+    value = sign * _rounded_up(max([sign * middle + 3 * spread, *lasting]))
+    metric = metric_of(line.metric)
+    return Threshold(line, value, middle) if metric.low < value < metric.high else None
 
 
 def main_metric(look: Look) -> str:
     """What the first rule judges."""
-    task = _task(look)[0]
+    task = guess_task(look).task
     if task == "binary":
         return "auc" if "score" in look.columns else "accuracy"
     return "mae" if task == "regression" else "f1_macro"
@@ -114,57 +123,25 @@ def plain(text: str) -> str:
     return text if safe else json.dumps(text, ensure_ascii=False)
 
 
-def _task(look: Look) -> tuple[str, list[str], str]:
-    """Task, labels and the positive one."""
-    answers = look.seen[look.columns["prediction"]]
-    found = {**answers.values, **(look.outcomes.values if look.outcomes is not None else {})}
-    labels = _labels(found)
-    if len(labels) == 2 and not answers.overflown:
-        means = {_label(label, found): total / n for label, (total, n) in look.scores.items() if n}
-        positive = max(labels, key=lambda label: (means.get(label, -1.0) if len(means) == 2 else 0.0, label))
-        return "binary", labels, positive
-    scored = any(all(f"{begin}{label}" in look.data.columns for label in labels) for begin in OF_LABEL)
-    if 2 < len(labels) <= MOST_LABELS and not answers.overflown and (scored or not answers.is_number):
-        return "multiclass", labels, ""
-    if answers.is_number:
-        return "regression", [], ""
-    shown = ", ".join(labels[:5])
-    raise DriftlineError(
-        f"{look.data.name}: column `{look.columns['prediction']}` has {len(labels)} different values ({shown}); what "
-        f"can be watched is a model with two to {MOST_LABELS} labels, or one that answers with numbers"
-    )
-
-
-def _labels(found: dict[str, int]) -> list[str]:
-    """The different labels; a few odd values beside two that nearly all rows have are none."""
-    counts: dict[str, int] = {}
-    for value, count in found.items():
-        label = _label(value, found)
-        counts[label] = counts.get(label, 0) + count
-    two = sorted(counts, key=lambda label: (-counts[label], label))[:2]
-    enough = sum(counts[label] for label in two) >= TOLD_APART * sum(counts.values())
-    return sorted(two if enough else counts)
-
-
-def _label(value: str, among: dict[str, int]) -> str:
-    """A label as it will be known: `1.0` and `1` are one, `True` is `true`."""
-    readings = label_readings(value)
-    names = [label_name(each) for each in readings]
-    return next((name for name in reversed(names) if name in among or len(readings) > 1), value)
-
-
 def _why_positive(look: Look) -> str:
-    return "   # its predictions have the higher scores" if len(look.scores) == 2 else ""
+    return "   # its predictions have the higher scores" if len(look.scores) == 2 else "   # a guess"
 
 
 def _feature(seen: Seen) -> str:
     missing = ", missing: allowed" if seen.missing else ""
     if seen.is_number:
-        low, high = widened(seen.low, seen.high, whole=seen.whole)
-        return f"{{type: number, range: [{low:.15g}, {high:.15g}]{missing}}}"
+        return f"{{type: number{_range(seen)}{missing}}}"
     if not seen.overflown and len(seen.values) <= MOST_ALLOWED:
         return f"{{type: category, allowed: [{', '.join(map(plain, sorted(seen.values)))}]{missing}}}"
     return f"{{type: category{missing}}}"
+
+
+def _range(seen: Seen) -> str:
+    """None where a value is beyond all reason: a range that holds it says nothing."""
+    if max(abs(seen.low), abs(seen.high)) > LARGEST:
+        return ""
+    low, high = widened(seen.low, seen.high, whole=seen.whole)
+    return f", range: [{low:.15g}, {high:.15g}]"
 
 
 def widened(low: float, high: float, *, whole: bool = False) -> tuple[float, float]:
@@ -191,8 +168,8 @@ def widened(low: float, high: float, *, whole: bool = False) -> tuple[float, flo
 def _output(look: Look, task: str) -> list[str]:
     if task != "regression":
         return []
-    low, high = widened(look.seen[look.columns["prediction"]].low, look.seen[look.columns["prediction"]].high)
-    return [f"outputs:\n  prediction: {{range: [{low:.15g}, {high:.15g}]}}", ""]
+    text = _range(look.seen[look.columns["prediction"]]).removeprefix(", ")
+    return [f"outputs:\n  prediction: {{{text}}}", ""] if text else []
 
 
 def _times(look: Look, windows: Windows) -> list[str]:
@@ -221,7 +198,7 @@ def _rules(look: Look, windows: Windows, threshold: Threshold | None) -> list[st
     metric, better = main_metric(look), higher_is_better(main_metric(look))
     side, word = ("below", "low") if better else ("above", "high")
     rule = f"- {{name: {metric}-{word}, metric: {metric}, window: {windows.long}"
-    rest = f"for: 2 of 3, min_samples: {ROWS_A_WINDOW}, severity: critical}}"
+    rest = f"for: {K} of {OF}, min_samples: {ROWS_A_WINDOW}, severity: critical}}"
     if threshold is not None:
         worst = threshold.line.worst.figure.value
         usual = f"usually {threshold.usual:.3g} in this file, {worst:.3g} at its worst"
@@ -239,8 +216,12 @@ def _rules(look: Look, windows: Windows, threshold: Threshold | None) -> list[st
     return ["rules:", *lines, "  # needs a baseline: --reference, or that of `driftline models register`", drift]
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.3g}")
+def _rounded_up(value: float) -> float:
+    """To three digits."""
+    if not value:
+        return 0.0
+    rounded, step = float(f"{value:.3g}"), 10.0 ** (math.floor(math.log10(abs(value))) - 2)
+    return rounded if rounded >= value else float(f"{rounded + step:.3g}")
 
 
 def _ceiled(duration: timedelta) -> timedelta:

@@ -37,6 +37,9 @@ USUAL: dict[str, tuple[str, ...]] = {
     "latency_ms": ("latency_ms",),
 }
 """What columns are usually called, in the order in which they are looked for."""
+WHAT = {"id": "an id", "time": "a time", "prediction": "a prediction", "outcome": "an outcome"}
+WHAT |= {"outcome_time": "an outcome's time"}
+"""Columns that somebody can be asked for."""
 OF_LABEL = ("score_", "score:", "scores.", "proba_", "probability_", "prob_", "p_")
 """How columns may begin that hold the probability of a label, and end with its name."""
 BEGINNINGS = {"prediction": ("pred_", "prediction_"), "score": ("proba_", "score_", "prob_")}
@@ -180,7 +183,7 @@ class Finder:
             self.found[what] = self.guessed[what] = guess
         elif required:
             raise DriftlineError(
-                f"{self.data.name}: no column is called as an {what.replace('_', ' ')} usually is; name it with "
+                f"{self.data.name}: no column is called as {WHAT[what]} usually is; name it with "
                 f"{option} COLUMN{hint}. It has: {', '.join(self.data.columns)}"
             )
 

@@ -19,6 +19,7 @@ from driftline.backtesting.mapping import Columns
 from driftline.backtesting.page.page import page_of
 from driftline.errors import DriftlineError
 from driftline.events.alerts import Alert
+from driftline.events.baselines import Calibration
 from driftline.events.reports import MetricValue, Segment, WindowReport
 from driftline.events.retraining import Case, RetrainRequest
 from driftline.spec.model import MonitorSpec
@@ -34,6 +35,7 @@ class Backtest:
 
     `reports`: the last revision of each window (`driftline.events.reports.WindowReport`). `alerts`: every change of
     every alert (`driftline.events.alerts.Alert`). `requests`: the retrains asked for, and `cases`: what became of them.
+    `calibrations`: the thresholds that budgets of false alarms came to (`driftline.events.baselines.Calibration`).
     `dead_letters`: the first rows of each reason that could not be used. `notes`: what was assumed, a sentence each. In
     a notebook it shows itself.
     """
@@ -44,6 +46,7 @@ class Backtest:
         self.alerts: list[Alert] = found.alerts
         self.requests: list[RetrainRequest] = found.requests
         self.cases: list[Case] = found.cases
+        self.calibrations: list[Calibration] = found.calibrations
         self.dead_letters: list[DeadLetter] = found.letters.first
         self.notes: list[str] = found.said
 

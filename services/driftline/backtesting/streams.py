@@ -12,17 +12,15 @@ import pyarrow as pa
 from driftline.backtesting.letters import DeadLetter
 from driftline.backtesting.mapping import Mapped
 from driftline.backtesting.tables import ROWS
-from driftline.backtesting.values import I64, NO_TIME, Bools, coded, texts_of, times_of
+from driftline.backtesting.values import I64, NO_TIME, TIME_FORMS, Bools, coded, first_of, texts_of, times_of
 from driftline.core.validation import LATEST
 from driftline.errors import DriftlineError
-from driftline.events.base import Millis, iso
+from driftline.events.base import Millis
 from driftline.events.topics import DeadLetterReason
 from driftline.platform.sorting import sorted_batches
 
 ROW, TIME = "@row", "@time"
 """Columns of our own: the number of a row in its file, and its arrival in epoch milliseconds."""
-SECONDS_UP_TO = 10**11
-"""Epoch milliseconds before 1973, or rather epoch seconds."""
 
 Refuse = Callable[[DeadLetter], None]
 Advance = Callable[[int], None]
@@ -67,7 +65,7 @@ class Stream:
 
     def look(self, advance: Advance) -> Look:
         """One pass over times and versions. Raises `DriftlineError` where the file cannot be read or times be right."""
-        found = Look()
+        found, odd = Look(), None
         wanted = [w for w in (self.time, "version", "role", self.only) if w is not None and w in self.mapped.columns]
         for batch in self._batches(wanted):
             times = times_of(batch.column(self.time))
@@ -80,19 +78,11 @@ class Stream:
                 found.is_sorted &= bool((np.diff(some) >= 0).all()) and (found.last or 0) <= int(some[0])
                 found.first = min(int(some.min()), int(some.min()) if found.first is None else found.first)
                 found.last = max(int(some.max()), found.last or 0)
+            odd = odd or first_of(batch.column(self.time))
             _note_versions(batch, found)
             advance(batch.num_rows)
         if found.rows and found.first is None and not found.outside:
-            raise DriftlineError(
-                f"{self.name}: no value of column `{self.mapped.name_of(self.time)}` is a time; write RFC 3339 "
-                "(2013-03-01T00:00:00Z) or epoch milliseconds, or name another column with "
-                f"--{self.time.replace('_', '-')}"
-            )
-        if found.last is not None and found.last < SECONDS_UP_TO:
-            raise DriftlineError(
-                f"{self.name}: the last time in column `{self.mapped.name_of(self.time)}` is {iso(found.last)}: "
-                "integers are read as epoch milliseconds; are these seconds? Multiply them by 1000"
-            )
+            raise no_times(self.name, self.mapped.name_of(self.time), odd, self.time)
         return found
 
     def arrivals(self, look: Look, refuse: Refuse) -> Iterator[pa.Table]:
@@ -122,8 +112,7 @@ class Stream:
             for i in np.flatnonzero(kept & (times == NO_TIME)).tolist():
                 value = found[self.time][i].as_py()
                 what = "no time stands here" if value is None else f"{value!r} is no time"
-                wanted = "write RFC 3339 or epoch milliseconds"
-                self._refuse(refuse, int(batch.rows[i]), self.time, f"{what}; {wanted}")
+                self._refuse(refuse, int(batch.rows[i]), self.time, f"{what}; write {TIME_FORMS}")
             kept &= self._inside(times)
             arrays = [pa.array(batch.rows), pa.array(times), *found.values()]
             whole = pa.RecordBatch.from_arrays(arrays, names=[ROW, TIME, *found])
@@ -144,6 +133,15 @@ class Stream:
         for batch in self.mapped.data.read(list(dict.fromkeys(names))):
             found = pa.RecordBatch.from_arrays([batch.columns.column(name) for name in names], names=list(wanted))
             yield found if self.only is None else found.filter(found.column(self.only).is_valid())
+
+
+def no_times(name: str, column: str, first: str | None, what: str) -> DriftlineError:
+    """A file whose column of times holds none; `first`: how its first value is written."""
+    seen = "all are missing" if first is None else f"the first is {first}"
+    return DriftlineError(
+        f"{name}: no value of column `{column}` is a time ({seen}); write {TIME_FORMS}, or name another column with "
+        f"--{what.replace('_', '-')}"
+    )
 
 
 def _note_versions(batch: pa.RecordBatch, found: Look) -> None:

@@ -68,6 +68,7 @@ def open_data(given: Any, what: str) -> Data:
     if isinstance(given, pa.Table):
         return _of_table(given, what)
     if type(given).__module__.partition(".")[0] == "pandas":  # not imported: whoever gives one has it
+        _check_names([str(name) for name in given.columns], what)
         try:
             return _of_table(pa.Table.from_pandas(given, preserve_index=False), what)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -93,10 +94,18 @@ def _unreadable(path: Path, error: Exception) -> DriftlineError:
 
 
 def _of_table(table: pa.Table, what: str) -> Data:
+    _check_names(table.column_names, what)
+
     def read(wanted: Sequence[str]) -> Iterator[Batch]:
         return _numbered(table.select(list(wanted)).to_batches(max_chunksize=ROWS))
 
     return Data(what, tuple(table.column_names), False, read)
+
+
+def _check_names(names: Sequence[str], what: str) -> None:
+    """Raises `DriftlineError` where two columns have one name."""
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DriftlineError(f"{what}: its header names {', '.join(twice)} more than once")
 
 
 def _of_parquet(path: Path) -> Data:
@@ -108,6 +117,7 @@ def _of_parquet(path: Path) -> Data:
             raise _unreadable(path, error) from error
 
     with pa.parquet.ParquetFile(path) as file:
+        _check_names(file.schema_arrow.names, str(path))
         return Data(str(path), tuple(file.schema_arrow.names), False, read)
 
 
@@ -125,8 +135,7 @@ def _of_csv(path: Path) -> Data:
         names = next(csv.reader([header], delimiter=delimiter), [])
     if not names:
         raise DriftlineError(f"{path}: is empty; its first line must name the columns")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DriftlineError(f"{path}: its header names {', '.join(twice)} more than once")
+    _check_names(names, str(path))
 
     def read(wanted: Sequence[str]) -> Iterator[Batch]:
         return _read_csv(path, delimiter, list(wanted))

@@ -25,6 +25,10 @@ F64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 NO_TIME = -1
+TIME_FORMS = "RFC 3339 (2013-03-01T00:00:00Z), or seconds, milli-, micro- or nanoseconds since 1970"
+"""How times may be written; numbers say by their size what they are."""
+_FROM = (1e8, 1e11, 1e14, 1e17, 1e19)
+"""From where on a number is seconds, milliseconds and so on, up to where one is none: from 1973 until 2286."""
 
 
 class Times(NamedTuple):
@@ -42,17 +46,14 @@ class Coded(NamedTuple):
 
 
 def times_of(column: pa.Array) -> Times:
-    """Instants: timestamps, dates, integers (epoch milliseconds), or any of them as text."""
+    """Instants: timestamps, dates, numbers since the epoch in whatever unit their size says, or any of them as text."""
     column = _plain(column)
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         stamps = pc.cast(column, pa.timestamp("ms"), safe=False) if pa.types.is_date(kind) else _in_millis(column)
         return Times(_instants(stamps.cast(pa.int64())), pa.types.is_date(kind) or kind.tz is None)
-    if pa.types.is_integer(kind):
-        return Times(_instants(column.cast(pa.int64(), safe=False)), False)
-    if pa.types.is_floating(kind):  # what became of integers where some are missing
-        whole = pc.if_else(pc.equal(column, pc.floor(column)), column, None)
-        return Times(_instants(pc.cast(whole, pa.int64(), safe=False)), False)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return Times(_instants(_since_epoch(column)), False)
     if not _is_text(kind):
         return Times(np.full(len(column), NO_TIME, np.int64), False)
     for parse, naive in _TIME_TEXTS:
@@ -72,8 +73,29 @@ def _in_millis(column: pa.Array) -> pa.Array:
     return pc.cast(pc.floor_temporal(column, unit="millisecond"), pa.timestamp("ms", column.type.tz), safe=False)
 
 
+def _since_epoch(column: pa.Array) -> pa.Array:
+    """Numbers as milliseconds, rounded down; null where one is none."""
+    whole = pa.types.is_integer(column.type)
+    column = pc.cast(column, pa.int64() if whole else pa.float64(), safe=False)
+    given = pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers that are none
+        # a fraction may lie a little below the millisecond that it stands for
+        seconds = given * 1000 if whole else np.round(given * 1e3, 3)
+        found = np.choose(
+            np.searchsorted(_FROM, given, "right"), [0, seconds, given, given // 10**3, given // 10**6, 0]
+        )
+    return pa.array(np.floor(found).astype(np.int64), mask=~(found > 0))
+
+
+def first_of(column: pa.Array) -> str | None:
+    """How its first value that is not missing is written."""
+    known = column.drop_null()
+    return repr(known[0].as_py()) if len(known) else None
+
+
 _TIME_TEXTS: Sequence[tuple[Callable[[pa.Array], pa.Array], bool]] = (
-    (lambda texts: pc.cast(texts, pa.int64()), False),
+    (lambda texts: _since_epoch(pc.cast(texts, pa.int64())), False),
+    (lambda texts: _since_epoch(pc.cast(texts, pa.float64())), False),
     (lambda texts: _in_millis(pc.cast(texts, pa.timestamp("us", "UTC"))).cast(pa.int64()), False),
     (lambda texts: _in_millis(pc.cast(texts, pa.timestamp("us"))).cast(pa.int64()), True),
 )
@@ -83,9 +105,11 @@ _TIME_TEXTS: Sequence[tuple[Callable[[pa.Array], pa.Array], bool]] = (
 def _time_of(text: str) -> tuple[int, bool]:
     """One instant, and whether its offset is missing."""
     try:
-        if text.strip().isdecimal():
-            return min(int(text), LATEST + 1), False
-        time = datetime.fromisoformat(text.strip())
+        number = _number_of(text)
+        if number is not None:
+            return _since_epoch(pa.array([number]))[0].as_py() or NO_TIME, False
+        text = text.strip()
+        time = datetime.fromisoformat(f"{text[:-4]}Z" if text.endswith(" UTC") else text)
     except ValueError:
         return NO_TIME, False
     naive = time.tzinfo is None
@@ -157,8 +181,8 @@ def texts_of(column: pa.Array) -> pa.Array:
     """Ids and names as text; whole numbers without a fraction, which they get where some are missing."""
     column = _plain(column)
     if pa.types.is_floating(column.type):
-        whole = pc.all(pc.equal(column, pc.floor(column))).as_py()
-        column = pc.cast(column, pa.int64()) if whole else column
+        fits = pc.and_(pc.equal(column, pc.floor(column)), pc.less(pc.abs(column), 2.0**63))
+        column = pc.cast(column, pa.int64()) if pc.all(fits).as_py() else column
     return column if column.type == pa.string() else pc.cast(column, pa.string())
 
 

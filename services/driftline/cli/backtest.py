@@ -10,7 +10,7 @@ import click
 FILE = click.Path(path_type=Path, dir_okay=False)
 COLUMNS = {
     "id": "What joins an outcome to its prediction.",
-    "time": "When each prediction was made: RFC 3339 (UTC where the offset is missing) or epoch milliseconds.",
+    "time": "When each prediction was made: RFC 3339 (UTC where the offset is missing), or a number since 1970.",
     "prediction": "The predicted label or number.",
     "score": "The probability of the positive label; of many labels, what the names of their columns begin with.",
     "outcome": "What came true; without --outcomes it stands in the predictions.",

@@ -10,13 +10,24 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.backtesting.comparing import Pair
-from driftline.backtesting.figures import Line, Point, asked_by, coverage_of, drift_tables, lines, longest, named
+from driftline.backtesting.figures import (
+    Line,
+    Point,
+    asked_by,
+    coverage_of,
+    drift_tables,
+    lines,
+    longest,
+    named,
+    worst_segments,
+)
 from driftline.backtesting.findings import Episode, Findings
 from driftline.events.alerts import AlertKind, Severity
 from driftline.events.base import Millis
 
 MOST_ALERTS = 20
 MOST_FEATURES = 8
+MOST_SEGMENTS = 3
 MOST_LETTERS = 5
 _STYLE = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow"}
 
@@ -27,9 +38,30 @@ def show(found: Findings, console: Console) -> None:
     for name in found.spec.windows:
         _show_metrics(lines(found, name), found, console)
     _show_drift(found, console)
+    _show_segments(found, console)
+    show_budgets(found, console)
     _show_alerts(found, console)
     _show_retrains(found, console)
-    _show_letters(found, console)
+    show_letters(found, console)
+
+
+def show_budgets(found: Findings, console: Console) -> None:
+    """What the budgets of false alarms came to, a sentence each."""
+    if found.calibrations:
+        _heading(console, "Budgets of false alarms")
+    for calibration in found.calibrations:
+        console.print(Text(calibration.summary), soft_wrap=True)
+
+
+def show_letters(found: Findings, console: Console) -> None:
+    """The rows that could not be used: how many, why, and the first of them."""
+    if not found.letters.total:
+        return
+    _heading(console, f"Rows that could not be used: {found.letters.total:,}")
+    for (file, reason), count in found.letters.counts.items():
+        console.print(Text(f"{count:,} in {file}: {reason}"))
+    for letter in found.letters.first[:MOST_LETTERS]:
+        console.print(Text(f"  {letter}", style="dim"), soft_wrap=True)
 
 
 def show_comparison(pairs: Sequence[Pair], here: str, there: str, versions: int, console: Console) -> None:
@@ -89,7 +121,7 @@ def _besides(found: Findings) -> list[str]:
 def _show_metrics(found: Sequence[Line], of: Findings, console: Console) -> None:
     if not found:
         return
-    baseline = any(line.baseline is not None for line in found)
+    baseline = any(line.baselines for line in found)
     name = found[0].window
     span = f"{max(len(line.points) for line in found):,} windows"
     _heading(console, f"Metrics by {name} ({span}; 95 % intervals)")
@@ -99,7 +131,8 @@ def _show_metrics(found: Sequence[Line], of: Findings, console: Console) -> None
         first, worst, last = line.points[0], line.worst, line.points[-1]
         cells = [f"{first.figure.value:.4g}", _figure(worst), when(worst.end)[:10], _figure(last)]
         if baseline:
-            cells.append("" if line.baseline is None else f"{line.baseline:.4g}")
+            ends = dict.fromkeys((line.baselines[0], line.baselines[-1])) if line.baselines else ()
+            cells.append(" to ".join(f"{end:.4g}" for end in ends))
         table.add_row(Text(f"{line.metric} {who}".strip()), *cells)
     console.print(table)
 
@@ -116,6 +149,24 @@ def _show_drift(found: Findings, console: Console) -> None:
             last = table.last(feature)
             shown.add_row(Text(feature), f"{value:.3f}", when(end), "" if last is None else f"{last:.3f}")
         console.print(shown)
+
+
+def _show_segments(found: Findings, console: Console) -> None:
+    """The segments that pull down the metrics of the spec, where there are any."""
+    name = longest(found.spec)
+    told = [
+        (metric, each) for metric in found.spec.metrics for each in worst_segments(found, name, metric)[:MOST_SEGMENTS]
+    ]
+    if not told:
+        return
+    _heading(console, f"Worst segments by {name} (effect: how much worse than everybody, times their share)")
+    table = _table("metric", "segment", "effect", "95 % interval", "there", "n", "up to")
+    for metric, (version, role, end, effect) in told:
+        who = f"{effect.segment} {named(version, role, found.series())}".strip()
+        interval = "" if effect.low is None or effect.high is None else f"{effect.low:.3g} to {effect.high:.3g}"
+        figures = (f"{effect.effect:.3g}", interval, f"{effect.value:.4g}", f"{effect.n:,}", when(end))
+        table.add_row(Text(metric), Text(who), *figures)
+    console.print(table)
 
 
 def _show_alerts(found: Findings, console: Console) -> None:
@@ -143,16 +194,6 @@ def _show_retrains(found: Findings, console: Console) -> None:
     escalated = sum(e.fired.kind is AlertKind.MANUAL_INTERVENTION for e in found.episodes())
     if escalated:
         console.print(Text(f"{escalated} case(s) escalated: no trainer answers in a backtest", style="dim"))
-
-
-def _show_letters(found: Findings, console: Console) -> None:
-    if not found.letters.total:
-        return
-    _heading(console, f"Rows that could not be used: {found.letters.total:,}")
-    for (file, reason), count in found.letters.counts.items():
-        console.print(Text(f"{count:,} in {file}: {reason}"))
-    for letter in found.letters.first[:MOST_LETTERS]:
-        console.print(Text(f"  {letter}", style="dim"), soft_wrap=True)
 
 
 def _heading(console: Console, text: str) -> None:

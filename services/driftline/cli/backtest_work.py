@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -15,11 +16,12 @@ from driftline.backtesting.comparing import compare
 from driftline.backtesting.figures import Line, lines
 from driftline.backtesting.findings import Findings, Tell
 from driftline.backtesting.first_look import Look, look_at
-from driftline.backtesting.first_spec import main_metric, threshold_of, windows_for, write_spec
+from driftline.backtesting.first_spec import LEFT_OUT, main_metric, threshold_of, windows_for, write_spec
+from driftline.backtesting.first_task import guess_task
 from driftline.backtesting.job import Inputs, run
 from driftline.backtesting.mapping import Columns
 from driftline.backtesting.page.page import page_of
-from driftline.cli.backtest_summary import show, show_comparison
+from driftline.cli.backtest_summary import show, show_comparison, show_letters
 from driftline.errors import DriftlineError
 from driftline.events.topics import Topic
 from driftline.spec.model import MonitorSpec
@@ -38,8 +40,8 @@ def inputs(predictions: Path, outcomes: Path | None, reference: Path | None, col
 
 def backtest(spec: Path, given: Inputs, other: Path | None, html: Path | None, *, as_json: bool) -> None:
     """Run one, or two to compare, and show what was found."""
-    if html is not None and not html.resolve().parent.is_dir():
-        raise DriftlineError(f"{html}: there is no directory {html.resolve().parent}")
+    if html is not None:
+        _check_directory(html)
     ours, theirs = read_spec(spec), None if other is None else read_spec(other)
     found = _run(ours, given, _print_event if as_json else None)
     console = Console()
@@ -61,28 +63,50 @@ def init(given: Inputs, name: str | None, output: Path, *, force: bool) -> None:
     """Write a first spec and say what to do with it."""
     if output.exists() and not force:
         raise DriftlineError(f"{output} exists; --force overwrites it, --output FILE writes elsewhere")
+    _check_directory(output)
     file = given.predictions
     model = name or _name_of(file)
     with Shown() as shown:
         shown.begin("looking", None)
         look = look_at(file, given.outcomes, given.columns, shown.advance)
-        line = _usual(look, write_spec(look, model), given, shown)
-    text = write_spec(look, model, threshold_of(line))
-    parse_spec(text, str(output))
-    output.write_text(text, encoding="utf-8")
-    options = {"outcomes": given.outcomes} | {f.name: getattr(given.columns, f.name) for f in fields(Columns)}
-    more = "".join(f" --{what.replace('_', '-')} {value}" for what, value in options.items() if value is not None)
+        found = _first_run(look, write_spec(look, model), given, shown)
+    spec = write_spec(look, model, None if found is None else threshold_of(_usual(look, found)))
+    parse_spec(spec, str(output))
+    output.write_text(spec, encoding="utf-8")
+    left = look.left_out()
+    said = [f"columns left out ({LEFT_OUT}): {', '.join(left)}"] if left else []
+    for text in (*look.said, *guess_task(look).said, *said):
+        click.echo(f"note: {text}")
+    if found is not None:
+        show_letters(found, Console(width=WIDTH))
     count = len(look.features())
     click.echo(f"{output}: {count} feature{'s' if count != 1 else ''} from {look.rows:,} rows of {file}. Next:")
-    click.echo(f"driftline backtest {output} --predictions {file}{more} --html report.html")
+    click.echo(_next(given, output))
 
 
-def _usual(look: Look, text: str, given: Inputs, shown: Shown) -> Line | None:
-    """The main metric over the longer window, in this file under the spec so far; None without outcomes."""
-    if look.outcomes is None:
-        return None
-    made = lines(run(parse_spec(text, "the first spec"), given, None, shown), windows_for(look).long)
+def _next(given: Inputs, output: Path) -> str:
+    """The command that plays the spec over the same rows."""
+    options = {"predictions": given.predictions, "outcomes": given.outcomes}
+    options |= {f.name.replace("_", "-"): getattr(given.columns, f.name) for f in fields(Columns)}
+    words = [word for what, value in options.items() if value is not None for word in (f"--{what}", str(value))]
+    return shlex.join(["driftline", "backtest", str(output), *words, "--html", "report.html"])
+
+
+def _first_run(look: Look, text: str, given: Inputs, shown: Shown) -> Findings | None:
+    """This file under the spec so far; None without outcomes."""
+    return None if look.outcomes is None else run(parse_spec(text, "the first spec"), given, None, shown)
+
+
+def _usual(look: Look, found: Findings) -> Line | None:
+    """The main metric over the longer window."""
+    made = lines(found, windows_for(look).long)
     return next((line for line in made if line.metric == main_metric(look)), None)
+
+
+def _check_directory(file: Path) -> None:
+    """Raises `DriftlineError` where `file` cannot be written for want of a directory."""
+    if not file.resolve().parent.is_dir():
+        raise DriftlineError(f"{file}: there is no directory {file.resolve().parent}")
 
 
 def _name_of(file: Path) -> str:

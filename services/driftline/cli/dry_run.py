@@ -16,7 +16,7 @@ from driftline.backtesting.comparing import Pair, compare
 from driftline.backtesting.findings import Episode, Findings
 from driftline.backtesting.job import Inputs, run
 from driftline.backtesting.mapping import Columns
-from driftline.cli.backtest_summary import show_comparison
+from driftline.cli.backtest_summary import show_budgets, show_comparison
 from driftline.cli.backtest_work import WIDTH, Shown
 from driftline.errors import DriftlineError
 from driftline.events.base import iso
@@ -57,7 +57,9 @@ def dry_run(settings: Settings, spec: MonitorSpec, name: str, over: timedelta, *
     here = f"{spec.model}@{known[0]}" if known is not None else NONE_IN_FORCE
     pairs = compare(old, new) if old is not None else [Pair(None, episode) for episode in new.episodes()]
     if as_json:
-        click.echo(msgspec.json.encode(_plain(pairs, here, name, part, files.rows)))
+        click.echo(
+            msgspec.json.encode(_plain(pairs, here, name, part, files.rows) | {"calibrations": new.calibrations})
+        )
         return
     console = Console()
     if not console.is_terminal:
@@ -67,6 +69,7 @@ def dry_run(settings: Settings, spec: MonitorSpec, name: str, over: timedelta, *
         f"{predictions:,} predictions and {outcomes:,} outcomes from {iso(part.start)} to {iso(part.end)}; "
         "nothing is changed"
     )
+    show_budgets(new, console)
     show_comparison(pairs, here, name, len(new.versions), console)
 
 

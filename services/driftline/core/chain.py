@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from driftline.events.base import Link, value_digest
-from driftline.events.topics import TOPICS, Topic
+from driftline.events.topics import Topic, decode_record
 
 CHAINED = (Topic.ALERTS, Topic.CASES, Topic.MODELS, Topic.RETRAIN_REQUESTS)
 """Where the decisions of a chain stand, all of them in the partition of its shard."""
@@ -131,7 +131,7 @@ def verify(records: Iterable[tuple[Place, bytes]], remembered: Mapping[str, Link
 def _read(topic: Topic, value: bytes) -> _Head | None:
     """What a record says of itself, if it is a decision that has a place in a chain. It must be one of its topic."""
     head = msgspec.json.decode(value, type=_Head)
-    msgspec.json.decode(value, type=TOPICS[topic].holds)
+    decode_record(topic, value)
     return None if head.provisional or not head.model else head
 
 

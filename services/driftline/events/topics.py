@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from typing import Any
 
 import msgspec
 
 from driftline.events.admin import Command, CommandResult, Progress, SpecsRecord
 from driftline.events.alerts import Alert
-from driftline.events.baselines import Baseline, Calibration
+from driftline.events.baselines import Baseline, Calibration, decode_baselines_record
 from driftline.events.columns import PredictionBatch
 from driftline.events.inputs import Outcome, Prediction
 from driftline.events.reports import WindowReport
@@ -87,6 +88,17 @@ TOPICS: dict[Topic, TopicRule] = {
     Topic.PROGRESS: TopicRule(Spread.SHARD, Kept.DAY, "", "control", Progress),
     Topic.DEAD_LETTERS: TopicRule(Spread.ONE, Kept.RETENTION, "source topic-partition", DEAD_LETTER_WRITERS, None),
 }
+
+
+def decode_record(topic: Topic, value: bytes) -> Any:
+    """What a record of one of control's topics, or of `specs` and `baselines`, holds.
+
+    Raises `msgspec.ValidationError` where it holds none of what the topic does.
+    """
+    if topic is Topic.BASELINES:  # a baseline has no tag by which msgspec could choose
+        return decode_baselines_record(value)
+    return msgspec.json.decode(value, type=TOPICS[topic].holds)
+
 
 MARK_HEADER = "driftline-mark"
 """A record with this header and an empty value is a mark of Driftline's own; the header's value is its text."""

@@ -14,6 +14,8 @@ from driftline.spec.metrics import Task
 MOST_LABELS = 100
 """Labels of a multiclass model that are told by themselves; the others are told as one."""
 OTHER = "(other)"
+LARGEST = 1e150
+"""A regression value beyond this cannot be squared in a double."""
 
 
 class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True):

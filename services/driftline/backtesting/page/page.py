@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from driftline.backtesting.figures import (
     Line,
+    Worst,
     asked_by,
     coverage_of,
     drift_tables,
@@ -21,6 +22,8 @@ from driftline.backtesting.figures import (
 from driftline.backtesting.findings import Episode, Findings
 from driftline.backtesting.page.pictures import COLOURS, calibration, heat_map, plot, timeline
 from driftline.backtesting.page.scales import Span, moment
+from driftline.core.calibration import resolved
+from driftline.core.worst import FEWEST
 from driftline.events.reports import WindowReport
 from driftline.spec.model import RuleSpec
 
@@ -99,7 +102,10 @@ def _metric(found: Findings, metric: str, ones: Sequence[Line], times: Span) -> 
 
 
 def _rules(found: Findings, metric: str, window: str) -> list[RuleSpec]:
-    return [r for r in found.spec.rules if r.kind == "metric" and (r.target, r.window) == (metric, window)]
+    """Those of which the threshold is a figure, or came to be one."""
+    about = [r for r in found.spec.rules if r.kind == "metric" and (r.target, r.window) == (metric, window)]
+    budgets = [resolved(rule, each) for rule in about for each in found.calibrations if each.rule == rule.name]
+    return [rule for rule in about if not rule.relative] + budgets
 
 
 def _key(found: Findings) -> str:
@@ -107,7 +113,7 @@ def _key(found: Findings) -> str:
     names = [f"version {v}" + (" (shadow)" if role == "shadow" else "") for v, role in series]
     keys = [f'<span class="key"><i class="c{i % COLOURS}"></i>{escape(n)}</span>' for i, n in enumerate(names)]
     keys.append('<span class="key"><i class="dashed"></i>threshold of a rule</span>')
-    if any(line.baseline is not None for name in found.spec.windows for line in lines(found, name)):
+    if any(line.baselines for name in found.spec.windows for line in lines(found, name)):
         keys.append('<span class="key"><i class="dotted"></i>baseline</span>')
     return f'<p class="soft">Band: 95 % interval.{"".join(keys)}</p>'
 
@@ -127,14 +133,18 @@ def _drift(found: Findings, times: Span) -> str:
 
 def _alerts(found: Findings, times: Span) -> str:
     episodes = found.episodes()
+    told = "".join(f"<li>{escape(each.summary)}</li>" for each in found.calibrations)
+    budgets = f'<ul class="notes">{told}</ul>' if told else ""
     if not episodes:
-        return "<section><h2>Alerts</h2><p>None fired.</p></section>"
+        return f"<section><h2>Alerts</h2>{budgets}<p>None fired.</p></section>"
     items = [_alert(episode) for episode in episodes]
     first = f'<ol class="alerts">{"".join(items[:MOST_ALERTS])}</ol>'
     if rest := items[MOST_ALERTS:]:
         more = f'<ol class="alerts">{"".join(rest)}</ol>'
         first += f"<details><summary>{len(rest):,} more</summary>{more}</details>"
-    return f"<section><h2>Alerts</h2><figure>{timeline(episodes, found.decided, times)}</figure>{first}</section>"
+    return (
+        f"<section><h2>Alerts</h2>{budgets}<figure>{timeline(episodes, found.decided, times)}</figure>{first}</section>"
+    )
 
 
 def _alert(episode: Episode) -> str:
@@ -153,13 +163,24 @@ def _segments(found: Findings) -> str:
     parts = []
     window = longest(found.spec)
     for metric in found.spec.metrics:
-        rows = [
-            (name, f"{figure.value:.4g}", f"{figure.n:,}", moment(report.window.end))
-            for name, report, figure in worst_segments(found, window, metric)[:MOST_SEGMENTS]
-        ]
+        rows = [_worst(each, found) for each in worst_segments(found, window, metric)[:MOST_SEGMENTS]]
         if rows:
-            parts.append(f"<h3>{escape(metric)}</h3>{_table(('segment', 'worst', 'n', 'window up to'), rows)}")
-    return f"<section><h2>Worst segments</h2>{''.join(parts)}</section>" if parts else ""
+            head = ("segment", "effect", "95 % interval", f"{metric} there", "n", f"{window} up to")
+            parts.append(f"<h3>{escape(metric)}</h3>{_table(head, rows)}")
+    if not parts:
+        return ""
+    note = (
+        "Effect: how much worse than everybody a segment did in that window, times its share of the samples. "
+        f"Segments of fewer than {FEWEST} samples are left out."
+    )
+    return f'<section><h2>Worst segments</h2><p class="soft">{note}</p>{"".join(parts)}</section>'
+
+
+def _worst(each: Worst, found: Findings) -> tuple[str, ...]:
+    effect, who = each.effect, named(each.version, each.role, found.series())
+    interval = "" if effect.low is None or effect.high is None else f"{effect.low:.3g} to {effect.high:.3g}"
+    figures = (f"{effect.effect:.3g}", interval, f"{effect.value:.4g}", f"{effect.n:,}", moment(each.end))
+    return (f"{effect.segment} {who}".strip(), *figures)
 
 
 def _calibration(found: Findings) -> str:

@@ -23,17 +23,19 @@ COLOURS = 4
 
 
 def plot(lines: Sequence[Line], rules: Sequence[RuleSpec], times: Span, label: str) -> str:
-    """One metric over time, a line a version: interval as a band, baseline, and the thresholds of its rules."""
+    """One metric over time, a line a version: interval as a band, baselines, and the thresholds of its rules."""
     usual = [point.figure for line in lines for point in line.usual]
     bounds = [b for f in usual for b in (f.value, f.low, f.high) if b is not None]
     limits = [limit for rule in rules for limit in (rule.above, rule.below) if limit is not None]
-    baselines = [line.baseline for line in lines if line.baseline is not None]
+    baselines = [b for line in lines for b in line.baselines]
     values = Span.around([*bounds, *limits, *baselines])
     parts = [f'<path class="grid" d="M0 {values.y(tick)}H{WIDTH:g}"/>' for tick in values.ticks()]
     parts += [f'<path class="grid" d="M{times.x(at)} 0V{HEIGHT:g}"/>' for at, _ in time_ticks(times)]
     for i, line in enumerate(lines):
         parts.append(f'<path class="band c{i % COLOURS}" d="{_band(line.points, times, values)}"/>')
-    parts += [f'<path class="baseline" d="M0 {values.y(b)}H{WIDTH:g}"/>' for b in baselines]
+    parts += [
+        f'<path class="baseline" d="{_baseline(line.points, times, values)}"/>' for line in lines if line.baselines
+    ]
     parts += [f'<path class="limit" d="M0 {values.y(limit)}H{WIDTH:g}"/>' for limit in limits]
     for i, line in enumerate(lines):
         parts.append(f'<path class="line c{i % COLOURS}" d="{_path(line.points, times, values)}"/>')
@@ -134,10 +136,22 @@ def _band(points: Sequence[Point], times: Span, values: Span) -> str:
     return "".join(shapes)
 
 
+def _baseline(points: Sequence[Point], times: Span, values: Span) -> str:
+    """What each window was compared with, over its own time; where windows overlap, over what is new of it."""
+    shapes, told = [], 0
+    for point in points:
+        if point.figure.baseline is not None:
+            begin = max(times.x(max(point.start, told)), 0.0)
+            shapes.append(f"M{begin} {values.y(point.figure.baseline)}H{times.x(point.end)}")
+        told = point.end
+    return "".join(shapes)
+
+
 def _dot(point: Point, kind: str, times: Span, values: Span) -> str:
     figure = point.figure
     interval = "" if figure.low is None or figure.high is None else f", 95 % {figure.low:.4g} to {figure.high:.4g}"
-    title = f"{moment(point.end)}: {figure.value:.4g}{interval}, n = {figure.n}"
+    against = "" if figure.baseline is None else f", baseline {figure.baseline:.4g}"
+    title = f"{moment(point.end)}: {figure.value:.4g}{interval}, n = {figure.n}{against}"
     place = f"M{times.x(point.end)} {values.y(figure.value or 0.0)}h0"
     return f'<path class="dot {kind}" d="{place}"><title>{escape(title)}</title></path>'
 
