@@ -72,6 +72,16 @@ def test_a_preset_sees_a_small_shift_long_before_rivers_own_settings():
     assert not own or preset[0] < own[0] - 100
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_finds_a_small_shift_before_an_alarm_every_thousand_values_would(name):
+    share, delays = np.repeat([0.1, 0.12], [1_500, 500]), []
+    for seed in range(5):
+        found = positions(Detector(name, {}), errors(share, seed=seed))
+        assert not found or found[0] >= 1_500
+        delays.append(found[0] - 1_500 if found else math.inf)
+    assert np.median(delays) < 350
+
+
 @pytest.mark.parametrize("name", [*PRESETS, "ADWIN", "HDDMA"])
 def test_one_value_that_is_no_number_changes_nothing(name):
     share = np.full(800, 0.1)

@@ -14,7 +14,7 @@ PRESETS: dict[str, tuple[str, dict[str, float]]] = {
         "PageHinkley",
         {"delta": 0.25, "threshold": 20, "min_instances": 100, "alpha": 1.0},  # alpha 1: the mean forgets nothing
     ),
-    "kswin": ("KSWIN", {"alpha": 1e-4, "window_size": 200, "stat_size": 100}),
+    "kswin": ("KSWIN", {"alpha": 3e-3, "window_size": 600, "stat_size": 300}),
 }
 """Calibrated settings; docs/performance.md has what they were measured to do."""
 
