@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.columns import hash_of_name
 from driftline.events.baselines import Bins, CategoryBins, NumberBins
 from driftline.events.inputs import Value
 from driftline.spec.model import FeatureSpec, MonitorSpec, told
@@ -19,6 +22,8 @@ SCORE_QUANTILES = 768
 SCORE_GRID = 256
 LABEL_QUANTILES, LABEL_GRID = 192, 64  # of each label's probability: 256 bins err by 0.0001 in AUC
 MAX_CATEGORIES = 50
+MAX_KNOWN = 1000  # values of a reference that are listed, at 150 bytes each in memory
+BUCKETS = 64  # two values share one with a chance of 1.6 %
 ERROR_GROWTH, ERROR_EDGES = 1.2, 125  # ten decades, each bin up to a fifth wider than what lies below it
 
 
@@ -108,6 +113,12 @@ def category_name(value: Value) -> str | None:
     return str(value)
 
 
+@lru_cache(maxsize=1 << 14)
+def bucket_of(category: str | None, buckets: int) -> int:
+    """The bucket of a category that is not listed (see `CategoryBins`); 0 where there is none."""
+    return hash_of_name(category) % buckets if buckets else 0
+
+
 def default_bins(spec: MonitorSpec) -> Bins:
     """Bins of a version that came without reference data: a grid over the declared range, else the signed-log grid."""
     return _bins(spec, {}, None, None)
@@ -173,12 +184,12 @@ def _number_bins(declared: tuple[float, float] | None, values: FloatArray) -> Nu
 
 
 def _categories(feature: FeatureSpec, values: Sequence[Value]) -> CategoryBins:
-    if feature.allowed is not None:
-        return CategoryBins(values=feature.allowed[:MAX_CATEGORIES])
-    counts: dict[str, int] = {}
-    for value in values:
-        name = category_name(value)
-        if name is not None:
-            counts[name] = counts.get(name, 0) + 1
-    ranked = sorted(counts, key=lambda name: (-counts[name], name))
-    return CategoryBins(values=tuple(ranked[:MAX_CATEGORIES]))
+    """Those allowed are known, else those of the reference; of many the most frequent are told by themselves."""
+    counts = Counter(name for value in values if (name := category_name(value)) is not None)
+    known: Sequence[str] = sorted(counts) if feature.allowed is None else feature.allowed
+    if feature.allowed is None or len(known) > MAX_CATEGORIES:
+        known = sorted(known, key=lambda name: -counts[name])
+    told, rest = tuple(known[:MAX_CATEGORIES]), tuple(known[MAX_CATEGORIES:])
+    if feature.allowed is None and not 0 < len(known) <= MAX_KNOWN:
+        return CategoryBins(values=told, buckets=BUCKETS)
+    return CategoryBins(values=told, others=rest)

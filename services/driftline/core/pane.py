@@ -42,7 +42,8 @@ class Layout:
     Histograms, in this order:
 
     * `n`, `labelled`: one cell each: predictions, and those with an outcome
-    * `feature:NAME`: numbers: bins, below, above, missing; categories: values, unseen, missing
+    * `feature:NAME`: numbers: bins, below, above, missing; categories: values, the others (one cell, if there are),
+      buckets, unseen, missing
     * binary: `score` (bins, missing), `score|said` (the same bins, rows whose prediction is the positive label),
       `score|neg`, `score|pos` (labelled rows by outcome),
       `confusion` (row-major `[outcome, prediction]` over `bins.labels`), `prediction` (labels, as a category)
@@ -99,7 +100,9 @@ class Layout:
 
 def histogram_size(bins: NumberBins | CategoryBins) -> int:
     """Cells that a feature's histogram takes, the special ones included."""
-    return len(bins.edges) + 4 if isinstance(bins, NumberBins) else len(bins.values) + 2
+    if isinstance(bins, NumberBins):
+        return len(bins.edges) + 4
+    return len(bins.values) + bool(bins.others) + bins.buckets + 2
 
 
 @dataclass
