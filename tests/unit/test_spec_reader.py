@@ -150,6 +150,13 @@ def test_a_cost_is_asked_for_only_where_the_spec_says_it():
     assert mistakes(regression + "costs: {late: {on-time: 5}}\n") == ["m.yaml:8: `costs` is for classification"]
 
 
+def test_no_range_of_a_regression_reaches_beyond_the_numbers_that_are_taken():
+    regression = HEAD.replace("task: binary\nlabels: [on-time, late]\npositive: late", "task: regression")
+    assert mistakes(regression + "outputs: {prediction: {range: [0, 1e200]}}\n") == [
+        "m.yaml:8: a number beyond 1e+140 is refused where it comes, so no range reaches it"
+    ]
+
+
 LABELS = ", ".join(f"l{i}" for i in range(120))
 MANY = HEAD.replace(
     "task: binary\nlabels: [on-time, late]\npositive: late", "task: multiclass\nlabels: [ant, bee, cat]"

@@ -18,12 +18,11 @@ from driftline.backtesting.mapping import Mapped, attributes_of
 from driftline.backtesting.streams import ROW, TIME, Refuse
 from driftline.backtesting.values import categories_of, coded, label_readings, numbers_of, texts_of
 from driftline.core.columns import OutcomeColumns, PredictionColumns, contents, hash_of_name, hashed
-from driftline.core.validation import LARGEST
 from driftline.errors import DriftlineError
 from driftline.events.inputs import Value
 from driftline.events.topics import DeadLetterReason
 from driftline.monitor.models import Models
-from driftline.spec.model import MonitorSpec, millis
+from driftline.spec.model import LARGEST, MonitorSpec, millis
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -230,7 +229,7 @@ class Columns:
             rows.check(bad, what, _REASON.WRONG_TYPE, lambda value: f"{value!r} is no finite number")
             with np.errstate(invalid="ignore"):
                 large = np.abs(values) > LARGEST
-            rows.check(large, what, _REASON.WRONG_TYPE, lambda value: f"{value!r} is too large to be squared")
+            rows.check(large, what, _REASON.WRONG_TYPE, lambda value: f"{value!r} is beyond {LARGEST:g}")
             return values
         codes, known = coded(column)
         numbers = np.array([*(self._label(value, mapped.data.textual) for value in known), -1.0])[codes]

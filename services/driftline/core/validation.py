@@ -9,10 +9,8 @@ from driftline.errors import InvalidRecord
 from driftline.events.base import Millis, iso, to_millis
 from driftline.events.inputs import Outcome, Prediction, Value, label_name
 from driftline.events.topics import DeadLetterReason
-from driftline.spec.model import MonitorSpec, millis
+from driftline.spec.model import LARGEST, MonitorSpec, millis
 
-LARGEST = 1e150
-"""A regression value beyond this cannot be squared in a double."""
 LATEST: Millis = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last instant that RFC 3339 can name
 
 
@@ -61,7 +59,7 @@ def _check_value(value: str | int | float | bool, spec: MonitorSpec, what: str) 
     if spec.task == "regression":
         number = _number(value, what)
         if abs(number) > LARGEST:
-            raise InvalidRecord(DeadLetterReason.WRONG_TYPE, f"{what} {number} is too large to be squared")
+            raise InvalidRecord(DeadLetterReason.WRONG_TYPE, f"{what} {number} is beyond {LARGEST:g}")
         return
     label = label_name(value)
     if label not in spec.labels:

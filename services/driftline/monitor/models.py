@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.core.columns import told_shares
-from driftline.core.validation import LARGEST, LATEST
+from driftline.core.validation import LATEST
 from driftline.events.base import to_millis
 from driftline.events.inputs import label_name
-from driftline.spec.model import MOST_LABELS, MonitorSpec, millis, told
+from driftline.spec.model import LARGEST, MOST_LABELS, MonitorSpec, millis, told
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]

@@ -50,7 +50,9 @@ class Metric(NamedTuple):
 
 
 _HISTOGRAM = "the report's `error_bound`, from the pairs that share a bin of the score histogram"
-_QUANTILE = "`error_bound`, at most 20 % of it, or a millionth of the usual size of a prediction"
+_USUAL_SIZE = "the usual size of a prediction (1,000 where neither a reference nor a declared range tells it)"
+_QUANTILE = f"`error_bound`, at most 20 % of it, or a millionth of {_USUAL_SIZE}"
+_ANY_UNIT = "1e-9 of the size of the errors, or 1e-24 where they are smaller"
 _INF = math.inf
 
 
@@ -224,6 +226,7 @@ _TABLE = (
         sentence="Mean absolute error.",
         source="by definition",
         usual=True,
+        bound=_ANY_UNIT,
     ),
     Metric(
         "rmse",
@@ -235,6 +238,7 @@ _TABLE = (
         sentence="Root of the mean squared error.",
         source="by definition",
         usual=True,
+        bound=_ANY_UNIT,
     ),
     Metric(
         "bias",
@@ -245,6 +249,7 @@ _TABLE = (
         higher_is_better=None,
         sentence="Mean of prediction - outcome: above 0 where too much is predicted.",
         source="by definition",
+        bound=_ANY_UNIT,
     ),
     Metric(
         "r2",
@@ -268,6 +273,7 @@ _TABLE = (
         sentence="Root mean square of ln(1 + prediction) - ln(1 + outcome), of rows where neither is below 0: its n.",
         source="by definition",
         undefined="no row without a negative number",
+        bound=_ANY_UNIT,
     ),
     Metric(
         "mape",
@@ -299,7 +305,7 @@ _TABLE = (
         higher_is_better=False,
         sentence="The absolute error that 50 % of the predictions do not exceed.",
         source="by definition",
-        undefined="no outcomes, or it is beyond 6,600 times the usual size of a prediction",
+        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
         bound=_QUANTILE,
     ),
     Metric(
@@ -311,7 +317,7 @@ _TABLE = (
         higher_is_better=False,
         sentence="The absolute error that 90 % of the predictions do not exceed.",
         source="by definition",
-        undefined="no outcomes, or it is beyond 6,600 times the usual size of a prediction",
+        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
         bound=_QUANTILE,
     ),
     Metric(
@@ -323,7 +329,7 @@ _TABLE = (
         higher_is_better=False,
         sentence="The absolute error that 95 % of the predictions do not exceed.",
         source="by definition",
-        undefined="no outcomes, or it is beyond 6,600 times the usual size of a prediction",
+        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
         bound=_QUANTILE,
     ),
     Metric(
@@ -335,7 +341,7 @@ _TABLE = (
         higher_is_better=False,
         sentence="The absolute error that 99 % of the predictions do not exceed.",
         source="by definition",
-        undefined="no outcomes, or it is beyond 6,600 times the usual size of a prediction",
+        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
         bound=_QUANTILE,
     ),
 )

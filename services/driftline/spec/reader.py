@@ -8,6 +8,7 @@ from pathlib import Path
 from driftline.errors import SpecError
 from driftline.spec.metrics import ESTIMATED, METRICS, OF_LABEL, TASKS, USUAL, Task, of_labels
 from driftline.spec.model import (
+    LARGEST,
     MOST_LABELS,
     OTHER,
     BaselineSpec,
@@ -185,6 +186,10 @@ class _Reader:
                 continue
             if name != valid:
                 each.mistake(f"unknown output `{name}` of a {task} model; it has `{valid}`")
+            elif task == "regression" and declared is not None and max(map(abs, declared)) > LARGEST:
+                fields["range"].mistake(
+                    f"a number beyond {LARGEST:g} is refused where it comes, so no range reaches it"
+                )
             elif declared is not None:
                 found[name] = OutputSpec(range=declared)
         return found
