@@ -30,6 +30,13 @@ def regression(predicted, actual):
     return Totals.of(layout, panes_of(layout, predicted, actual))
 
 
+@pytest.mark.parametrize("beta", [0.1, 0.7, 1.5, 3, 10])
+def test_f_of_any_beta_goes_by_its_name(beta):
+    actual, predicted, scores = a_thousand()
+    found = compute(binary(predicted, actual, scores), f"f{beta}")
+    assert found.value == pytest.approx(sk.fbeta_score(actual, predicted, beta=beta, pos_label="yes"), abs=1e-12)
+
+
 def figures(totals, task="binary"):
     return {name: compute(totals, name).value for name in METRICS[task]}
 

@@ -150,6 +150,22 @@ def test_a_cost_is_asked_for_only_where_the_spec_says_it():
     assert mistakes(regression + "costs: {late: {on-time: 5}}\n") == ["m.yaml:8: `costs` is for classification"]
 
 
+def test_f_of_any_beta_may_be_told_and_judged():
+    rule = "rules: [{name: low, metric: f0.7, window: day, below: 0.5}]\n"
+    assert parse_spec(HEAD + "metrics: [f3, f1.5]\n" + rule, "m.yaml").metrics == ("f3", "f1.5", "log_loss", "f0.7")
+
+
+@pytest.mark.parametrize("name", ["f11", "f0.05", "f1.0", "f2.0", "f1e1", "fnan", "f", "3"])
+def test_an_f_has_a_beta_from_a_tenth_to_ten_written_as_short_as_can_be(name):
+    (said,) = mistakes(HEAD + f"metrics: [{name}]\n")
+    assert f"unknown metric `{name}`" in said
+
+
+def test_a_regression_has_no_f():
+    regression = HEAD.replace("task: binary\nlabels: [on-time, late]\npositive: late", "task: regression")
+    assert "unknown metric `f3`" in mistakes(regression + "metrics: [f3]\n")[0]
+
+
 def test_no_range_of_a_regression_reaches_beyond_the_numbers_that_are_taken():
     regression = HEAD.replace("task: binary\nlabels: [on-time, late]\npositive: late", "task: regression")
     assert mistakes(regression + "outputs: {prediction: {range: [0, 1e200]}}\n") == [

@@ -15,6 +15,7 @@ BINARY: tuple[Task, ...] = ("binary",)
 LABELS: tuple[Task, ...] = ("binary", "multiclass")
 MULTICLASS: tuple[Task, ...] = ("multiclass",)
 REGRESSION: tuple[Task, ...] = ("regression",)
+LEAST_BETA, MOST_BETA = 0.1, 10.0
 CALIBRATION_BINS = 16  # a power of two: their edges are edges of the score histogram's grid too
 
 
@@ -111,7 +112,13 @@ _TABLE = (
         "no outcomes",
         usual=True,
     ),
-    _of_confusion("f2", "As `f1` with recall weighed twice (beta = 2).", "van Rijsbergen 1979", "no outcomes"),
+    _of_confusion(
+        "f2",
+        "As `f1` with recall weighed twice (beta = 2): (1 + beta^2) TP / ((1 + beta^2) TP + beta^2 FN + FP). Any other "
+        f"beta from {LEAST_BETA:g} to {MOST_BETA:g} goes by its own name: `f3`, `f1.5`.",
+        "van Rijsbergen 1979",
+        "no outcomes",
+    ),
     _of_confusion("f0.5", "As `f1` with recall weighed half (beta = 0.5).", "van Rijsbergen 1979", "no outcomes"),
     _of_confusion(
         "mcc",
@@ -358,8 +365,29 @@ USUAL: dict[str, tuple[str, ...]] = {
 """Those that are reported where a spec lists none, and of which one decides a promotion."""
 
 
+def beta_of(name: str) -> float | None:
+    """The beta of an F-measure by its name, `f0.5` or `f3`, written as short as can be; None for all else, `f1` too."""
+    try:
+        beta = float(name.removeprefix("f"))
+    except ValueError:
+        return None
+    return beta if f"f{beta:g}" == name != "f1" and LEAST_BETA <= beta <= MOST_BETA else None
+
+
+class MetricNames(tuple[str, ...]):
+    """Names of metrics. Where `f2` is among them, so is that of every other beta."""
+
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        any_beta = isinstance(name, str) and beta_of(name) is not None and super().__contains__("f2")
+        return any_beta or super().__contains__(name)
+
+
 def metric_of(name: str) -> Metric:
     """The metric that `name` names: `recall`, and `recall:cat` likewise, are the one called `recall`."""
+    if name not in METRIC_TABLE and beta_of(name) is not None:
+        return METRIC_TABLE["f2"]
     return METRIC_TABLE[name.partition(":")[0]]
 
 
