@@ -47,7 +47,8 @@ def quantile_edges(values: FloatArray, bins: int) -> tuple[float, ...]:
 
 def grid_edges(low: float, high: float, bins: int) -> tuple[float, ...]:
     """Inner edges of `bins` bins of equal width over `[low, high]`."""
-    return tuple(float(edge) for edge in np.unique(np.linspace(low, high, bins + 1)[1:-1]))
+    inner = np.linspace(low / 2, high / 2, bins + 1) * 2 if np.isinf(high - low) else np.linspace(low, high, bins + 1)
+    return tuple(float(edge) for edge in np.unique(inner[1:-1]))
 
 
 def signed_log_edges() -> tuple[float, ...]:
