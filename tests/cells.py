@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from driftline.core.binning import category_name
@@ -29,17 +30,19 @@ def cells_of_numbers(bins: NumberBins, values: FloatArray) -> IntArray:
 
 
 def cells_of_categories(bins: CategoryBins, values: Sequence[Value]) -> IntArray:
-    """The cell of each value: `0..k-1` the known ones, then unseen, missing."""
-    known = {value: cell for cell, value in enumerate(bins.values)}
-    unseen = len(known)
-    known_or = known.get
-    return np.array(
-        [
-            unseen + 1 if v is None else known_or(v if isinstance(v, str) else category_name(v) or "", unseen)
-            for v in values
-        ],
-        dtype=np.int64,
-    )
+    """The cell of each value: `0..k-1` those told by themselves, then the others, buckets, unseen, missing."""
+    return np.array([_cell_of_category(bins, category_name(value)) for value in values], dtype=np.int64)
+
+
+def _cell_of_category(bins: CategoryBins, name: str | None) -> int:
+    told, others = len(bins.values), int(len(bins.others) > 0)
+    if name is None:
+        return told + others + bins.buckets + 1
+    if name in bins.values:
+        return bins.values.index(name)
+    if name in bins.others:
+        return told
+    return told + others + (xxhash.xxh3_64_intdigest(name.encode()) % bins.buckets if bins.buckets else 0)
 
 
 def cells_of_scores(edges: Sequence[float], scores: FloatArray) -> IntArray:

@@ -54,7 +54,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "n": "Values counted, missing ones too.",
         "missing": "Share that was missing.",
         "out_of_range": "Share outside the declared range.",
-        "unseen": "Share of categories that the bins do not know.",
+        "unseen": "Share of categories that the bins do not know; 0 where they cannot tell (`buckets`).",
     },
     "Segment": {
         "n": "Predictions.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+from driftline.core.binning import BUCKETS, MAX_CATEGORIES, MAX_KNOWN
 from driftline.core.intervals import MAX_BLOCKS, MIN_BLOCKS, MIN_PANES, RESAMPLES
 from driftline.spec.measures import MEASURE_TABLE
 from driftline.spec.metrics import METRIC_TABLE, METRICS, TASKS
@@ -57,10 +58,15 @@ def measures(table: Table) -> list[str]:
         "## Drift measures",
         "",
         "Of each feature, the score and the prediction, against the baseline of the version. Numbers are counted in",
-        "bins at the quantiles of the reference, below, above and missing ones by themselves; categories by value,",
-        "unseen and missing ones by themselves. All are null where either side is empty (for `ks` and `wasserstein`:",
-        "where all is missing), and 0 where both are the same constant. A rule judges an effect size over enough rows",
-        "(`min_samples`), never a p-value: with enough rows everything has drifted.",
+        "bins at the quantiles of the reference, below, above and missing ones by themselves; categories by value, the",
+        f"{MAX_CATEGORIES} most frequent by themselves and the other known ones together, unseen and missing ones by",
+        "themselves. Known is what is `allowed`, else what is in the reference. Where there is neither, or more than",
+        f"{MAX_KNOWN:,} different values in the reference, those without a cell are spread over {BUCKETS} buckets by",
+        "their hash: two may share one, and none is called unseen.",
+        "",
+        "All are null where either side is empty (for `ks` and `wasserstein`: where all is missing), and 0 where both",
+        "are the same constant. A rule judges an effect size over enough rows (`min_samples`), never a p-value: with",
+        "enough rows everything has drifted.",
         "",
         *table(_MEASURES, map(_measure, MEASURE_TABLE)),
         "## Operation",

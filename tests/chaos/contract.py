@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import xxhash
 
 LAST_INSTANT = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 LONGEST_ID = 1024
@@ -82,7 +83,9 @@ class Spec:
         features = {}
         for name, declared in self.plain["features"].items():
             if declared["type"] == "category":
-                features[name] = {"type": "category", "values": (declared["allowed"] or [])[:50]}
+                allowed = declared["allowed"]
+                known = {"buckets": 64} if allowed is None else {"values": allowed[:50], "others": allowed[50:]}
+                features[name] = {"type": "category", "values": [], **known}
                 continue
             low, high = declared["range"] or (None, None)
             if low is None:
@@ -106,8 +109,10 @@ class Layout:
     def __post_init__(self) -> None:
         sizes = {"n": 1, "labelled": 1}
         for name, bins in self.bins["features"].items():
-            regular = len(bins["edges"]) + 1 if bins["type"] == "number" else len(bins["values"]) - 1
-            sizes[f"feature:{name}"] = regular + 3
+            if bins["type"] == "number":
+                sizes[f"feature:{name}"] = len(bins["edges"]) + 4
+            else:
+                sizes[f"feature:{name}"] = len(bins["values"]) + bool(bins.get("others")) + bins.get("buckets", 0) + 2
         scores, labels = len(self.bins["score"]) + 2, len(self.bins["labels"])
         sizes |= {"score": scores, "score|said": scores, "score|neg": scores, "score|pos": scores}
         sizes |= {"confusion": labels**2, "prediction": labels + 2}
@@ -124,11 +129,16 @@ class Layout:
         bins = self.bins["features"][name]
         start = self.start[f"feature:{name}"]
         if bins["type"] == "category":
-            known = list(bins["values"])
+            known, others, buckets = list(bins["values"]), bins.get("others", []), bins.get("buckets", 0)
+            rest = start + len(known) + bool(others)
             if value is None:
-                return start + len(known) + 1
+                return rest + buckets + 1
             spelled = spelling(value)
-            return start + (known.index(spelled) if spelled in known else len(known))
+            if spelled in known:
+                return start + known.index(spelled)
+            if spelled in others:
+                return rest - 1
+            return rest + (xxhash.xxh3_64_intdigest(spelled.encode()) % buckets if buckets else 0)
         regular = len(bins["edges"]) + 1
         if value is None:
             return start + regular + 2

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from driftline.core.pane import histogram_size
 from driftline.events.base import digest_id
 from driftline.events.baselines import Baseline, Bins, CategoryBins, NumberBins
 from driftline.events.partitioning import murmur2
@@ -83,14 +84,11 @@ def baseline_of_beta() -> Baseline:
         "y": NumberBins(edges=(-1.0, 0.0, 1e-300, 1.0)),
         "z": NumberBins(edges=(0.125, 0.5), low=0, high=1),
         "kind": CategoryBins(values=("blue", "red")),
-        "place": CategoryBins(values=("north", "south", "")),
+        "place": CategoryBins(values=("north", "south", ""), others=("7", "east")),
     }
     score = tuple(k / 64 for k in range(1, 64))
     bins = Bins(features=features, labels=("no", "yes"), positive="yes", score=score)
-    sizes = {
-        f"feature:{n}": len(b.edges) + 4 if isinstance(b, NumberBins) else len(b.values) + 2
-        for n, b in features.items()
-    }
+    sizes = {f"feature:{n}": histogram_size(b) for n, b in features.items()}
     sizes["score"] = len(score) + 2
     counts = {name: (6, *[0] * (size - 1)) for name, size in sizes.items()}
     name = digest_id("baseline of chaos", "beta")

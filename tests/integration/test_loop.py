@@ -126,6 +126,13 @@ def test_every_retrain_request_was_answered_once_by_the_trainer_and_every_candid
     assert all(v.rows is not None and v.rows.n > 100 for v in verdicts)
 
 
+def test_what_trainer_and_training_say_of_every_candidate_is_found_again(loop):
+    verdicts = loop.events(Topic.VERDICTS, Verdict)
+    assert [proof for v in verdicts for proof in v.proofs if not proof.holds] == []
+    reported = {(v.model, proof.name) for v in verdicts for proof in v.proofs if proof.kind == "validation"}
+    assert reported == {(MODEL, "auc"), (MODEL, "log_loss")}
+
+
 def test_control_promotes_if_and_only_if_the_gate_says_so(loop):
     promoted = {v.version for v in loop.events(Topic.VERDICTS, Verdict) if v.decision == "promote"}
     states = loop.events(Topic.MODELS, ModelState)
@@ -169,6 +176,7 @@ def test_a_candidate_that_is_better_overall_and_worse_in_one_segment_is_vetoed(l
 
 def test_a_promoted_version_that_turns_bad_is_rolled_back_and_its_case_says_so(loop):
     (promoting,) = [verdict for verdict in verdicts_of(loop, "backfiring") if verdict.decision == "promote"]
+    assert promoting.reason == "better"
     first, second, third = versions_of(loop, "backfiring")[:3]
     assert (first, second) == (("1", "stable"), (promoting.version, "probation"))
     assert third == ("1", "rolled-back")

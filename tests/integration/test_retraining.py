@@ -95,7 +95,7 @@ def spec(function: str = "boosted", time_limit_s: float = 60.0) -> MonitorSpec:
             metric="log_loss",
             min_effect=0.01,
             veto=VetoSpec(segments=("origin",), worse_by=0.05),
-            max_latency_ratio=100.0,
+            max_latency_ratio=10_000.0,
         ),
         retain_raw=timedelta(days=90),
         segments=(SegmentSpec(cuts=(Cut(name="origin", source="attribute"),)),),

@@ -232,8 +232,10 @@ def test_the_figures_of_each_alert_on_drift_are_those_of_its_week(summary, publi
 def binned(bins, values):
     """How many values fall into each cell, one value at a time."""
     if bins["type"] == "category":
-        cells = [*bins["values"], "unseen", None]
-        names = [v if v is None or v in bins["values"] else "unseen" for v in values]
+        others = bins.get("others", [])
+        cells = [*bins["values"], *(["other"] if others else []), "unseen", None]
+        known = {None: None} | dict.fromkeys(others, "other") | {v: v for v in bins["values"]}
+        names = [known.get(v, "unseen") for v in values]
         return [names.count(cell) for cell in cells]
     counts = [0] * (len(bins["edges"]) + 4)
     for value in values:

@@ -198,7 +198,7 @@ def test_each_flaw_is_called_by_its_name():
     again = [*told, (Place(Topic.CASES, 1, 0), told[first][1])]
     no_event = [*told, (Place(Topic.CASES, 0, 10_000), b"\xff")]
     found = [
-        {fault.flaw for chain in verify(each, {"m": remembered}) for fault in chain.faults}
+        {fault.flaw for chain in verify([*each, *inputs()], {"m": remembered}) for fault in chain.faults}
         for each in (turned, again, no_event)
     ]
     assert found == [{Flaw.REORDERED}, {Flaw.DUPLICATED}, {Flaw.UNREADABLE}]

@@ -5,14 +5,18 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.panes import ANIMALS, binary_layout, multiclass_layout, panes_of, regression_layout
+from msgspec.structs import replace
+from tests.panes import ANIMALS, REGRESSION, binary_layout, multiclass_layout, panes_of, regression_layout
 
-from driftline.core.metrics import compute
-from driftline.core.pane import SCALE, Pane, Totals
-from driftline.core.sums import fixed_point
+from driftline.core.binning import default_bins
+from driftline.core.intervals import metrics_of_window
+from driftline.core.metrics import FORMULAS, compute
+from driftline.core.pane import FINE_BITS, SCALE, SCALE_BITS, Layout, Pane, Totals, fine
+from driftline.core.sums import add_sums, fixed_point
 from driftline.spec.metrics import METRICS
+from driftline.spec.model import LARGEST, OutputSpec
 
 LAYOUT, LABELS, NUMBERS = binary_layout(), multiclass_layout(), regression_layout()
 
@@ -95,10 +99,46 @@ def test_so_it_is_of_a_regression(found, many):
         assert compute(parts, name) == compute(whole, name)
 
 
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(
+    st.tuples(finite, finite).filter(lambda ends: ends[0] < ends[1]) | st.none(),
+    st.lists(st.tuples(st.floats(-LARGEST, LARGEST), st.floats(-LARGEST, LARGEST)), min_size=1, max_size=12),
+    st.integers(1, 12),
+)
+@example((0.0, 1e200), [(5.0, 6.0)], 1)
+@example((-1.7e308, 1.7e308), [(LARGEST, -LARGEST)] * 12, 12)
+def test_no_declared_range_and_no_number_that_is_taken_stops_the_count_or_makes_a_figure_infinite(ends, found, many):
+    outputs = {} if ends is None else {"prediction": OutputSpec(range=ends)}
+    layout = Layout(default_bins(replace(REGRESSION, outputs=outputs)))
+    several = panes_of(layout, *(list(column) for column in zip(*found, strict=True)), panes=many)
+    formulas = {name: FORMULAS[name] for name in METRICS["regression"]}
+    values = metrics_of_window(Totals.of(layout, several), several, formulas, [])
+    told = [(v.value, v.low, v.high, v.error_bound) for v in values.values()]
+    assert all(number is None or np.isfinite(number) for each in told for number in each)
+
+
 halves = st.integers(-(2**50), 2**50).map(lambda k: (k + 0.5) / SCALE)
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False) | halves)
-def test_a_term_is_rounded_once_and_exactly(term):
+@given(finite | halves, st.sampled_from([SCALE_BITS, FINE_BITS]))
+def test_a_term_is_rounded_once_and_exactly(term, bits):
     # Python rounds fractions half to even
-    assert fixed_point(term) == round(Fraction(term) * SCALE)
+    assert fixed_point(term, bits) == round(Fraction(term) * 2**bits)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from([1, -1]), finite | halves), min_size=1, max_size=20),
+    st.sampled_from(["error", fine("error")]),
+)
+@example([(0, 1, 1e308), (0, 1, 5e-324), (1, 1, 1e-13), (1, 1, -1.5)], fine("error"))
+def test_terms_of_a_batch_add_up_to_each_rounded_by_itself(rows, name):
+    groups, sign, terms = (np.array(column) for column in zip(*rows, strict=True))
+    sums = {}
+    add_sums(sums, groups, sign, {name: terms.astype(np.float64)})
+    bits = SCALE_BITS if name == "error" else FINE_BITS
+    expected = {}
+    for group, way, term in rows:
+        expected[group] = expected.get(group, 0) + way * fixed_point(term, bits)
+    assert {group: of[name] for group, of in sums.items()} == expected

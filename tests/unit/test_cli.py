@@ -26,7 +26,7 @@ from driftline.events.base import iso
 from driftline.platform import living, status, topics
 from driftline.platform.heartbeat import Beat
 from driftline.platform.local import servers
-from driftline.platform.settings import Settings
+from driftline.platform.settings import LocalServers, Settings
 from driftline.platform.status import Lag
 from driftline.platform.telemetry import Vitals
 
@@ -112,6 +112,28 @@ def test_a_redis_that_does_not_answer_is_a_sentence(capsys, monkeypatch):
     assert code == 1
     assert said.startswith("driftline: no Redis answers (")
     assert said.endswith("); `driftline up` starts one on this machine\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://ada@redis.example:6379/0", "redis://ada@redis.example:6379/0"),
+        ("redis://:secret@redis.example:6379/0", "redis://:***@redis.example:6379/0"),
+        ("rediss://ada:secret@redis.example/0?db=1", "rediss://ada:***@redis.example/0?db=1"),
+        ("redis://ada:se/cr@ret@redis.example/0", "redis://ada:***@redis.example/0"),
+        ("redis://:secret@[::1]:6379/0", "redis://:***@[::1]:6379/0"),
+        ("unix:///run/redis.sock?db=0&password=secret", "unix:///run/redis.sock?db=0&password=***"),
+        ("rediss://redis.example/0?ssl_password=secret&db=0", "rediss://redis.example/0?ssl_password=***&db=0"),
+    ],
+)
+def test_up_says_where_redis_is_and_never_its_password(capsys, monkeypatch, tmp_path, url, shown):
+    started = LocalServers(bootstrap="127.0.0.1:9092", redis_url=url)
+    monkeypatch.setattr(local, "_stack", lambda: SimpleNamespace(start=lambda: started, state=tmp_path))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the test run keeps its own
+    local.up.callback(servers_only=True, foreground=False)
+    assert capsys.readouterr().out == f"Kafka 127.0.0.1:9092   Redis {shown}   state {tmp_path}\n"
+    assert "secret" not in repr(Settings("b:1", url, "t.", tmp_path, tmp_path, tmp_path))
 
 
 def test_no_java_fails_up_with_a_sentence(capsys, monkeypatch, tmp_path):

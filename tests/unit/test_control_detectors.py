@@ -61,7 +61,7 @@ def test_an_alert_is_over_when_no_further_change_is_found_for_long():
     ]
 
 
-@pytest.mark.parametrize("at", [40, 120, 160])
+@pytest.mark.parametrize("at", [40, 120, 160, 185, 205])
 def test_a_restart_changes_nothing(at, monkeypatch):
     monkeypatch.setattr(detecting, "CHUNK", 16)
     log = log_of(SHIFTED)
@@ -73,6 +73,13 @@ def test_a_restart_changes_nothing(at, monkeypatch):
     restarted.run()
     assert len(told(whole)) == 1
     assert [o.value for o in restarted.outbox if o.value] == [o.value for o in whole.outbox if o.value]
+
+
+def test_what_came_before_a_change_is_forgotten():
+    shard = play(log_of(SHIFTED), catalog(SPEC))
+    (alert,) = told(shard)
+    (data,) = shard.stored["detectors:m"].values()
+    assert np.frombuffer(data).size == len(SHIFTED) - alert.n
 
 
 def test_a_rule_may_ask_for_a_retrain_once_a_change():

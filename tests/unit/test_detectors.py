@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from river import drift
 from tests.streams import beside, detector_vectors
 
 from driftline.core import detectors
-from driftline.core.detectors import KEPT, LONGEST, WARM, Detector
+from driftline.core.detectors import LONGEST, WARM, Detector
 from driftline.spec.detectors import PRESETS, make_detector
 
 WANTED = {
@@ -27,24 +29,18 @@ WANTED = {
 }
 
 
-SLOW = {"KSWIN(0.0001,200,100,seed=42)": 4_500}
-"""How much of a stream is enough where each value takes a test of its own: its last detection in any is at 4,143."""
-
-
 def positions(detector, values):
     return [i for i, value in enumerate(values) if detector.update(value)]
 
 
 @beside
-def test_rivers_detectors_fire_where_they_fire_outside_this_project():
-    compared = 0
-    for stream in detector_vectors().values():
-        for name, expected in stream["detections"].items():
-            values = stream["values"][: SLOW.get(name, LONGEST - 1)]
-            detector = Detector(*WANTED[name], low=-math.inf, high=math.inf)
-            assert positions(detector, values) == [i for i in expected if i < len(values)], name
-            compared += 1
-    assert compared > 30
+@pytest.mark.parametrize("name", WANTED)
+def test_rivers_detectors_fire_where_they_fire_outside_this_project(name):
+    streams = [stream for stream in detector_vectors().values() if name in stream["detections"]]
+    assert len(streams) > 3
+    for stream in streams:
+        detector = Detector(*WANTED[name], low=-math.inf, high=math.inf)
+        assert positions(detector, stream["values"]) == stream["detections"][name]
 
 
 def errors(share, n=30, seed=1):
@@ -76,6 +72,16 @@ def test_a_preset_sees_a_small_shift_long_before_rivers_own_settings():
     assert not own or preset[0] < own[0] - 100
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_finds_a_small_shift_before_an_alarm_every_thousand_values_would(name):
+    share, delays = np.repeat([0.1, 0.12], [1_500, 500]), []
+    for seed in range(5):
+        found = positions(Detector(name, {}), errors(share, seed=seed))
+        assert not found or found[0] >= 1_500
+        delays.append(found[0] - 1_500 if found else math.inf)
+    assert np.median(delays) < 350
+
+
 @pytest.mark.parametrize("name", [*PRESETS, "ADWIN", "HDDMA"])
 def test_one_value_that_is_no_number_changes_nothing(name):
     share = np.full(800, 0.1)
@@ -99,16 +105,43 @@ def test_one_wild_value_blinds_no_detector(name, wild):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.sampled_from([*PRESETS, "ADWIN", "DDM"]), st.integers(1, 400), st.integers(0, 10))
-def test_a_detector_that_is_fed_again_goes_on_as_if_nothing_had_happened(name, cut, seed):
-    share = np.full(500, 0.1)
+@given(
+    st.sampled_from([*PRESETS, "ADWIN", "DDM", "KSWIN"]),
+    st.lists(st.integers(1, 700), max_size=3),
+    st.integers(0, 10),
+)
+def test_a_detector_that_is_fed_again_goes_on_as_if_nothing_had_happened(name, cuts, seed):
+    share = np.full(700, 0.1)
     share[250:] = 0.4
+    share[450:] = 0.1
     values = errors(share, seed=seed)
-    whole, first, again = Detector(name, {}), Detector(name, {}), Detector(name, {})
-    expected = positions(whole, values)
-    before = positions(first, values[:cut])
-    again.restore(first.values)
-    assert before + [cut + i for i in positions(again, values[cut:])] == expected
+    expected, found, detector = positions(Detector(name, {}), values), [], Detector(name, {})
+    for i, value in enumerate(values):
+        if i in cuts:
+            again = Detector(name, {})
+            again.restore(detector.values, detector.usual)
+            detector = again
+        found += [i] if detector.update(value) else []
+    assert found == expected
+
+
+def classes_of_river():
+    found = {name: getattr(room, name, None) for room in (drift, drift.binary) for name in room.__all__}
+    return sorted(name for name, each in found.items() if hasattr(each, "drift_detected"))
+
+
+@pytest.mark.parametrize("name", classes_of_river())
+def test_no_detector_of_river_needs_what_came_before_the_last_change(name):
+    share = np.tile(np.repeat([0.1, 0.6], 400), 2)
+    values = np.random.default_rng(3).binomial(1, share).tolist()
+    detector, river = Detector(name, {}), make_detector(name, {})
+    expected = []
+    for i, value in enumerate(values):
+        river.update(value)
+        expected += [i] if river.drift_detected else []
+    assert positions(detector, values) == expected
+    last = max((i for i in expected if i < len(values) - 1), default=-1)
+    assert len(detector.values) == len(values) - 1 - last
 
 
 def test_what_a_detector_remembers_has_a_bound_and_a_restart_does_not_move_it(monkeypatch):
@@ -122,13 +155,21 @@ def test_what_a_detector_remembers_has_a_bound_and_a_restart_does_not_move_it(mo
     for i, value in enumerate(values):
         if i % 97 == 0:
             fresh = Detector("adwin", {})
-            fresh.restore(restarted.values)
+            fresh.restore(restarted.values, restarted.usual)
             restarted = fresh
         found += [i] if restarted.update(value) else []
         assert len(restarted.values) <= 300
     assert found == expected
     assert 1_500 <= expected[0] < 1_600
-    assert KEPT < LONGEST
+
+
+@pytest.mark.parametrize("name", [*PRESETS, "ADWIN", "PageHinkley"])
+def test_a_detector_is_fed_again_in_seconds_however_much_it_remembers(name):
+    values, detector = np.resize(errors(np.full(1_000, 0.1)), LONGEST), Detector(name, {})
+    began = time.perf_counter()
+    detector.restore(values, (0.1, 0.05))
+    assert time.perf_counter() - began < 5
+    assert detector.values.itemsize * len(detector.values) <= 800_000
 
 
 @pytest.mark.parametrize("values", [[], [0.3] * 3 * WARM, [0.0] * WARM + [1.0] * WARM])

@@ -49,6 +49,25 @@ def test_categories_are_compared_value_by_value():
     assert of("c", baseline(np.zeros(2), "aa"), baseline(np.zeros(2), "bb")).moved == 1.0
 
 
+@pytest.mark.parametrize("many", [300, 3_000])
+def test_a_value_that_only_one_baseline_tells_by_itself_counts_where_the_other_has_it(many):
+    rare = [f"v{i}" for i in range(many)]
+    one, two = ["v7"] * 400 + rare, ["v1"] * 400 + rare
+    found = of("c", baseline(np.zeros(len(one)), one), baseline(np.zeros(len(two)), two))
+    assert found.moved == pytest.approx(400 / (many + 400), abs=0.01)
+    assert found.middle == ("v7", "v1")
+    few = of("c", baseline(np.zeros(4), "aabb"), baseline(np.zeros(many + 4), ["a", "a", "b", "b", *rare]))
+    assert few.moved == pytest.approx(many / (many + 4), abs=0.1)
+    same = of("c", baseline(np.zeros(many * 2), rare * 2), baseline(np.zeros(many), rare))
+    assert same.moved == pytest.approx(0)
+
+
+def test_others_and_buckets_are_one_where_either_baseline_has_the_other_kind():
+    rare = [f"v{i}" for i in range(3_000)]
+    one, two = ["a"] * 3_000 + rare[:300] * 10, ["a"] * 3_000 + rare
+    assert of("c", baseline(np.zeros(6_000), one), baseline(np.zeros(6_000), two)).moved == pytest.approx(0, abs=0.02)
+
+
 def test_what_is_missing_is_told_apart():
     found = of("x", baseline([1.0, None, None, 2.0]), baseline([1.0, 2.0]))
     assert found.missing == (0.5, 0.0)

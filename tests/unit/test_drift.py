@@ -267,6 +267,8 @@ def test_many_windows_at_once_are_measured_as_one_by_one(measure):
             "x": NumberBins(edges=(1.0, 2.0, 3.0), low=0.0, high=9.0, least=0.5, most=8.0),
             "open": NumberBins(edges=(1.0, 2.0)),
             "c": CategoryBins(values=("a", "b")),
+            "d": CategoryBins(values=("a", "b"), others=("c",)),
+            "e": CategoryBins(values=("a",), buckets=9),
         },
         labels=("no", "yes"),
         positive="yes",
@@ -279,7 +281,7 @@ def test_many_windows_at_once_are_measured_as_one_by_one(measure):
     counts = {name: tuple(known[c.start : c.stop].tolist()) for name, c in layout.cells.items()}
     baseline = Baseline(id="b", model="m", version="1", bins=bins, n=100, counts=counts, source="t")
     single = [drift_of(Totals(layout, vector, {}), baseline) for vector in vectors]
-    for name in ("x", "open", "c", "score", "prediction"):
+    for name in ("x", "open", "c", "d", "e", "score", "prediction"):
         cells = layout.cells[histogram_of(layout, name)[0]]
         part = slice(cells.start, cells.stop)
         found = many(layout, name, measure, vectors[:, part].astype(float), known[part].astype(float))

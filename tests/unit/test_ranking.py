@@ -130,12 +130,19 @@ def test_in_a_regression_an_error_is_large_beyond_the_median_error_of_the_refere
     events = []
     for i, (x, error) in enumerate([("a", 2.0), ("a", -2.1), ("b", 0.0), ("b", 1e300), ("b", -5.0)]):
         told = Prediction(id=str(i), model="m", version="1", time=0, features={"x": x}, prediction=0.0)
-        events += [(0, told), (0, Outcome(id=str(i), model="m", time=1, outcome=max(-1e150, min(error, 1e150))))]
+        events += [(0, told), (0, Outcome(id=str(i), model="m", time=1, outcome=min(error, 1e140)))]
     (delta,) = engine.feed(events).panes[0]
     pane = Pane.of(np.array(delta.cells), np.array(delta.counts), delta.sums)
     totals = Totals.of(Layout(known.bins), [pane])
     assert totals.histogram("wrong:x").tolist() == [1, 2, 0, 0]
     assert totals.histogram("right:x").tolist() == [1, 1, 0, 0]
+
+
+def test_reference_rows_with_numbers_that_would_be_refused_have_no_errors():
+    said = np.array([1.0, 1e200, 3.0])
+    known = make_baseline(BIKE, {"x": list("aab")}, None, said, "1", "test", [1.0, 2.0, -1e300])
+    assert known.n == 3
+    assert known.counts["labelled"] == (1,)
 
 
 @pytest.mark.parametrize("truths", [[], [None] * 4, [float("nan")] * 4])

@@ -150,6 +150,29 @@ def test_a_cost_is_asked_for_only_where_the_spec_says_it():
     assert mistakes(regression + "costs: {late: {on-time: 5}}\n") == ["m.yaml:8: `costs` is for classification"]
 
 
+def test_f_of_any_beta_may_be_told_and_judged():
+    rule = "rules: [{name: low, metric: f0.7, window: day, below: 0.5}]\n"
+    assert parse_spec(HEAD + "metrics: [f3, f1.5]\n" + rule, "m.yaml").metrics == ("f3", "f1.5", "log_loss", "f0.7")
+
+
+@pytest.mark.parametrize("name", ["f11", "f0.05", "f1.0", "f2.0", "f1e1", "fnan", "f", "3"])
+def test_an_f_has_a_beta_from_a_tenth_to_ten_written_as_short_as_can_be(name):
+    (said,) = mistakes(HEAD + f"metrics: [{name}]\n")
+    assert f"unknown metric `{name}`" in said
+
+
+def test_a_regression_has_no_f():
+    regression = HEAD.replace("task: binary\nlabels: [on-time, late]\npositive: late", "task: regression")
+    assert "unknown metric `f3`" in mistakes(regression + "metrics: [f3]\n")[0]
+
+
+def test_no_range_of_a_regression_reaches_beyond_the_numbers_that_are_taken():
+    regression = HEAD.replace("task: binary\nlabels: [on-time, late]\npositive: late", "task: regression")
+    assert mistakes(regression + "outputs: {prediction: {range: [0, 1e200]}}\n") == [
+        "m.yaml:8: a number beyond 1e+140 is refused where it comes, so no range reaches it"
+    ]
+
+
 LABELS = ", ".join(f"l{i}" for i in range(120))
 MANY = HEAD.replace(
     "task: binary\nlabels: [on-time, late]\npositive: late", "task: multiclass\nlabels: [ant, bee, cat]"
@@ -576,9 +599,3 @@ def test_a_promotion_may_be_approved_shadowed_and_on_probation():
     assert found.repeat == timedelta(hours=4)
     (told,) = mistakes(HEAD + "promotion: {probation: 30d}\n")
     assert "`probation` is not longer than the longest window" in told
-
-
-def test_a_range_of_answers_that_could_not_be_squared_is_refused():
-    text = "model: m\ntask: regression\nfeatures: {x: {type: number}}\noutputs: {prediction: {range: [0, 1e200]}}\n"
-    with pytest.raises(SpecError, match=r"numbers beyond 1e\+150 cannot be squared"):
-        parse_spec(text + "horizon: 1d\nlateness: 0s\npane: 1h\nwindows: {day: {span: 1d}}\n", "m.yaml")

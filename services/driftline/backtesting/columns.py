@@ -226,7 +226,7 @@ class Columns:
             rows.check(bad, what, _REASON.WRONG_TYPE, lambda value: f"{value!r} is no finite number")
             with np.errstate(invalid="ignore"):
                 large = np.abs(values) > LARGEST
-            rows.check(large, what, _REASON.WRONG_TYPE, lambda value: f"{value!r} is too large to be squared")
+            rows.check(large, what, _REASON.WRONG_TYPE, lambda value: f"{value!r} is beyond {LARGEST:g}")
             return values
         codes, known = coded(column)
         numbers = np.array([*(self._label(value, mapped.data.textual) for value in known), -1.0])[codes]

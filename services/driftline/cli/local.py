@@ -78,7 +78,8 @@ def up(servers_only: bool, foreground: bool, **deployment: Any) -> None:
             _say("starting the workers")
             stack.start_workers()
             wait_until_they_live(settings, WORKERS, stack.processes)
-        click.echo(f"Kafka {addresses.bootstrap}   Redis {addresses.redis_url}   state {stack.state}")
+        redis = settings_module.without_password(addresses.redis_url)
+        click.echo(f"Kafka {addresses.bootstrap}   Redis {redis}   state {stack.state}")
         if foreground:
             _stay(stack)
     except BaseException:

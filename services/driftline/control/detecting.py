@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from driftline.core.detectors import Detector
+from driftline.core.detectors import Detector, Usual
 from driftline.core.pane import Layout
 from driftline.core.probes import mean, weights
 from driftline.events.base import Millis, digest_id
@@ -25,7 +25,7 @@ class Watch(msgspec.Struct, kw_only=True):
     """One rule's detector on one version, beside its values. `since`: a rule that is changed begins anew.
 
     `waiting`: cells counted since the last value was fed. `quiet`: values fed since the last change was found.
-    `judged`: the end of the last window whose metric was fed.
+    `judged`: the end of the last window whose metric was fed. `usual`: see `Detector`.
     """
 
     rule: str
@@ -34,6 +34,7 @@ class Watch(msgspec.Struct, kw_only=True):
     waiting: dict[int, int] = {}
     quiet: int = 0
     judged: Millis = -1
+    usual: Usual | None = None
 
 
 class Fed(NamedTuple):
@@ -41,7 +42,7 @@ class Fed(NamedTuple):
 
     rule: RuleSpec
     watch: Watch
-    values: list[float]
+    values: Sequence[float]
 
 
 class Detecting:
@@ -96,6 +97,7 @@ class Detecting:
             self._detectors[watch.since] = _detector(rule)
         detector = self._detectors[watch.since]
         watch.quiet = 0 if detector.update(value) else watch.quiet + 1
+        watch.usual = detector.usual
         self._fed.add(watch.since)
         return Fed(rule, watch, detector.values)
 
@@ -118,7 +120,7 @@ class Detecting:
             chunks, (begun_before, before) = -(-len(values) // CHUNK), self._stored.get(name, (begun, 0))
             first = max(0, before - 1) if begun == begun_before else 0
             for i in range(first, chunks):
-                put[_field(name, i)] = np.array(values[i * CHUNK : (i + 1) * CHUNK]).tobytes()
+                put[_field(name, i)] = values[i * CHUNK : (i + 1) * CHUNK].tobytes()
             drop += [_field(name, i) for i in range(chunks, before)]
             self._stored[name] = begun, chunks
         self._fed.clear()
@@ -132,10 +134,11 @@ class Detecting:
             name, i = msgspec.msgpack.decode(field, type=tuple[str, int])
             parts.setdefault(name, {})[i] = data
         rules = {_since(rule, watch.version): rule for rule in spec.rules for watch in self._watches}
+        usual = {watch.since: watch.usual for watch in self._watches}
         for name, chunks in parts.items():
-            values = np.frombuffer(b"".join(chunks[i] for i in sorted(chunks)), np.float64).tolist()
+            values = np.frombuffer(b"".join(chunks[i] for i in sorted(chunks)), np.float64)
             self._detectors[name] = _detector(rules[name])
-            self._detectors[name].restore(values)
+            self._detectors[name].restore(values, usual[name])
             self._stored[name] = self._detectors[name].begun, len(chunks)
 
     def _watch(self, rule: RuleSpec, version: str) -> Watch:

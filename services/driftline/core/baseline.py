@@ -21,7 +21,7 @@ from driftline.errors import DriftlineError
 from driftline.events.base import digest_id, encode
 from driftline.events.baselines import Baseline, Bins, SegmentCounts
 from driftline.events.inputs import Label, Value, label_name
-from driftline.spec.model import MOST_LABELS, MonitorSpec
+from driftline.spec.model import LARGEST, MOST_LABELS, MonitorSpec
 
 FloatArray = NDArray[np.float64]
 
@@ -220,7 +220,8 @@ class _Rows:
         return [dict(zip(sorted(names), row, strict=True)) for row in zip(*values, strict=True)]
 
     def _joined(self, new: PredictionColumns, tails: NDArray[np.uint8]) -> Joined:
-        rows = np.flatnonzero(~np.isnan(self._truth))
+        taken = (np.abs(self._truth) <= LARGEST) & ~(np.abs(new.answer) > LARGEST)  # the others are refused when live
+        rows = np.flatnonzero(taken)
         zeros = np.zeros(rows.size, np.int64)
         return Joined(
             slice=zeros,

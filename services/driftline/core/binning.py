@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.columns import hash_of_name
 from driftline.events.baselines import Bins, CategoryBins, NumberBins
 from driftline.events.inputs import Value
 from driftline.spec.model import FeatureSpec, MonitorSpec, told
@@ -19,6 +22,8 @@ SCORE_QUANTILES = 768
 SCORE_GRID = 256
 LABEL_QUANTILES, LABEL_GRID = 192, 64  # of each label's probability: 256 bins err by 0.0001 in AUC
 MAX_CATEGORIES = 50
+MAX_KNOWN = 1000  # values of a reference that are listed, at 150 bytes each in memory
+BUCKETS = 64  # two values share one with a chance of 1.6 %
 ERROR_GROWTH, ERROR_EDGES = 1.2, 125  # ten decades, each bin up to a fifth wider than what lies below it
 
 
@@ -42,7 +47,8 @@ def quantile_edges(values: FloatArray, bins: int) -> tuple[float, ...]:
 
 def grid_edges(low: float, high: float, bins: int) -> tuple[float, ...]:
     """Inner edges of `bins` bins of equal width over `[low, high]`."""
-    return tuple(float(edge) for edge in np.unique(np.linspace(low, high, bins + 1)[1:-1]))
+    inner = np.linspace(low / 2, high / 2, bins + 1) * 2 if np.isinf(high - low) else np.linspace(low, high, bins + 1)
+    return tuple(float(edge) for edge in np.unique(inner[1:-1]))
 
 
 def signed_log_edges() -> tuple[float, ...]:
@@ -106,6 +112,12 @@ def category_name(value: Value) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
+
+
+@lru_cache(maxsize=1 << 14)
+def bucket_of(category: str | None, buckets: int) -> int:
+    """The bucket of a category that is not listed (see `CategoryBins`); 0 where there is none."""
+    return hash_of_name(category) % buckets if buckets else 0
 
 
 def default_bins(spec: MonitorSpec) -> Bins:
@@ -173,12 +185,12 @@ def _number_bins(declared: tuple[float, float] | None, values: FloatArray) -> Nu
 
 
 def _categories(feature: FeatureSpec, values: Sequence[Value]) -> CategoryBins:
-    if feature.allowed is not None:
-        return CategoryBins(values=feature.allowed[:MAX_CATEGORIES])
-    counts: dict[str, int] = {}
-    for value in values:
-        name = category_name(value)
-        if name is not None:
-            counts[name] = counts.get(name, 0) + 1
-    ranked = sorted(counts, key=lambda name: (-counts[name], name))
-    return CategoryBins(values=tuple(ranked[:MAX_CATEGORIES]))
+    """Those allowed are known, else those of the reference; of many the most frequent are told by themselves."""
+    counts = Counter(name for value in values if (name := category_name(value)) is not None)
+    known: Sequence[str] = sorted(counts) if feature.allowed is None else feature.allowed
+    if feature.allowed is None or len(known) > MAX_CATEGORIES:
+        known = sorted(known, key=lambda name: -counts[name])
+    told, rest = tuple(known[:MAX_CATEGORIES]), tuple(known[MAX_CATEGORIES:])
+    if feature.allowed is None and not 0 < len(known) <= MAX_KNOWN:
+        return CategoryBins(values=told, buckets=BUCKETS)
+    return CategoryBins(values=told, others=rest)

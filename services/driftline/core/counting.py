@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from driftline.core.arrivals import Joined
 from driftline.core.columns import PredictionColumns
 from driftline.core.kinds import Kinds, KindTables
+from driftline.core.pane import fine
 from driftline.core.plans import FeatureCells
 from driftline.core.segments import SegmentCodes
 from driftline.core.series import SeriesTable
@@ -184,12 +185,12 @@ def _count_errors(of: KindTables, joined: Joined, groups: I64, cells: _Cells, su
     with np.errstate(over="ignore"):
         shares = np.divide(sizes, np.abs(truth), out=np.zeros(sizes.size), where=divided)
     terms = {
-        "absolute_error": sizes,
-        "error": errors,
-        "squared_error": errors * errors,
-        "truth": from_centre,
-        "squared_truth": from_centre * from_centre,
-        "squared_log_error": logs * logs,
+        fine("absolute_error"): sizes,
+        fine("error"): errors,
+        fine("squared_error"): errors * errors,
+        fine("truth"): from_centre,
+        fine("squared_truth"): from_centre * from_centre,
+        fine("squared_log_error"): logs * logs,
         "relative_error": np.minimum(shares, LARGEST_RATIO),
         "symmetric_error": np.divide(2 * sizes, both, out=np.zeros(sizes.size), where=both > 0),
     }

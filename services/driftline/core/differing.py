@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.binning import bucket_of
 from driftline.events.baselines import Baseline, CategoryBins, NumberBins
 
 FloatArray = NDArray[np.float64]
+
+OTHER = "(other)"
 
 
 @dataclass(frozen=True)
@@ -18,8 +22,9 @@ class Difference:
 
     `moved`: the share of rows that would have to change: of a number, the greatest distance between the two cumulated
     shares (Kolmogorov-Smirnov, values spread evenly within their bins); of a category, half the sum of the differences
-    (total variation). None where one of them has no values. `missing`: shares of all rows. `middle`: medians of a
-    number, the most frequent values of a category.
+    (total variation), where values that one of them does not tell by themselves are taken together. None where one of
+    them has no values. `missing`: shares of all rows. `middle`: medians of a number, the most frequent values of a
+    category.
     """
 
     feature: str
@@ -41,8 +46,9 @@ def differences(first: Baseline, second: Baseline) -> list[Difference]:
             one, two = _Spread(bins, ours), _Spread(other, theirs)
             found.append(Difference(name, _farthest(one, two), missing, (one.median(), two.median())))
         elif isinstance(bins, CategoryBins) and isinstance(other, CategoryBins):
-            shares = _shares(bins, ours), _shares(other, theirs)
-            found.append(Difference(name, _variation(*shares), missing, (_top(shares[0]), _top(shares[1]))))
+            moved = _variation(_shares(bins, ours, bins, other), _shares(other, theirs, bins, other))
+            tops = _top(_shares(bins, ours, bins)), _top(_shares(other, theirs, other))
+            found.append(Difference(name, moved, missing, tops))
     return sorted(found, key=lambda each: (-(each.moved or 0.0), each.feature))
 
 
@@ -87,11 +93,26 @@ def _farthest(one: _Spread, two: _Spread) -> float | None:
     return float(np.abs(one.below(at) - two.below(at)).max())
 
 
-def _shares(bins: CategoryBins, counts: NDArray[np.int64]) -> dict[str, float]:
-    """By value; what was not among the most frequent is one of them. Empty without values."""
+def _shares(bins: CategoryBins, counts: NDArray[np.int64], *told: CategoryBins) -> dict[str, float]:
+    """By what all of `told` tell apart: values, buckets, or the others together. Empty without values."""
     known = int(counts[:-1].sum())
-    names = (*bins.values, "(unseen)")
-    return {name: int(n) / known for name, n in zip(names, counts[:-1], strict=True) if n} if known else {}
+    apart = len({each.buckets for each in told if each.others or each.buckets}) < 2
+    buckets = [f"(bucket {i})" if apart else OTHER for i in range(bins.buckets)]
+    values = [_told(value, told, apart=apart) for value in bins.values]
+    names = (*values, *([OTHER] if bins.others else []), *buckets, "(unseen)")
+    found: dict[str, float] = {}
+    for name, n in zip(names, counts[:-1].tolist(), strict=True):
+        if n:
+            found[name] = found.get(name, 0.0) + n / known
+    return found
+
+
+def _told(value: str, told: Sequence[CategoryBins], *, apart: bool) -> str:
+    """A value, or where those counted it that do not tell it by itself."""
+    for each in told:
+        if value not in each.values and (value in each.others or each.buckets):
+            return f"(bucket {bucket_of(value, each.buckets)})" if each.buckets and apart else OTHER
+    return value
 
 
 def _variation(one: dict[str, float], two: dict[str, float]) -> float | None:

@@ -56,7 +56,7 @@ def many(layout: Layout, name: str, measure: str, counts: FloatArray, reference:
     """
     _, bins = histogram_of(layout, name)
     if measure in many_distances.OF_SHARES:
-        sides = (counts, reference) if bins is not None else _coarse(counts, reference)
+        sides = _coarse(counts, reference) if bins is None else _without_empty_buckets(bins, counts, reference)
         return many_distances.OF_SHARES[measure](*sides)
     if isinstance(bins, CategoryBins):
         return np.full(len(counts), np.nan)
@@ -100,7 +100,7 @@ def _drift(totals: Totals, histogram: str, bins: NumberBins | CategoryBins | Non
         return shares
     reference = np.array(told, np.int64)
     if isinstance(bins, CategoryBins):
-        return _of_shares(shares, counts, reference)
+        return _of_shares(shares, *_without_empty_buckets(bins, counts, reference))
     if bins is not None:
         return _of_order(_of_shares(shares, counts, reference), counts, reference, bins)
     fine = _score_bins(totals.layout)
@@ -165,6 +165,19 @@ def _of_order(drift: Drift, counts: IntArray, reference: IntArray, bins: NumberB
         wasserstein=None if way is None else way[0],
         error_bounds=bounds,
     )
+
+
+def _without_empty_buckets(bins: NumberBins | CategoryBins, counts: Counts, reference: Counts) -> tuple[Counts, Counts]:
+    """Those that are empty in the reference as one cell: most are of no value, and each would count as a prior does."""
+    if isinstance(bins, NumberBins) or not bins.buckets:
+        return counts, reference
+    empty = reference == 0
+    empty[: -2 - bins.buckets], empty[-2:] = False, False
+    a, b = (
+        np.concatenate([side[..., ~empty], side[..., empty].sum(axis=-1, keepdims=True)], axis=-1)
+        for side in (counts, reference)
+    )
+    return a, b
 
 
 def _coarse(counts: Counts, reference: Counts) -> tuple[Counts, Counts]:

@@ -24,6 +24,7 @@ RESAMPLES = 1000  # fewer would move the ends of an interval by chance: 400 lose
 MIN_PANES = 3  # with two panes a jackknife knows one difference
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of numbers near the largest
 def metrics_of_window(
     totals: Totals,
     panes: Sequence[Pane],
@@ -63,11 +64,15 @@ def metrics_of_window(
 
 
 def _with(name: str, point: MetricValue, interval: Interval | None) -> MetricValue:
-    """A value with its interval, which contains it and does not leave the metric's range."""
+    """A value with its interval, which contains it and does not leave the metric's range; one that is not finite says
+    nothing.
+    """
     if interval is None or point.value is None:
         return point
     metric = metric_of(name)
     low, high = max(interval.low, metric.low), min(interval.high, metric.high)
+    if not np.isfinite([low, high]).all():
+        return point
     return msgspec.structs.replace(
         point, low=min(low, point.value), high=max(high, point.value), method=interval.method
     )

@@ -14,13 +14,22 @@ from numpy.typing import NDArray
 
 from driftline.core.binning import DELAY_EDGES, LATENCY_EDGES, error_edges
 from driftline.events.baselines import Bins, CategoryBins, NumberBins
+from driftline.spec.model import LARGEST
 
 IntArray = NDArray[np.int64]
 
 PROBABILITY_BYTES = 8
 """A label's probability stays with its prediction as it came: what is lost of it would show in the log loss."""
-SCALE = 1 << 40
-"""Fixed-point sums are integers of 1/SCALE (9e-13): a mean of rounded terms errs by less than 5e-13."""
+SCALE_BITS, FINE_BITS = 40, 160
+SCALE, FINE = 1 << SCALE_BITS, 1 << FINE_BITS
+"""Fixed-point sums are integers of 1/SCALE (9e-13), so a mean of rounded terms errs by less than 5e-13. What has a
+unit, or is squared for a root, is counted in 1/FINE: the root of such a mean errs by less than 1e-24.
+"""
+
+
+def fine(name: str) -> str:
+    """The name of a sum that is counted in 1/FINE: what panes of before have by the bare name is in 1/SCALE."""
+    return f"{name}.{FINE_BITS}"
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,8 @@ class Layout:
     Histograms, in this order:
 
     * `n`, `labelled`: one cell each: predictions, and those with an outcome
-    * `feature:NAME`: numbers: bins, below, above, missing; categories: values, unseen, missing
+    * `feature:NAME`: numbers: bins, below, above, missing; categories: values, the others (one cell, if there are),
+      buckets, unseen, missing
     * binary: `score` (bins, missing), `score|said` (the same bins, rows whose prediction is the positive label),
       `score|neg`, `score|pos` (labelled rows by outcome),
       `confusion` (row-major `[outcome, prediction]` over `bins.labels`), `prediction` (labels, as a category)
@@ -78,7 +88,8 @@ class Layout:
         if bins.prediction is not None:
             sizes += [("prediction", histogram_size(bins.prediction)), ("not_negative", 1), ("nonzero_truth", 1)]
             self.error_edges = error_edges(bins.prediction)
-            self.centre = bins.prediction.edges[len(bins.prediction.edges) // 2] if bins.prediction.edges else 0.0
+            middle = bins.prediction.edges[len(bins.prediction.edges) // 2] if bins.prediction.edges else 0.0
+            self.centre = min(max(middle, -LARGEST), LARGEST)
             sizes += [("absolute_error", self.error_edges.size + 1)]
         sizes += [("latency", LATENCY_EDGES.size + 1), ("label_delay", DELAY_EDGES.size + 1)]
         if bins.score is not None or bins.large_error is not None:
@@ -99,15 +110,18 @@ class Layout:
 
 def histogram_size(bins: NumberBins | CategoryBins) -> int:
     """Cells that a feature's histogram takes, the special ones included."""
-    return len(bins.edges) + 4 if isinstance(bins, NumberBins) else len(bins.values) + 2
+    if isinstance(bins, NumberBins):
+        return len(bins.edges) + 4
+    return len(bins.values) + bool(bins.others) + bins.buckets + 2
 
 
 @dataclass
 class Pane:
     """A sparse integer vector and named fixed-point sums. `cells` are sorted and unique, `counts` never 0.
 
-    Sums: `log_loss`, and binary `brier`; regression `absolute_error`, `squared_error`, `error` (prediction - truth),
-    `truth` and `squared_truth` (from the layout's `centre`), `squared_log_error`, `relative_error`, `symmetric_error`.
+    Sums: `log_loss`, and binary `brier`; regression `relative_error`, `symmetric_error`, and by the name that `fine`
+    gives them `absolute_error`, `squared_error`, `error` (prediction - truth), `truth` and `squared_truth` (from the
+    layout's `centre`), `squared_log_error`.
     """
 
     cells: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
@@ -187,6 +201,14 @@ class Totals:
         """The counts of one histogram of the layout."""
         cells = self.layout.cells[name]
         return self.vector[cells.start : cells.stop]
+
+    def total(self, name: str) -> int:
+        """A sum as an integer of 1/FINE, however fine its parts were counted."""
+        return (self.sums.get(name, 0) << FINE_BITS - SCALE_BITS) + self.sums.get(fine(name), 0)
+
+    def grain(self, name: str) -> float:
+        """What the parts of a sum were rounded to."""
+        return 1 / (SCALE if name in self.sums else FINE)
 
     @property
     def n(self) -> int:

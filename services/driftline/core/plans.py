@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.core.binning import category_name
+from driftline.core.binning import bucket_of, category_name
 from driftline.core.edges import EdgeTable, EdgeTables
-from driftline.core.pane import Layout
+from driftline.core.pane import Layout, histogram_size
 from driftline.events.baselines import CategoryBins, NumberBins
 from driftline.spec.model import MonitorSpec
 
@@ -120,7 +120,7 @@ class PlanTables:
         self.allowed = _matrix(self.categories_per_row, 0, np.bool_)
         """Which categories have a declared set, by plan and place."""
         self._known: list[dict[str | None, int]] = []
-        self._unseen: list[int] = []
+        unseen, buckets = list[int](), list[int]()
         edges: list[EdgeTable] = []
         numbers_at: list[tuple[int, int]] = []
         categories_at: list[tuple[int, int]] = []
@@ -142,12 +142,14 @@ class PlanTables:
                 found = bins.get(name)
                 if isinstance(found, CategoryBins):
                     self._category_table[p, j] = len(self._known)
-                    start, size = cells[f"feature:{name}"].start, len(found.values)
-                    self._known.append({value: start + i for i, value in enumerate(found.values)})
-                    self._known[-1][None] = start + size + 1
-                    self._unseen.append(start + size)
+                    start = cells[f"feature:{name}"].start
+                    self._known.append(_known(found, start))
+                    unseen.append(start + histogram_size(found) - 2)
+                    buckets.append(found.buckets)
                     categories_at.append((start, place_of[name]))
         self._edges = EdgeTables(edges)
+        self._unseen, self._buckets = np.array([*unseen, NOWHERE]), np.array([*buckets, 0])
+        """The cell of what a table does not know, and how many before it are buckets; the last: of no table."""
         self._numbers_at = np.array(numbers_at, np.int64).reshape(-1, 2)
         """Where the cells of each table begin, and which byte of a row's tail they go to."""
         self._categories_at = np.array(categories_at, np.int64).reshape(-1, 2)
@@ -196,10 +198,11 @@ class PlanTables:
         tables = self._category_table[plan, : self.categories_per_row[plan]].tolist()
         for j, table in enumerate(tables):
             if table != NOWHERE:
-                known, unseen = self._known[table], self._unseen[table]
+                known, unseen = self._known[table], int(self._unseen[table])
                 start, place = self._categories_at[table].tolist()
-                cells = [known.get(value, unseen) for value in values[j :: len(tables)]]
-                yield start, place, np.array(cells, np.int64)
+                column = values[j :: len(tables)]
+                cells = np.array([known.get(value, unseen) for value in column], np.int64)
+                yield start, place, self._spread(table, cells, column)
 
     def _mixed_numbers(self, plan: I64, values: F64) -> tuple[I64, I64, I64, I64]:
         rows, place = self.places(plan, self.numbers_per_row)
@@ -211,10 +214,20 @@ class PlanTables:
     def _mixed_categories(self, plan: I64, values: Sequence[str | None]) -> tuple[I64, I64, I64, I64]:
         rows, place = self.places(plan, self.categories_per_row)
         table = self._category_table[plan[rows], place]
-        known, unseen = self._known, self._unseen
+        known, unseen = self._known, self._unseen.tolist()
         cells = [NOWHERE if t < 0 else known[t].get(v, unseen[t]) for t, v in zip(table.tolist(), values, strict=True)]
         here = table != NOWHERE
-        return rows[here], np.array(cells, np.int64)[here], *self._categories_at[table[here]].T
+        found = self._spread(table, np.array(cells, np.int64), values)
+        return rows[here], found[here], *self._categories_at[table[here]].T
+
+    def _spread(self, table: I64 | int, cells: I64, values: Sequence[str | None]) -> I64:
+        """The cells with what is not known in its bucket, where there are buckets."""
+        lost = np.flatnonzero(cells == self._unseen[table])
+        if lost.size and self._buckets.any():
+            buckets = np.broadcast_to(self._buckets[table], cells.shape)[lost]
+            names = [values[at] for at in lost.tolist()]
+            cells[lost] += np.fromiter(map(bucket_of, names, buckets.tolist()), np.int64, lost.size) - buckets
+        return cells
 
     def places(self, plan: I64, per_plan: I64) -> tuple[I64, I64]:
         """For values that stand row after row, `per_plan` of them in each: the row, and the place in it, of each."""
@@ -222,6 +235,14 @@ class PlanTables:
         rows = np.repeat(np.arange(plan.size), per_row)
         starts = np.cumsum(per_row) - per_row
         return rows, np.arange(rows.size) - starts[rows]
+
+
+def _known(bins: CategoryBins, start: int) -> dict[str | None, int]:
+    """The cell of each known value, and of a missing one."""
+    others = start + len(bins.values)
+    found: dict[str | None, int] = dict.fromkeys(bins.others, others)
+    found |= {value: start + i for i, value in enumerate(bins.values)}
+    return found | {None: start + histogram_size(bins) - 1}
 
 
 def _matrix(widths: I64, fill: float, kind: type) -> NDArray[Any]:

@@ -59,7 +59,7 @@ def _check_value(value: str | int | float | bool, spec: MonitorSpec, what: str) 
     if spec.task == "regression":
         number = _number(value, what)
         if abs(number) > LARGEST:
-            raise InvalidRecord(DeadLetterReason.WRONG_TYPE, f"{what} {number} is too large to be squared")
+            raise InvalidRecord(DeadLetterReason.WRONG_TYPE, f"{what} {number} is beyond {LARGEST:g}")
         return
     label = label_name(value)
     if label not in spec.labels:

@@ -23,10 +23,16 @@ class NumberBins(msgspec.Struct, frozen=True, kw_only=True, tag="number"):
     most: float | None = None
 
 
-class CategoryBins(msgspec.Struct, frozen=True, kw_only=True, tag="category"):
-    """One bin a known value; any other value is unseen, and null is missing."""
+class CategoryBins(msgspec.Struct, frozen=True, kw_only=True, tag="category", omit_defaults=True):
+    """One bin a value of `values`, one for all of `others`, which are known too, one for unseen values, one for null.
+
+    With `buckets` not all that is known is listed, or nothing is known: any other value falls into the bucket that is
+    XXH3 (64 bits, of its UTF-8) modulo `buckets`, where several may meet, and nothing is called unseen.
+    """
 
     values: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    buckets: int = 0
 
 
 class Bins(msgspec.Struct, frozen=True, kw_only=True):

@@ -170,7 +170,7 @@ GOOD: dict[str, msgspec.Struct] = {
         artifact=ARTIFACT,
         baseline="b2",
         trained_on=retraining.TrainedOn(n=51_000, span=SPAN, digest="cd" * 32),
-        validation={"auc": 0.7},
+        validation={"auc": (0.7, 0.68, 0.72), "log_loss": 0.55},
         recipe=RECIPE,
     ),
     "verdict": retraining.Verdict(

@@ -49,7 +49,7 @@ class PaneDelta(msgspec.Struct, frozen=True, kw_only=True):
     """What one slice changed in one pane: a sparse integer vector over the layout of `bins` (a baseline's id).
 
     `pane` is the pane's number (event time // pane length). `cells[i]` changes by `counts[i]`, which is negative where
-    a corrected outcome takes back; cells rise. `sums` are fixed-point integers (`core.pane.SCALE`). `cut` and
+    a corrected outcome takes back; cells rise. `sums` are fixed-point integers (`core.pane.SCALE`, `FINE`). `cut` and
     `segment`: what the predictions are cut by and which of its segments these are, or empty and `all`: everybody.
     """
 

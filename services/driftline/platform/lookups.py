@@ -51,7 +51,7 @@ def champion_artifact(settings: Settings, model: str, version: str) -> Artifact 
     """The artifact under which `version` became champion; None where it was registered without one."""
     found = None
     for record in read_all(settings, Topic.MODELS):
-        event = decode(record.value, ModelState) if record.value else None
+        event = _event_or_none(record, ModelState) if record.value else None
         if event is not None and event.model == model and event.champion.version == version:
             found = event.champion.artifact
     return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ class Settings:
     """One deployment seen from one process."""
 
     bootstrap: str
-    redis_url: str
+    redis_url: str = field(repr=False)  # it may hold a password
     prefix: str
     state_dir: Path
     archive_dir: Path
@@ -43,6 +44,11 @@ class Settings:
     def group(self, service: str) -> str:
         """The consumer group of a service."""
         return self.prefix + service
+
+
+def without_password(url: str) -> str:
+    """A server's URL as it may be shown: `redis://ada:***@host:6379/0`. One among its parameters is hidden too."""
+    return re.sub(r"(?<=[?&])(\w*password)=[^&#]*", r"\1=***", re.sub(r"(?<=//)([^:@]*):.*@", r"\1:***@", url))
 
 
 def state_directory() -> Path:

@@ -15,6 +15,7 @@ BINARY: tuple[Task, ...] = ("binary",)
 LABELS: tuple[Task, ...] = ("binary", "multiclass")
 MULTICLASS: tuple[Task, ...] = ("multiclass",)
 REGRESSION: tuple[Task, ...] = ("regression",)
+LEAST_BETA, MOST_BETA = 0.1, 10.0
 CALIBRATION_BINS = 16  # a power of two: their edges are edges of the score histogram's grid too
 
 
@@ -50,7 +51,9 @@ class Metric(NamedTuple):
 
 
 _HISTOGRAM = "the report's `error_bound`, from the pairs that share a bin of the score histogram"
-_QUANTILE = "`error_bound`, at most 20 % of it, or a millionth of the usual size of a prediction"
+_USUAL_SIZE = "the usual size of a prediction (1,000 where neither a reference nor a declared range tells it)"
+_QUANTILE = f"`error_bound`, at most 20 % of it, or a millionth of {_USUAL_SIZE}"
+_ANY_UNIT = "1e-9 of the size of the errors, or 1e-24 where they are smaller"
 _INF = math.inf
 
 
@@ -109,7 +112,13 @@ _TABLE = (
         "no outcomes",
         usual=True,
     ),
-    _of_confusion("f2", "As `f1` with recall weighed twice (beta = 2).", "van Rijsbergen 1979", "no outcomes"),
+    _of_confusion(
+        "f2",
+        "As `f1` with recall weighed twice (beta = 2): (1 + beta^2) TP / ((1 + beta^2) TP + beta^2 FN + FP). Any other "
+        f"beta from {LEAST_BETA:g} to {MOST_BETA:g} goes by its own name: `f3`, `f1.5`.",
+        "van Rijsbergen 1979",
+        "no outcomes",
+    ),
     _of_confusion("f0.5", "As `f1` with recall weighed half (beta = 0.5).", "van Rijsbergen 1979", "no outcomes"),
     _of_confusion(
         "mcc",
@@ -224,6 +233,7 @@ _TABLE = (
         sentence="Mean absolute error.",
         source="by definition",
         usual=True,
+        bound=_ANY_UNIT,
     ),
     Metric(
         "rmse",
@@ -235,6 +245,7 @@ _TABLE = (
         sentence="Root of the mean squared error.",
         source="by definition",
         usual=True,
+        bound=_ANY_UNIT,
     ),
     Metric(
         "bias",
@@ -245,6 +256,7 @@ _TABLE = (
         higher_is_better=None,
         sentence="Mean of prediction - outcome: above 0 where too much is predicted.",
         source="by definition",
+        bound=_ANY_UNIT,
     ),
     Metric(
         "r2",
@@ -268,6 +280,7 @@ _TABLE = (
         sentence="Root mean square of ln(1 + prediction) - ln(1 + outcome), of rows where neither is below 0: its n.",
         source="by definition",
         undefined="no row without a negative number",
+        bound=_ANY_UNIT,
     ),
     Metric(
         "mape",
@@ -299,7 +312,7 @@ _TABLE = (
         higher_is_better=False,
         sentence="The absolute error that 50 % of the predictions do not exceed.",
         source="by definition",
-        undefined="no outcomes, or it is beyond 6,600 times the usual size of a prediction",
+        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
         bound=_QUANTILE,
     ),
     Metric(
@@ -311,7 +324,7 @@ _TABLE = (
         higher_is_better=False,
         sentence="The absolute error that 90 % of the predictions do not exceed.",
         source="by definition",
-        undefined="no outcomes, or it is beyond 6,600 times the usual size of a prediction",
+        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
         bound=_QUANTILE,
     ),
     Metric(
@@ -323,7 +336,7 @@ _TABLE = (
         higher_is_better=False,
         sentence="The absolute error that 95 % of the predictions do not exceed.",
         source="by definition",
-        undefined="no outcomes, or it is beyond 6,600 times the usual size of a prediction",
+        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
         bound=_QUANTILE,
     ),
     Metric(
@@ -335,7 +348,7 @@ _TABLE = (
         higher_is_better=False,
         sentence="The absolute error that 99 % of the predictions do not exceed.",
         source="by definition",
-        undefined="no outcomes, or it is beyond 6,600 times the usual size of a prediction",
+        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
         bound=_QUANTILE,
     ),
 )
@@ -352,8 +365,29 @@ USUAL: dict[str, tuple[str, ...]] = {
 """Those that are reported where a spec lists none, and of which one decides a promotion."""
 
 
+def beta_of(name: str) -> float | None:
+    """The beta of an F-measure by its name, `f0.5` or `f3`, written as short as can be; None for all else, `f1` too."""
+    try:
+        beta = float(name.removeprefix("f"))
+    except ValueError:
+        return None
+    return beta if f"f{beta:g}" == name != "f1" and LEAST_BETA <= beta <= MOST_BETA else None
+
+
+class MetricNames(tuple[str, ...]):
+    """Names of metrics. Where `f2` is among them, so is that of every other beta."""
+
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        any_beta = isinstance(name, str) and beta_of(name) is not None and super().__contains__("f2")
+        return any_beta or super().__contains__(name)
+
+
 def metric_of(name: str) -> Metric:
     """The metric that `name` names: `recall`, and `recall:cat` likewise, are the one called `recall`."""
+    if name not in METRIC_TABLE and beta_of(name) is not None:
+        return METRIC_TABLE["f2"]
     return METRIC_TABLE[name.partition(":")[0]]
 
 

@@ -11,11 +11,11 @@ from driftline.events.alerts import Severity
 from driftline.events.base import Millis
 from driftline.spec.metrics import Task
 
+LARGEST = 1e140
+"""A number of a regression beyond this is refused: sums of squares of any number of smaller ones fit into a double."""
 MOST_LABELS = 100
 """Labels of a multiclass model that are told by themselves; the others are told as one."""
 OTHER = "(other)"
-LARGEST = 1e150
-"""A regression value beyond this cannot be squared in a double."""
 
 
 class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from driftline.errors import SpecError
-from driftline.spec.metrics import ESTIMATED, METRICS, OF_LABEL, TASKS, USUAL, Task, of_labels
+from driftline.spec.metrics import ESTIMATED, METRICS, OF_LABEL, TASKS, USUAL, MetricNames, Task, of_labels
 from driftline.spec.model import (
     LARGEST,
     MOST_LABELS,
@@ -84,11 +84,11 @@ class _Reader:
             for names in (METRICS, USUAL)
         )
         of_each = {name: of_labels(name, told(labels)) for name in OF_LABEL} if task == "multiclass" else {}
-        known += tuple(name for each in of_each.values() for name in each)
+        known = MetricNames((*known, *(name for each in of_each.values() for name in each)))
         limits = fields["limits"].fields(optional=("max_kept", "max_ahead")) if "limits" in fields else {}
         max_ahead = read_duration(limits.get("max_ahead"), timedelta(minutes=5))
         max_kept = limits["max_kept"].count() if "max_kept" in limits else MAX_KEPT
-        words = fields["metrics"].words((*known, *of_each), "metric") if "metrics" in fields else usual
+        words = fields["metrics"].words(MetricNames((*known, *of_each)), "metric") if "metrics" in fields else usual
         metrics = tuple(name for word in words for name in of_each.get(word, (word,)))
         named = tuple(fields["features"].keys()) if "features" in fields else ()
         rules = read_rules(
@@ -186,8 +186,10 @@ class _Reader:
                 continue
             if name != valid:
                 each.mistake(f"unknown output `{name}` of a {task} model; it has `{valid}`")
-            elif declared is not None and max(map(abs, declared)) > LARGEST:
-                fields["range"].mistake(f"numbers beyond {LARGEST:g} cannot be squared; leave such a range out")
+            elif task == "regression" and declared is not None and max(map(abs, declared)) > LARGEST:
+                fields["range"].mistake(
+                    f"a number beyond {LARGEST:g} is refused where it comes, so no range reaches it"
+                )
             elif declared is not None:
                 found[name] = OutputSpec(range=declared)
         return found

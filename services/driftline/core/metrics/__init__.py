@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from driftline.core.metrics.confusion import CONFUSION, expected_cost
+from driftline.core.metrics.confusion import CONFUSION, expected_cost, f_beta
 from driftline.core.metrics.errors import ERRORS
 from driftline.core.metrics.formula import Costs, Draws, FloatArray, Formula, ratio
 from driftline.core.metrics.labels import MANY_LABELS, of_label
 from driftline.core.metrics.scores import SCORES
 from driftline.core.pane import Totals
 from driftline.events.reports import MetricValue
+from driftline.spec.metrics import beta_of
 
 __all__ = ["FORMULAS", "Costs", "Draws", "FloatArray", "Formula", "compute", "formula_of", "ratio"]
 
@@ -29,10 +30,12 @@ FORMULAS: Mapping[str, Formula] = {
 
 
 def formula_of(name: str, costs: Costs | None = None) -> Formula:
-    """How the metric `name` is computed under a spec's `costs`; `recall:cat`: that of one label."""
+    """How the metric `name` is computed under a spec's `costs`; `recall:cat`: of one label; `f3`: of another beta."""
     of, _, label = name.partition(":")
     if label:
         return of_label(of, label)
+    if name not in FORMULAS and (beta := beta_of(name)) is not None:
+        return f_beta(beta)
     return expected_cost(costs) if costs and name == "expected_cost" else FORMULAS[name]
 
 

@@ -101,6 +101,11 @@ def _balanced_accuracy(m: FloatArray) -> FloatArray:
     return (ratio(m[:, 0, 0], m[:, 0].sum(axis=-1)) + ratio(m[:, 1, 1], m[:, 1].sum(axis=-1))) / 2
 
 
+def f_beta(beta: float) -> Formula:
+    """The F-measure of a binary model."""
+    return _formula(_f(beta))
+
+
 def _f(beta: float) -> Of:
     """(1 + beta^2) TP / ((1 + beta^2) TP + beta^2 FN + FP); 0 where none is positive and none was called so."""
 
@@ -173,9 +178,9 @@ CONFUSION: dict[str, Formula] = {
     "precision": _share(_hits, _predicted),
     "recall": _share(_hits, _actual),
     "specificity": _share(lambda m: m[:, 0, 0], lambda m: m[:, 0].sum(axis=-1)),
-    "f1": _formula(_f(1.0)),
-    "f2": _formula(_f(2.0)),
-    "f0.5": _formula(_f(0.5)),
+    "f1": f_beta(1.0),
+    "f2": f_beta(2.0),
+    "f0.5": f_beta(0.5),
     "mcc": _formula(_mcc),
     "kappa": _formula(_kappa),
     "predicted_positive_rate": _predicted_positive_rate(),

@@ -10,7 +10,7 @@ import numpy as np
 from driftline.core.metrics.closed_forms import Z95, around_mean
 from driftline.core.metrics.formula import Draws, FloatArray, Formula, Interval, mean_of, ratio
 from driftline.core.metrics.quantiles import quantiles
-from driftline.core.pane import SCALE, Totals
+from driftline.core.pane import FINE, Totals
 from driftline.events.reports import MetricValue
 
 Closed = Callable[[Totals, MetricValue], Interval | None]
@@ -41,38 +41,41 @@ def _root(mean: Formula) -> Formula:
 def _t(totals: Totals, value: MetricValue) -> Interval | None:
     """Of a mean whose squares are the squared errors."""
     assert value.value is not None, "asked only where there is a value"
-    square = totals.sums.get("squared_error", 0) / (SCALE * value.n)
+    square = totals.total("squared_error") / (FINE * value.n)
     return around_mean(value.value, (square - value.value**2) * value.n / max(value.n - 1, 1), value.n)
 
 
-def _r2(n: Array, squared_error: Array, truth: Array, squared_truth: Array) -> tuple[Array, Array]:
+_OF_R2 = ("squared_error", "truth", "squared_truth")
+
+
+def _r2(n: Array, squared_error: Array, truth: Array, squared_truth: Array, grain: float) -> tuple[Array, Array]:
     """1 - sum of squared errors / sum of squared deviations of the truth, and what rounding can add to it.
 
     `truth` and its squares are counted from the layout's `centre`, so that their difference keeps its digits. Terms
-    are rounded to 1/SCALE, and squares to the precision of a double: a variance below that is none.
+    are rounded to `grain`, and squares to the precision of a double: a variance below that is none.
     """
     mean = ratio(truth, n)
     square = ratio(squared_truth, n)
     variance = square - mean**2
-    rounding = (1 + 2 * np.abs(mean)) / SCALE + 4 * np.finfo(np.float64).eps * square
-    with np.errstate(invalid="ignore"):
+    rounding = (1 + 2 * np.abs(mean)) * grain + 4 * np.finfo(np.float64).eps * square
+    with np.errstate(invalid="ignore", over="ignore"):
         known = variance > rounding
-    lost = ratio(ratio(squared_error, n), np.where(known, variance, np.nan))
-    return 1 - lost, lost * rounding / np.where(known, variance - rounding, np.nan)
+        lost = ratio(ratio(squared_error, n), np.where(known, variance, np.nan))
+        return 1 - lost, lost * rounding / np.where(known, variance - rounding, np.nan)
 
 
 def _r2_of(totals: Totals) -> MetricValue:
     n = totals.labelled
-    sums = (totals.sums.get(name, 0) / SCALE for name in ("squared_error", "truth", "squared_truth"))
-    value, bound = _r2(np.array([float(n)]), *(np.array([each]) for each in sums))
-    if np.isnan(value[0]):
+    error, truth, square = (np.array([totals.total(name) / FINE]) for name in _OF_R2)
+    value, bound = _r2(np.array([float(n)]), error, truth, square, totals.grain("squared_truth"))
+    if not np.isfinite([value[0], bound[0]]).all():
         return MetricValue(value=None, n=n)
     return MetricValue(value=float(value[0]), n=n, error_bound=float(bound[0]))
 
 
 def _many_r2(draws: Draws) -> FloatArray:
-    sums = (draws.sum(name) for name in ("squared_error", "truth", "squared_truth"))
-    return _r2(draws.counts("labelled")[:, 0], *sums)[0]
+    error, truth, square = (draws.sum(name) for name in _OF_R2)
+    return _r2(draws.counts("labelled")[:, 0], error, truth, square, draws.grain("squared_truth"))[0]
 
 
 def _quantile(share: float, totals: Totals) -> MetricValue:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.core.pane import SCALE, Totals
+from driftline.core.pane import FINE, Totals
 from driftline.events.reports import MetricValue
 
 FloatArray = NDArray[np.float64]
@@ -36,8 +36,12 @@ class Draws:
 
     def sum(self, name: str) -> FloatArray:
         """A sum in each draw: (draws,)."""
-        total: FloatArray = self.weights @ np.array([block.sums.get(name, 0) / SCALE for block in self._blocks])
+        total: FloatArray = self.weights @ np.array([block.total(name) / FINE for block in self._blocks])
         return total
+
+    def grain(self, name: str) -> float:
+        """What the parts of a sum were rounded to, at the coarsest."""
+        return max(block.grain(name) for block in self._blocks)
 
 
 class Interval(NamedTuple):
@@ -68,4 +72,4 @@ def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
 
 def mean_of(totals: Totals, name: str, n: int) -> MetricValue:
     """A sum over `n` rows as their mean; the quotient of two integers is rounded once."""
-    return MetricValue(value=totals.sums.get(name, 0) / (SCALE * n) if n else None, n=n)
+    return MetricValue(value=totals.total(name) / (FINE * n) if n else None, n=n)

@@ -22,6 +22,7 @@ from driftline.platform.local.control import Supervisor
 from driftline.platform.local.java import Say
 from driftline.platform.local.servers import Program, free_port
 from driftline.platform.settings import LocalServers
+from driftline.platform.writing import write
 
 WORKERS = ("monitor", "control", "archiver", "trainer", "gate")
 STARTUP_S = 90.0
@@ -81,7 +82,7 @@ class LocalStack:
             programs.append(servers.redis(self.state, port))
             redis_url = f"redis://127.0.0.1:{port}/0"
         addresses = LocalServers(bootstrap=bootstrap, redis_url=redis_url)
-        (self.state / "servers.json").write_bytes(msgspec.json.encode(addresses))
+        write(self.state / "servers.json", msgspec.json.encode(addresses), 0o600)  # an address may hold a password
         programs += [
             Program(name, (sys.executable, "-m", f"driftline.{name}.main"), priority=30, autostart=False)
             for name in WORKERS
