@@ -14,6 +14,7 @@ Table = Callable[[Iterable[str], Iterable[Iterable[str]]], list[str]]
 
 _METRICS = ("metric", "what", "unit", "range", "better", "null where", "differs from rows by")
 _MEASURES = ("measure", "what", "unit", "range", "null for", "differs from rows by", "rules")
+_SCORES = ("scores", "AUC off by", "its `error_bound`", "average precision off by")
 _BETTER = {True: "higher", False: "lower", None: "neither"}
 _METHODS = {
     "block-bootstrap": f"{MIN_BLOCKS} panes with outcomes or more. Blocks of adjoining panes, as many as the root of "
@@ -27,6 +28,18 @@ _METHODS = {
     "order-statistics": "Fewer panes: quantiles of the error.",
     "jackknife-t": f"Fewer panes, {MIN_PANES} or more: all others, by leaving out each pane.",
 }
+
+SCORE_ERRORS = {
+    "uniform, calibrated": (0.0001, 0.0007, 0.0001),
+    "logistic, calibrated": (0.0001, 0.0008, 0.0001),
+    "logistic, calibrated, 2 % positive": (0.0002, 0.003, 0.0003),
+    "2 % positive, all scores below 0.1": (0.0004, 0.0065, 0.0007),
+    "0.2 % positive, scores around 0.00001": (0.0005, 0.0095, 0.0015),
+    "over-confident: log-odds four times too large": (0.0001, 0.001, 0.0001),
+    "over-confident: log-odds eight times too large": (0.0002, 0.001, 0.0018),
+    "all between 0.004 and 0.02": (0.003, 0.025, 0.006),
+}
+"""Without reference, by how scores lie: how far AUC is off at most, its bound, how far average precision is off."""
 
 
 def measures(table: Table) -> list[str]:
@@ -54,6 +67,18 @@ def measures(table: Table) -> list[str]:
         "By simulation, intervals of independent rows hold the true figure 93 to 97 times in a hundred. Where an error",
         "rate goes up and down, correlated by 0.7 between neighbouring panes, blocks hold it 92 times in a hundred in",
         "a window of 100 panes and 94 times in one of 400; the binomial interval of the same rows does so 16 times.",
+        "",
+        "## Scores in bins",
+        "",
+        "AUC and average precision come from 1,024 bins of the score. With reference data most lie at its quantiles:",
+        "in all the cases below AUC then errs by less than 0.0005 and average precision by less than 0.002. Without,",
+        "half of the bins are of equal width (1/512), half lie closer and closer to 0 and 1, down to odds of one in a",
+        "billion. So far they are off at most in tests with 100,000 rows:",
+        "",
+        *table(_SCORES, ((what, *(f"{figure:g}" for figure in each)) for what, each in SCORE_ERRORS.items())),
+        "Scores that crowd between few edges need reference data: a report's `error_bound` shows it, and the summary",
+        "of a backtest where it is above 0.0005. The probability of each of many labels has 256 bins, made alike: its",
+        "AUC errs several times as much.",
         "",
         "## Drift measures",
         "",

@@ -95,7 +95,11 @@ class Spec:
                 edges = np.linspace(low, high, 21)[1:-1].tolist()
             features[name] = {"type": "number", "edges": edges, "low": low, "high": high}
         labels = self.plain["labels"]
-        score = np.linspace(0, 1, 1025)[1:-1].tolist()
+        odds, rare = 1.0, list[float]()
+        for factor in np.linspace(1.03, 1.14, 256).tolist():
+            odds *= 1 / factor
+            rare.append(odds / (1 + odds))
+        score = sorted([*np.linspace(0, 1, 513)[1:-1].tolist(), *rare, *(1 - p for p in rare)])
         return {"features": features, "labels": labels, "positive": self.plain["positive"], "score": score}
 
 

@@ -61,6 +61,21 @@ def test_the_summary_says_what_was_read_assumed_and_found(files, tmp_path):
     assert "is 2" not in (tmp_path / "report.html").read_text().split("<title>")[0]
 
 
+def test_the_summary_says_how_far_bins_can_put_a_figure_off_where_that_is_much(tmp_path):
+    (tmp_path / "m.yaml").write_text(SPEC.format(**BINARY))
+    predictions, outcomes = rows_of("binary", days=2)
+    write_csv(tmp_path / "o.csv", outcomes, iso)
+    shown = {}
+    for scored in (True, False):
+        rows = predictions if scored else [row | {"score": None} for row in predictions]
+        write_csv(tmp_path / "p.csv", rows, iso)
+        shown[scored] = called(tmp_path, "--predictions", tmp_path / "p.csv", "--outcomes", tmp_path / "o.csv").output
+    auc, *_ = [line for line in shown[True].splitlines() if line.startswith("auc ")]
+    accuracy, *_ = [line for line in shown[True].splitlines() if line.startswith("accuracy ")]
+    assert ("off by" in shown[True], "<= 0.0" in auc, "<=" in accuracy) == (True, True, False)
+    assert "off by" not in shown[False]
+
+
 def test_json_is_one_event_a_line_with_its_topic(files):
     done = called(files, *of(files), "--json")
     events = [json.loads(line) for line in done.stdout.splitlines()]

@@ -56,6 +56,11 @@ class Line:
         return min(self.usual, key=lambda point: sign * (point.figure.value or 0.0))
 
     @property
+    def hidden(self) -> float:
+        """How far bins can make any of the usual ones differ from the figure of the rows."""
+        return max(point.figure.error_bound for point in self.usual)
+
+    @property
     def baselines(self) -> tuple[float, ...]:
         """The figures of the baselines that windows were compared with, each once, the least first."""
         return tuple(sorted({p.figure.baseline for p in self.points if p.figure.baseline is not None}))

@@ -29,6 +29,8 @@ MOST_ALERTS = 20
 MOST_FEATURES = 8
 MOST_SEGMENTS = 3
 MOST_LETTERS = 5
+HIDDEN = 0.0005
+"""What bins may hide of a figure without a word."""
 _STYLE = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow"}
 
 
@@ -125,7 +127,9 @@ def _show_metrics(found: Sequence[Line], of: Findings, console: Console) -> None
     name = found[0].window
     span = f"{max(len(line.points) for line in found):,} windows"
     _heading(console, f"Metrics by {name} ({span}; 95 % intervals)")
-    table = _table("metric", "first", "worst", "on", "last", *(["baseline"] if baseline else []))
+    hidden = any(line.hidden > HIDDEN for line in found)
+    more = [*(["baseline"] if baseline else []), *(["off by"] if hidden else [])]
+    table = _table("metric", "first", "worst", "on", "last", *more)
     for line in found:
         who = named(line.version, line.role, of.series())
         first, worst, last = line.points[0], line.worst, line.points[-1]
@@ -133,6 +137,8 @@ def _show_metrics(found: Sequence[Line], of: Findings, console: Console) -> None
         if baseline:
             ends = dict.fromkeys((line.baselines[0], line.baselines[-1])) if line.baselines else ()
             cells.append(" to ".join(f"{end:.4g}" for end in ends))
+        if hidden:
+            cells.append(f"<= {line.hidden:.2g}" if line.hidden > HIDDEN else "")
         table.add_row(Text(f"{line.metric} {who}".strip()), *cells)
     console.print(table)
 

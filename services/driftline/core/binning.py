@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 FEATURE_BINS = 20
-SCORE_QUANTILES = 768
-SCORE_GRID = 256
+SCORE_QUANTILES, SCORE_GRID, SCORE_ODDS = 640, 256, 128
 LABEL_QUANTILES, LABEL_GRID = 192, 64  # of each label's probability: 256 bins err by 0.0001 in AUC
 MAX_CATEGORIES = 50
 MAX_KNOWN = 1000  # values of a reference that are listed, at 150 bytes each in memory
@@ -81,22 +80,36 @@ DELAY_EDGES = growing_edges(1000.0, 4 / 3, 63)
 
 
 def score_edges(scores: FloatArray | None) -> tuple[float, ...]:
-    """Edges for probabilities: a grid of equal width, mixed with the quantiles of reference `scores` where given.
+    """Edges of 1,024 bins for probabilities: of equal width, by odds, and at the quantiles of reference `scores`.
 
     The mix keeps the tie mass small where scores crowd, which bounds the error of AUC, and still covers `[0, 1]`.
     """
-    return _mixed_edges(scores, SCORE_QUANTILES, SCORE_GRID)
+    if scores is None or scores.size == 0:
+        return _fixed_edges(SCORE_GRID * 2, SCORE_GRID * 2, 1.03, 1.14)
+    return _with_quantiles(scores, SCORE_QUANTILES, _fixed_edges(SCORE_GRID, SCORE_ODDS, 1.1, 1.4))
 
 
 def label_edges(shares: FloatArray | None) -> tuple[float, ...]:
     """The same for the probability of one of many labels, in fewer bins."""
-    return _mixed_edges(shares, LABEL_QUANTILES, LABEL_GRID)
+    if shares is None or shares.size == 0:
+        return _fixed_edges(LABEL_GRID * 2, LABEL_GRID * 2, 1.1, 1.4)
+    return _with_quantiles(shares, LABEL_QUANTILES, _fixed_edges(LABEL_GRID, 0, 1.1, 1.4))
 
 
-def _mixed_edges(scores: FloatArray | None, quantiles: int, grid: int) -> tuple[float, ...]:
-    if scores is None or scores.size == 0:
-        return tuple(float(e) for e in np.linspace(0, 1, quantiles + grid + 1)[1:-1])
-    mixed = np.union1d(np.linspace(0, 1, grid + 1)[1:-1], np.array(quantile_edges(scores, quantiles)))
+@cache  # models without reference share these very objects: 32 kB that none has of its own
+def _fixed_edges(grid: int, odds: int, first: float, last: float) -> tuple[float, ...]:
+    """`grid` bins of equal width, cut by `odds` edges that lie closer and closer to 0 and 1, as rare labels need.
+
+    From even odds, half of these go down by a factor that grows from `first` to `last`; the others mirror them.
+    Products and quotients of doubles, so the same on every machine.
+    """
+    down = np.cumprod(1 / np.linspace(first, last, odds // 2))
+    rare = down / (1 + down)
+    return tuple(float(e) for e in np.unique(np.concatenate([grid_edges(0, 1, grid), rare, 1 - rare])))
+
+
+def _with_quantiles(scores: FloatArray, quantiles: int, fixed: Sequence[float]) -> tuple[float, ...]:
+    mixed = np.union1d(fixed, np.array(quantile_edges(scores, quantiles)))
     return tuple(float(e) for e in mixed if 0 < e <= 1)
 
 
