@@ -34,7 +34,7 @@ class Metric(NamedTuple):
 
     `higher_is_better` is None where neither end is good. `undefined`: when the value is null. `bound`: how far the
     value can be from that of the single rows; empty where it is the same to 1e-9. `usual`: reported where a spec lists
-    no metrics, and told of champion and candidate where a gate compares them.
+    no metrics, and told of champion and candidate where a gate compares them. `interval`: whether it has one.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Metric(NamedTuple):
     undefined: str = "no outcomes"
     bound: str = ""
     usual: bool = False
+    interval: bool = True
 
 
 _HISTOGRAM = "the report's `error_bound`, from the pairs that share a bin of the score histogram"
@@ -206,10 +207,12 @@ _TABLE = (
         1.0,
         higher_is_better=False,
         sentence=f"Mean over {CALIBRATION_BINS} equal bins of score, by rows, of |mean score - share of positives|; "
-        "multiclass: of the answer's probability, and the share of answers that came true.",
+        "multiclass: of the answer's probability, and the share of answers that came true. Chance alone makes gaps, so "
+        "it is too large where rows are few, and has no interval.",
         source="Naeini et al. 2015",
         undefined="no scored outcome",
         bound="`error_bound`, at most 1/512: half the width of a score bin",
+        interval=False,
     ),
     _share("predicted_positive_rate", "Share of all predictions, labelled or not, that are positive."),
     _share("actual_positive_rate", "Share of outcomes that are positive."),
