@@ -96,6 +96,21 @@ def _share(name: str, sentence: str) -> Metric:
     return Metric(name, BINARY, "share", 0.0, 1.0, None, sentence, "by definition", "no rows to take a share of")
 
 
+def _error_quantile(percent: int) -> Metric:
+    return Metric(
+        f"absolute_error_p{percent}",
+        REGRESSION,
+        "the unit of the prediction",
+        0.0,
+        _INF,
+        higher_is_better=False,
+        sentence=f"The absolute error that {percent} % of the predictions do not exceed.",
+        source="by definition",
+        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
+        bound=_QUANTILE,
+    )
+
+
 _TABLE = (
     _of_confusion(
         "accuracy", "Share of predictions that came true.", "by definition", "no outcomes", tasks=LABELS, usual=True
@@ -306,54 +321,7 @@ _TABLE = (
         sentence="Mean of 2 |error| / (|prediction| + |outcome|); 0 where both are 0.",
         source="Makridakis 1993",
     ),
-    Metric(
-        "absolute_error_p50",
-        REGRESSION,
-        "the unit of the prediction",
-        0.0,
-        _INF,
-        higher_is_better=False,
-        sentence="The absolute error that 50 % of the predictions do not exceed.",
-        source="by definition",
-        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
-        bound=_QUANTILE,
-    ),
-    Metric(
-        "absolute_error_p90",
-        REGRESSION,
-        "the unit of the prediction",
-        0.0,
-        _INF,
-        higher_is_better=False,
-        sentence="The absolute error that 90 % of the predictions do not exceed.",
-        source="by definition",
-        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
-        bound=_QUANTILE,
-    ),
-    Metric(
-        "absolute_error_p95",
-        REGRESSION,
-        "the unit of the prediction",
-        0.0,
-        _INF,
-        higher_is_better=False,
-        sentence="The absolute error that 95 % of the predictions do not exceed.",
-        source="by definition",
-        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
-        bound=_QUANTILE,
-    ),
-    Metric(
-        "absolute_error_p99",
-        REGRESSION,
-        "the unit of the prediction",
-        0.0,
-        _INF,
-        higher_is_better=False,
-        sentence="The absolute error that 99 % of the predictions do not exceed.",
-        source="by definition",
-        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
-        bound=_QUANTILE,
-    ),
+    *map(_error_quantile, (50, 90, 95, 99)),
 )
 
 METRIC_TABLE: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
