@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import NormalDist
@@ -69,6 +69,7 @@ def spec_text(
     windows: Mapping[str, timedelta],
     every: timedelta | None = None,
     segments: int = 0,
+    metrics: Sequence[str] = METRICS,
 ) -> str:
     """The monitor spec of one model, as a user would write it. `segments`: equal shares by its first number."""
     numbers = [f"  {name}: {{type: number, range: [{low:g}, {high:g}]}}" for name, (low, high) in RANGES.items()]
@@ -92,7 +93,7 @@ def spec_text(
         f"pane: {show_duration(pane)}",
         "windows:",
         *spans,
-        f"metrics: [{', '.join(METRICS)}]",
+        f"metrics: [{', '.join(metrics)}]",
         "retention: {raw: 1000d}",
     ]
     return "\n".join(lines) + "\n"
@@ -104,11 +105,12 @@ def watch(model: str, timing: Timing) -> MonitorSpec:
     return parse_spec(text, "benchmark.yaml")
 
 
-def reference_baseline(spec: MonitorSpec, workload: Workload) -> Baseline:
-    """The baseline of version 1 out of the workload's undrifted rows."""
+def reference_baseline(spec: MonitorSpec, workload: Workload, *, outcomes: bool = False) -> Baseline:
+    """The baseline of version 1 out of the workload's undrifted rows, with their outcomes or without."""
     columns = {name: workload.reference[name] for name in FEATURES}
     scores = np.array(workload.reference["score"], dtype=np.float64)
-    return make_baseline(spec, columns, scores, None, "1", "the benchmark's reference rows")
+    known = [str(each) for each in workload.reference["outcome"]] if outcomes else ()
+    return make_baseline(spec, columns, scores, None, "1", "the benchmark's reference rows", known)
 
 
 class MemoryCatalog(Catalog):

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks import feeding
 from benchmarks.measure import Progress, Spent, Stopwatch, median, rounds, settled
@@ -30,17 +30,42 @@ SLICES = Source(Topic.SLICES, 0)
 INPUTS = tuple(Source(topic, 0) for topic in (Topic.COMMANDS, Topic.CANDIDATES, Topic.VERDICTS))
 
 
+AVERAGE_PRECISION, ESTIMATES = "average_precision", "estimates"
+"""What a window may tell beside the usual metrics; estimates are of all that can be, from a baseline with outcomes."""
+
+
+class Closed(NamedTuple):
+    """A window: its panes, segments, and what it tells beside the usual metrics."""
+
+    panes: int
+    segments: int
+    more: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.panes} panes, {self.segments} segments" + (f", {self.more}" if self.more else "")
+
+
 @dataclass(frozen=True)
 class Scale:
-    """Predictions, the (panes, segments) of the windows, rounds."""
+    """Predictions, windows, rounds."""
 
     predictions: int
-    windows: tuple[tuple[int, int], ...]
+    windows: tuple[Closed, ...]
     rounds: int
 
 
-FULL = Scale(200_000, ((1, 0), (6, 0), (60, 0), (180, 0), (60, 5), (60, 20)), 3)
-QUICK = Scale(4_000, ((1, 0), (6, 5)), 1)
+FULL = Scale(
+    200_000,
+    (
+        *(Closed(panes, 0) for panes in (1, 6, 60, 180)),
+        Closed(60, 5),
+        Closed(60, 20),
+        Closed(60, 0, AVERAGE_PRECISION),
+        Closed(60, 0, ESTIMATES),
+    ),
+    3,
+)
+QUICK = Scale(4_000, (Closed(1, 0), Closed(6, 5), Closed(6, 0, AVERAGE_PRECISION), Closed(6, 0, ESTIMATES)), 1)
 A_DAY = 24 + 1
 """Reports of a model with hourly and daily windows, each told once."""
 SLICES_A_DAY = 86_400 // 10
@@ -48,7 +73,7 @@ SLICES_A_DAY = 86_400 // 10
 
 def measure(scale: Scale, progress: Progress) -> Result:
     """The same slices with windows of different spans, each ending at every pane, and with next to no windows."""
-    cuts = sorted({segments for _, segments in scale.windows})
+    cuts = sorted({window.segments for window in scale.windows})
     progress.expect(1 + len(cuts) + scale.rounds * (len(cuts) + len(scale.windows)))
     progress("making the workload")
     workload = generate(scale.predictions)
@@ -62,21 +87,25 @@ def measure(scale: Scale, progress: Progress) -> Result:
         slices[segments] = sum(not _is_mark(record) for record in published)
         idle = f"no window, {segments} segments"
         contenders[idle] = _contender(workload, published, _spec(never, never, segments), told, idle)
-        for panes in (panes for panes, of in scale.windows if of == segments):
-            name = f"{panes} panes, {segments} segments"
-            contenders[name] = _contender(workload, published, _spec(panes * PANE, PANE, segments), told, name)
+        for window in (window for window in scale.windows if window.segments == segments):
+            spec = _spec(window.panes * PANE, PANE, segments, window.more)
+            contenders[str(window)] = _contender(
+                workload, published, spec, told, str(window), estimates=window.more == ESTIMATES
+            )
     with settled():
         found = rounds(contenders, scale.rounds, progress)
     return _result(scale, found, told, slices)
 
 
-def _spec(span: timedelta, every: timedelta, segments: int) -> MonitorSpec:
-    return parse_spec(spec_text("m0", PANE, HORIZON, {"w": span}, every, segments), "benchmark.yaml")
+def _spec(span: timedelta, every: timedelta, segments: int, more: str = "") -> MonitorSpec:
+    metrics = (*METRICS, more) if more == AVERAGE_PRECISION else METRICS
+    return parse_spec(spec_text("m0", PANE, HORIZON, {"w": span}, every, segments, metrics), "benchmark.yaml")
 
 
-def _catalog(workload: Workload, spec: MonitorSpec) -> tuple[MemoryCatalog, list[str]]:
+def _catalog(workload: Workload, spec: MonitorSpec, *, outcomes: bool = False) -> tuple[MemoryCatalog, list[str]]:
     catalog = MemoryCatalog(deployment(Timing(slice=SLICE, horizon=HORIZON)))
-    return catalog, catalog.take(*declarations(spec, reference_baseline(spec, workload), "m0"))
+    baseline = reference_baseline(spec, workload, outcomes=outcomes)
+    return catalog, catalog.take(*declarations(spec, baseline, "m0"))
 
 
 def _slices(workload: Workload, spec: MonitorSpec, partition: int) -> list[Record]:
@@ -98,9 +127,15 @@ def _record(offset: int, published: Outgoing) -> Record:
 
 
 def _contender(
-    workload: Workload, published: Sequence[Record], spec: MonitorSpec, told: dict[str, int], name: str
+    workload: Workload,
+    published: Sequence[Record],
+    spec: MonitorSpec,
+    told: dict[str, int],
+    name: str,
+    *,
+    estimates: bool = False,
 ) -> Callable[[], Spent]:
-    catalog, _ = _catalog(workload, spec)
+    catalog, _ = _catalog(workload, spec, outcomes=estimates)
 
     def run() -> Spent:
         work = ControlWork(catalog, 0, lambda *_: None, _ignore, _not_asked)
@@ -147,15 +182,23 @@ def _result(scale: Scale, found: dict[str, list[Spent]], told: dict[str, int], s
     rows: list[list[Cell]] = []
     figures: dict[str, float] = {}
     costs: dict[str, list[float]] = {}
-    for panes, segments in scale.windows:
-        name = f"{panes} panes, {segments} segments"
+    for window in scale.windows:
+        name, segments = str(window), window.segments
         runs, idle = found[name], found[f"no window, {segments} segments"]
         # what adding the slices up costs without any window is taken off, round by round
         costs[name] = [1000 * (spent.cpu_s - base.cpu_s) / told[name] for spent, base in zip(runs, idle, strict=True)]
         each = median(costs[name])
         adding = median([1000 * base.cpu_s / slices[segments] for base in idle])
         models = 86_400_000 / (each * A_DAY + adding * SLICES_A_DAY)
-        row: list[Cell] = [f"{panes}", f"{segments}", float(told[name]), each, min(costs[name]), max(costs[name])]
+        row: list[Cell] = [
+            f"{window.panes}",
+            f"{segments}",
+            window.more or "-",
+            float(told[name]),
+            each,
+            min(costs[name]),
+            max(costs[name]),
+        ]
         rows.append([*row, adding, models])
         figures[f"{name}: ms a report"] = each
         figures[f"{segments} segments: ms a slice"] = adding
@@ -165,6 +208,7 @@ def _result(scale: Scale, found: dict[str, list[Spent]], told: dict[str, int], s
         columns=[
             Column("panes in it"),
             Column("segments"),
+            Column("tells besides"),
             Column("reports", "count"),
             Column("median", "ms"),
             Column("lowest", "ms"),
@@ -177,8 +221,9 @@ def _result(scale: Scale, found: dict[str, list[Spent]], told: dict[str, int], s
         notes=[
             f"Control fed with the slices of {scale.predictions:,} predictions and their outcomes; a window ends at "
             f"each pane, and tells {', '.join(METRICS)} with intervals, and the drift of 12 features and the score, of "
-            "everybody and of each segment; reports include restatements. Processor time, "
-            f"{scale.rounds} rounds in turn, less that of a run without windows.",
+            "everybody and of each segment; reports include restatements. Estimates: what can be told without outcomes "
+            "(accuracy, precision, recall, f1, auc), with intervals, and the metrics of a baseline with outcomes. "
+            f"Processor time, {scale.rounds} rounds in turn, less that of a run without windows.",
             "A slice: adding up what came in 10 s about a thousand predictions and their outcomes, without any window. "
             "Models: so many with hourly and daily windows, each told once, and a slice every 10 s take all of a core.",
         ],

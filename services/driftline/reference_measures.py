@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from driftline.core.binning import BUCKETS, MAX_CATEGORIES, MAX_KNOWN
-from driftline.core.intervals import MAX_BLOCKS, MIN_BLOCKS, MIN_PANES, RESAMPLES
+from driftline.core.intervals import ENOUGH, MAX_BLOCKS, MIN_BLOCKS, MIN_PANES, RESAMPLES
 from driftline.spec.measures import MEASURE_TABLE
 from driftline.spec.metrics import METRIC_TABLE, METRICS, TASKS
 
@@ -20,12 +20,15 @@ _METHODS = {
     "block-bootstrap": f"{MIN_BLOCKS} panes with outcomes or more. Blocks of adjoining panes, as many as the root of "
     f"the panes, {MIN_BLOCKS} to {MAX_BLOCKS}, are drawn {RESAMPLES} times with replacement; the ends of the middle "
     "95 % are moved away from the value as Student's t asks for so few blocks.",
-    "wilson": "Fewer panes: a share, by the score interval of its own denominator.",
-    "hanley-mcneil": "Fewer panes: AUC.",
-    "logit": "Fewer panes: average precision, by the number of positives.",
-    "jackknife": "Fewer panes: other figures of the confusion matrix, by leaving out each row.",
-    "t": "Fewer panes: means of errors or losses; the spread of losses is that of the score's bins.",
-    "order-statistics": "Fewer panes: quantiles of the error.",
+    "wilson": "Few panes or few rows: a share, by the score interval of its own denominator; average precision, as if "
+    "it were a share of the positives.",
+    "hanley-mcneil": "Few panes or few rows: AUC, by the score interval of Hanley and McNeil's variance.",
+    "delta": "Few panes or few rows: other figures of the confusion matrix of two labels, `mcc`, `kappa` and "
+    "`expected_cost`: the score interval of a share that varies as much by the delta method.",
+    "jackknife": "Few panes: averages over many labels, by leaving out each row.",
+    "t": "Few panes: means of errors or losses; the spread of losses is that of the score's bins.",
+    "order-statistics": "Few panes or few rows: quantiles of the error. None where the largest of so few errors may "
+    "lie below it: 99 % need 381 outcomes, 95 % need 74.",
     "jackknife-t": f"Fewer panes, {MIN_PANES} or more: all others, by leaving out each pane.",
 }
 
@@ -60,13 +63,20 @@ def measures(table: Table) -> list[str]:
         "",
         "## Intervals",
         "",
-        "Neighbours in time are not independent, so panes are drawn in blocks. Only where they are too few is each row",
-        "taken for independent, and the method says so.",
+        "Neighbours in time are not independent, so panes are drawn in blocks. Only where they are too few is each",
+        f"row taken for independent, and the method says so. *Few rows*: less than {ENOUGH} a block of those on which",
+        "a figure hangs (the hits or the misses of a recall, the rarer class of an AUC, the errors of a very good",
+        "model). Draws of so few would promise too much: then it is the closed form, widened to what the blocks show",
+        "where they lie farther apart than independent rows would. `ece` has no interval, and a rule about it cannot",
+        "be `certain`.",
         "",
         *table(("method", "when, and how"), ((f"`{name}`", said) for name, said in _METHODS.items())),
-        "By simulation, intervals of independent rows hold the true figure 93 to 97 times in a hundred. Where an error",
-        "rate goes up and down, correlated by 0.7 between neighbouring panes, blocks hold it 92 times in a hundred in",
-        "a window of 100 panes and 94 times in one of 400; the binomial interval of the same rows does so 16 times.",
+        "By simulation (every metric of binary models and regressions, some of many labels, the estimates; normal",
+        "noise), intervals of independent rows hold the true figure 93 to 97 times in a hundred, in fewer than 10",
+        "panes 93 to 98, and with few positives or few errors 93 to 100: a window with 5 positives does not tell",
+        "more. One falls short: `brier` of a model that is hardly ever wrong, 90. Where an error rate goes up and",
+        "down, correlated by 0.7 between neighbouring panes, blocks hold it 92 times in a hundred in a window of 100",
+        "panes and 94 times in one of 400; the binomial interval of the same rows does so 16 times.",
         "",
         "## Scores in bins",
         "",

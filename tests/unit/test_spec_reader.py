@@ -531,6 +531,10 @@ def test_a_wrong_rule_of_a_newer_kind_is_told(rule, said):
             "drift: psi, window: day, above: 0.2, certain: true",
             "drift has no interval, so `certain` would never fire: write `min_samples`, or `for: 2 of 3`",
         ),
+        (
+            "metric: ece, window: day, above: 0.2, certain: true",
+            "`ece` has no interval, so `certain` would never fire: write `min_samples`, or `for: 2 of 3`",
+        ),
         ("metric: auc, window: day, below: 0", "`auc` never lies below that, so this could never fire"),
         ("metric: auc, window: day, above: 1.0", "`auc` never lies above that, so this could never fire"),
         ("metric: auc, window: day, below: 0.5, critical: -1", "`auc` never lies below that"),

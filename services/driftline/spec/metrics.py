@@ -34,7 +34,7 @@ class Metric(NamedTuple):
 
     `higher_is_better` is None where neither end is good. `undefined`: when the value is null. `bound`: how far the
     value can be from that of the single rows; empty where it is the same to 1e-9. `usual`: reported where a spec lists
-    no metrics, and told of champion and candidate where a gate compares them.
+    no metrics, and told of champion and candidate where a gate compares them. `interval`: whether it has one.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Metric(NamedTuple):
     undefined: str = "no outcomes"
     bound: str = ""
     usual: bool = False
+    interval: bool = True
 
 
 _HISTOGRAM = "the report's `error_bound`, from the pairs that share a bin of the score histogram"
@@ -93,6 +94,21 @@ def _averages() -> tuple[Metric, ...]:
 
 def _share(name: str, sentence: str) -> Metric:
     return Metric(name, BINARY, "share", 0.0, 1.0, None, sentence, "by definition", "no rows to take a share of")
+
+
+def _error_quantile(percent: int) -> Metric:
+    return Metric(
+        f"absolute_error_p{percent}",
+        REGRESSION,
+        "the unit of the prediction",
+        0.0,
+        _INF,
+        higher_is_better=False,
+        sentence=f"The absolute error that {percent} % of the predictions do not exceed.",
+        source="by definition",
+        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
+        bound=_QUANTILE,
+    )
 
 
 _TABLE = (
@@ -206,10 +222,12 @@ _TABLE = (
         1.0,
         higher_is_better=False,
         sentence=f"Mean over {CALIBRATION_BINS} equal bins of score, by rows, of |mean score - share of positives|; "
-        "multiclass: of the answer's probability, and the share of answers that came true.",
+        "multiclass: of the answer's probability, and the share of answers that came true. Chance alone makes gaps, so "
+        "it is too large where rows are few, and has no interval.",
         source="Naeini et al. 2015",
         undefined="no scored outcome",
         bound="`error_bound`, at most 1/512: half the width of a score bin",
+        interval=False,
     ),
     _share("predicted_positive_rate", "Share of all predictions, labelled or not, that are positive."),
     _share("actual_positive_rate", "Share of outcomes that are positive."),
@@ -303,54 +321,7 @@ _TABLE = (
         sentence="Mean of 2 |error| / (|prediction| + |outcome|); 0 where both are 0.",
         source="Makridakis 1993",
     ),
-    Metric(
-        "absolute_error_p50",
-        REGRESSION,
-        "the unit of the prediction",
-        0.0,
-        _INF,
-        higher_is_better=False,
-        sentence="The absolute error that 50 % of the predictions do not exceed.",
-        source="by definition",
-        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
-        bound=_QUANTILE,
-    ),
-    Metric(
-        "absolute_error_p90",
-        REGRESSION,
-        "the unit of the prediction",
-        0.0,
-        _INF,
-        higher_is_better=False,
-        sentence="The absolute error that 90 % of the predictions do not exceed.",
-        source="by definition",
-        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
-        bound=_QUANTILE,
-    ),
-    Metric(
-        "absolute_error_p95",
-        REGRESSION,
-        "the unit of the prediction",
-        0.0,
-        _INF,
-        higher_is_better=False,
-        sentence="The absolute error that 95 % of the predictions do not exceed.",
-        source="by definition",
-        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
-        bound=_QUANTILE,
-    ),
-    Metric(
-        "absolute_error_p99",
-        REGRESSION,
-        "the unit of the prediction",
-        0.0,
-        _INF,
-        higher_is_better=False,
-        sentence="The absolute error that 99 % of the predictions do not exceed.",
-        source="by definition",
-        undefined=f"no outcomes, or it is beyond 6,600 times {_USUAL_SIZE}",
-        bound=_QUANTILE,
-    ),
+    *map(_error_quantile, (50, 90, 95, 99)),
 )
 
 METRIC_TABLE: dict[str, Metric] = {metric.name: metric for metric in _TABLE}

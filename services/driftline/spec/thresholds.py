@@ -87,9 +87,10 @@ def check_thresholds(fields: Mapping[str, Node], of: Thresholds, kind: str, targ
         fields["critical"].mistake("`critical` lies beyond the threshold, on its bad side")
     if "critical" in fields and level is Severity.CRITICAL:
         fields["critical"].mistake("the rule is critical already: a second threshold is for one that warns first")
-    if of.certain and kind == "drift":
+    without = "drift" if kind == "drift" else f"`{target}`" if target and not _has_interval(kind, target) else ""
+    if of.certain and without:
         fields["certain"].mistake(
-            "drift has no interval, so `certain` would never fire: write `min_samples`, or `for: 2 of 3`"
+            f"{without} has no interval, so `certain` would never fire: write `min_samples`, or `for: 2 of 3`"
         )
     if BUDGET not in fields:
         for word, own, than in (("clear_above", "below", "lower"), ("clear_below", "above", "higher")):
@@ -101,6 +102,10 @@ def check_thresholds(fields: Mapping[str, Node], of: Thresholds, kind: str, targ
     for word, limit in ((f"{side}_baseline" if of.relative else side, fire), ("critical", of.critical)):
         if limit is not None and word in fields and _is_beyond(of, limit, low, high):
             fields[word].mistake(f"`{target}` never lies {side} that, so this could never fire")
+
+
+def _has_interval(kind: str, target: str) -> bool:
+    return kind not in ("metric", "estimate") or metric_of(target).interval
 
 
 def _reach(kind: str, target: str) -> tuple[float, float]:

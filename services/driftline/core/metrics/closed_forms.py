@@ -15,31 +15,73 @@ FloatArray = NDArray[np.float64]
 Z95 = 1.959963984540054
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
+def wilson(share: float, n: float, z: float = Z95) -> tuple[float, float]:
     """Score interval of a share of `n` (Wilson, JASA 22, 1927)."""
-    z2 = Z95 * Z95
+    z2 = z * z
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 * (share * (1 - share) / n + z2 / (4 * n * n)) ** 0.5 / (1 + z2 / n)
+    half = z * (share * (1 - share) / n + z2 / (4 * n * n)) ** 0.5 / (1 + z2 / n)
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def hanley_mcneil(auc: float, positive: int, negative: int) -> tuple[float, float]:
-    """Interval of an AUC, normal approximation (Hanley and McNeil, Radiology 143, 1982)."""
-    q1, q2 = auc / (2 - auc), 2 * auc * auc / (1 + auc)
-    square = auc * auc
-    variance = (auc * (1 - auc) + (positive - 1) * (q1 - square) + (negative - 1) * (q2 - square)) / (
-        positive * negative
-    )
-    half = Z95 * max(variance, 0.0) ** 0.5
-    return max(0.0, auc - half), min(1.0, auc + half)
+def worth(share: float, n: float, spread: float) -> float:
+    """As how many independent rows the `n` of a share count, of which blocks show the variance `spread`; 0: unknown.
+
+    (The effective sample size of Korn and Graubard, Survey Methodology 24, 1998.)
+    """
+    own = share * (1 - share)
+    return min(n, own / spread) if spread > 0 and own > 0 else n
 
 
-def logit_interval(share: float, n: int) -> tuple[float, float]:
-    """Interval of an average precision over `n` positives (Boyd, Eng, Page, ECML 2013); all there is at 0 and 1."""
-    if not 0 < share < 1:
-        return 0.0, 1.0
-    logit, half = np.log(share / (1 - share)), Z95 / (n * share * (1 - share)) ** 0.5
-    return float(1 / (1 + np.exp(half - logit))), float(1 / (1 + np.exp(-half - logit)))
+def hanley_mcneil(auc: float, positive: int, negative: int, spread: float = 0.0) -> tuple[float, float]:
+    """Score interval of an AUC: those that it is not too far from, by the variance that each of them would have.
+
+    That holds where positives are few too, and at 1 (Hanley and McNeil, Radiology 143, 1982; made even and turned round
+    by Newcombe, Statistics in Medicine 25, 2006, method 5). `spread` as in `worth`.
+    """
+    own = _auc_variance(auc, positive, negative)
+    times = Z95**2 * max(1.0, spread / own if own > 0 else 1.0)
+    ends = []
+    for far in (0.0, 1.0):
+        near = auc
+        for _ in range(50):  # halving
+            middle = (near + far) / 2
+            inside = (auc - middle) ** 2 <= times * _auc_variance(middle, positive, negative)
+            near, far = (middle, far) if inside else (near, middle)
+        ends.append(far)
+    return ends[0], ends[1]
+
+
+def _auc_variance(auc: float, positive: int, negative: int) -> float:
+    others = (positive + negative) / 2 - 1  # of either class: which one spreads more is not known
+    each = 1 + others * ((1 - auc) / (2 - auc) + auc / (1 + auc))
+    return auc * (1 - auc) * each / (positive * negative)
+
+
+def score_of_table(
+    of: Callable[[FloatArray], FloatArray], matrix: FloatArray, ends: tuple[float, float], spread: float
+) -> Interval:
+    """Interval of a figure between two `ends` of a table of counts, `matrix` (1, k, k): the score interval of a share
+    that varies as much.
+
+    The variance is that of the delta method, with half a row more in each cell, so that a cell without any does not
+    make a figure certain (Agresti and Coull, The American Statistician 52, 1998). Of two labels, as much is known of it
+    as there are rows of the rarer one: Student's t. `spread` as in `worth`.
+    """
+    low, width = ends[0], ends[1] - ends[0]
+    cells = matrix[0].size
+    filled = np.repeat(matrix + 0.5, 2 * cells + 1, axis=0)
+    step = 0.01
+    filled.reshape(len(filled), -1)[:cells] += step * np.eye(cells)
+    filled.reshape(len(filled), -1)[cells:-1] -= step * np.eye(cells)
+    found = (of(filled) - low) / width
+    slopes = (found[:cells] - found[cells:-1]) / (2 * step)
+    outcomes = matrix[0].sum(axis=1)
+    z = float(stdtrit(max(1.0, outcomes[outcomes > 0].min() - 1), 0.975)) if len(outcomes) == 2 else Z95
+    variance, middle = float(slopes**2 @ filled[-1].ravel()), float(found[-1])
+    rows = middle * (1 - middle) / variance if variance > 0 else float(matrix.sum())
+    share = (float(of(matrix)[0]) - low) / width
+    ours = wilson(share, worth(share, rows, spread / width**2), z)
+    return Interval(low + width * ours[0], low + width * ours[1], "delta")
 
 
 def around_mean(mean: float, variance: float, n: int) -> Interval | None:
@@ -50,19 +92,10 @@ def around_mean(mean: float, variance: float, n: int) -> Interval | None:
     return Interval(mean - half, mean + half, "t")
 
 
-def row_jackknife(of: Callable[[FloatArray], FloatArray], matrix: FloatArray) -> Interval | None:
-    """Interval of a figure of a table of counts, `matrix` (1, k, k), by leaving out each row in turn.
-
-    Rows of one cell are alike, so a cell is asked once (Tukey, Annals of Mathematical Statistics 29, 1958).
-    """
-    cells = np.argwhere(matrix[0] > 0)
-    without = np.repeat(matrix, len(cells), axis=0)
-    without[np.arange(len(cells)), cells[:, 0], cells[:, 1]] -= 1
-    return left_out_rows(float(of(matrix)[0]), of(without), matrix[0][tuple(cells.T)])
-
-
 def left_out_rows(value: float, without: FloatArray, times: FloatArray) -> Interval | None:
-    """Interval of a figure from what it is without a row of each sort, of which there are `times`."""
+    """Interval of a figure from what it is without a row of each sort, of which there are `times` (Tukey, Annals of
+    Mathematical Statistics 29, 1958).
+    """
     n = times.sum()
     if n < 2 or np.isnan(without).any():
         return None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from driftline.core.metrics.closed_forms import row_jackknife, wilson
+from driftline.core.metrics.closed_forms import score_of_table, wilson, worth
 from driftline.core.metrics.formula import Costs, Draws, FloatArray, Formula, Interval, ratio
 from driftline.core.pane import Layout, Totals
 from driftline.events.reports import MetricValue
@@ -43,16 +43,22 @@ def _value(of: Of, matrix: FloatArray) -> float | None:
     return None if np.isnan(found) else found
 
 
-def _formula(of: Of) -> Formula:
-    """A metric of all rows; as long as rows are independent, leaving one out tells its interval."""
+def _formula(of: Of, ends: tuple[float, float] = (0.0, 1.0), scarce: Of | None = None) -> Formula:
+    """A metric of all rows that lies between two ends. `scarce`: see `Formula`."""
 
-    def closed(totals: Totals, _: MetricValue) -> Interval | None:
-        return row_jackknife(of, _matrix(totals))
+    def closed(totals: Totals, _: MetricValue, spread: float) -> Interval:
+        return score_of_table(of, _matrix(totals), ends, spread)
 
     def point(totals: Totals) -> MetricValue:
         return MetricValue(value=_value(of, _matrix(totals)), n=totals.labelled)
 
-    return Formula(point, lambda draws: of(_matrices(draws.layout, draws.counts("confusion"))), closed)
+    rarest = scarce or _rarest
+    return Formula(
+        point,
+        lambda draws: of(_matrices(draws.layout, draws.counts("confusion"))),
+        closed,
+        lambda totals: float(rarest(_matrix(totals))[0]),
+    )
 
 
 def _share(hits: Of, rows: Of) -> Formula:
@@ -65,12 +71,30 @@ def _share(hits: Of, rows: Of) -> Formula:
         matrix = _matrix(totals)
         return MetricValue(value=_value(of, matrix), n=int(rows(matrix)[0]))
 
-    return Formula(point, lambda draws: of(_matrices(draws.layout, draws.counts("confusion"))), _wilson)
+    def scarce(totals: Totals) -> float:
+        matrix = _matrix(totals)
+        return float(np.minimum(hits(matrix), rows(matrix) - hits(matrix))[0])
+
+    return Formula(point, lambda draws: of(_matrices(draws.layout, draws.counts("confusion"))), by_score, scarce)
 
 
-def _wilson(_: Totals, value: MetricValue) -> Interval:
+def by_score(_: Totals, value: MetricValue, spread: float) -> Interval:
+    """The interval of a share of `value.n` rows."""
     assert value.value is not None, "asked only where there is a value"
-    return Interval(*wilson(value.value, value.n), "wilson")
+    return Interval(*wilson(value.value, worth(value.value, value.n, spread)), "wilson")
+
+
+def _rarest(m: FloatArray) -> FloatArray:
+    """Rows of the rarest kind: of two labels the smallest cell, else those that are right, or wrong."""
+    if m.shape[-1] == 2:
+        smallest: FloatArray = m.min(axis=(-2, -1))
+        return smallest
+    return np.minimum(_right(m), _all(m) - _right(m))
+
+
+def _found_or_not(m: FloatArray) -> FloatArray:
+    """What an F-measure hangs on: hits, or misses and false alarms."""
+    return np.minimum(_hits(m), _actual(m) + _predicted(m) - 2 * _hits(m))
 
 
 def _all(m: FloatArray) -> FloatArray:
@@ -103,7 +127,7 @@ def _balanced_accuracy(m: FloatArray) -> FloatArray:
 
 def f_beta(beta: float) -> Formula:
     """The F-measure of a binary model."""
-    return _formula(_f(beta))
+    return _formula(_f(beta), scarce=_found_or_not)
 
 
 def _f(beta: float) -> Of:
@@ -146,10 +170,18 @@ def expected_cost(costs: Costs) -> Formula:
         (cost,) = _matrices(layout, table(layout))
         return lambda m: ratio((m * cost).sum(axis=(-2, -1)), _all(m))
 
+    def closed(totals: Totals, _: MetricValue, spread: float) -> Interval:
+        prices = table(totals.layout)
+        ends = float(prices.min()), float(prices.max())
+        if ends[0] == ends[1]:
+            return Interval(*ends, "delta")
+        return score_of_table(of(totals.layout), _matrix(totals), ends, spread)
+
     return Formula(
         lambda totals: MetricValue(value=_value(of(totals.layout), _matrix(totals)), n=totals.labelled),
         lambda draws: of(draws.layout)(_matrices(draws.layout, draws.counts("confusion"))),
-        lambda totals, _: row_jackknife(of(totals.layout), _matrix(totals)),
+        closed,
+        lambda totals: float(_rarest(_matrix(totals))[0]),
     )
 
 
@@ -165,7 +197,12 @@ def _predicted_positive_rate() -> Formula:
         counts = draws.counts("prediction")
         return ratio(counts[:, _positive(draws.layout)], counts.sum(axis=1))
 
-    return Formula(point, resampled, _wilson)
+    def scarce(totals: Totals) -> float:
+        counts = totals.histogram("prediction")
+        hits = int(counts[_positive(totals.layout)])
+        return min(hits, int(counts.sum()) - hits)
+
+    return Formula(point, resampled, by_score, scarce)
 
 
 def _positive(layout: Layout) -> int:
@@ -181,8 +218,8 @@ CONFUSION: dict[str, Formula] = {
     "f1": f_beta(1.0),
     "f2": f_beta(2.0),
     "f0.5": f_beta(0.5),
-    "mcc": _formula(_mcc),
-    "kappa": _formula(_kappa),
+    "mcc": _formula(_mcc, (-1.0, 1.0)),
+    "kappa": _formula(_kappa, (-1.0, 1.0)),
     "predicted_positive_rate": _predicted_positive_rate(),
     "actual_positive_rate": _share(_actual, _all),
 }

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from driftline.core.metrics.closed_forms import Z95, around_mean
-from driftline.core.metrics.formula import Draws, FloatArray, Formula, Interval, mean_of, ratio
+from driftline.core.metrics.formula import Closed, Draws, FloatArray, Formula, Interval, mean_of, ratio
 from driftline.core.metrics.quantiles import quantiles
 from driftline.core.pane import FINE, Totals
 from driftline.events.reports import MetricValue
 
-Closed = Callable[[Totals, MetricValue], Interval | None]
 Array = FloatArray
 
 
@@ -38,7 +36,7 @@ def _root(mean: Formula) -> Formula:
     return Formula(point, resampled)
 
 
-def _t(totals: Totals, value: MetricValue) -> Interval | None:
+def _t(totals: Totals, value: MetricValue, _: float) -> Interval | None:
     """Of a mean whose squares are the squared errors."""
     assert value.value is not None, "asked only where there is a value"
     square = totals.total("squared_error") / (FINE * value.n)
@@ -86,9 +84,13 @@ def _quantile(share: float, totals: Totals) -> MetricValue:
     return MetricValue(value=float(value), n=totals.labelled, error_bound=float(bound))
 
 
-def _quantile_interval(share: float, totals: Totals, _: MetricValue) -> Interval | None:
-    """The order statistics that a quantile lies between, by the normal approximation of their ranks."""
+def _quantile_interval(share: float, totals: Totals, *_: object) -> Interval | None:
+    """The order statistics that a quantile lies between, by the normal approximation of their ranks; None where even
+    the largest may lie below it.
+    """
     half = Z95 * (share * (1 - share) / totals.labelled) ** 0.5
+    if share + half > 1:
+        return None
     counts = np.repeat(totals.histogram("absolute_error")[None].astype(np.float64), 2, axis=0)
     (low, high), _bounds = quantiles(counts, totals.layout.error_edges, np.array([share - half, share + half]))
     return None if np.isnan(high) else Interval(float(low), float(high), "order-statistics")
@@ -99,6 +101,7 @@ def _error_quantile(share: float) -> Formula:
         partial(_quantile, share),
         lambda draws: quantiles(draws.counts("absolute_error"), draws.layout.error_edges, share)[0],
         partial(_quantile_interval, share),
+        lambda totals: min(share, 1 - share) * totals.labelled,
     )
 
 

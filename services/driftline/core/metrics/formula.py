@@ -52,16 +52,21 @@ class Interval(NamedTuple):
     method: str
 
 
+Closed = Callable[[Totals, MetricValue, float], Interval | None]
+
+
 class Formula(NamedTuple):
     """A metric. `resampled`: its value in each draw, (draws,), NaN where it is not defined.
 
-    `closed`: an interval from the sum alone, as if rows were independent; None where it has none. It is asked only
-    where `point` has a value.
+    `closed`: an interval from the sum alone, as if rows were independent, but not narrower than the variance `spread`
+    asks for; None where it has none. It is asked only where `point` has a value. `scarce`: on how many rows of the
+    rarer kind the figure hangs, where resamples say nothing as long as these are few; None where it hangs on all.
     """
 
     point: Callable[[Totals], MetricValue]
     resampled: Callable[[Draws], FloatArray]
-    closed: Callable[[Totals, MetricValue], Interval | None] | None = None
+    closed: Closed | None = None
+    scarce: Callable[[Totals], float] | None = None
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

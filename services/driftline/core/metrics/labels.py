@@ -8,9 +8,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.core.metrics.closed_forms import hanley_mcneil, left_out_rows, wilson
+from driftline.core.metrics.closed_forms import hanley_mcneil, left_out_rows, score_of_table
+from driftline.core.metrics.confusion import by_score
 from driftline.core.metrics.formula import Draws, FloatArray, Formula, Interval, ratio
-from driftline.core.metrics.scores import auc_of, many_aucs, orderless
+from driftline.core.metrics.scores import auc_of, many_aucs, orderless, rarer_class
 from driftline.core.pane import Layout, Totals
 from driftline.events.reports import MetricValue
 
@@ -101,7 +102,7 @@ def _number(found: FloatArray) -> float | None:
 def _together(of: Of) -> Formula:
     """A figure of all rows; as long as rows are independent, leaving one out tells its interval."""
 
-    def closed(totals: Totals, value: MetricValue) -> Interval | None:
+    def closed(totals: Totals, value: MetricValue, _: float) -> Interval | None:
         without, times = _without_a_row(totals)
         assert value.value is not None, "asked only where there is a value"
         return left_out_rows(value.value, of(without), times)
@@ -111,11 +112,6 @@ def _together(of: Of) -> Formula:
         lambda draws: of(_margins_in(draws)),
         closed,
     )
-
-
-def _wilson(_: Totals, value: MetricValue) -> Interval:
-    assert value.value is not None, "asked only where there is a value"
-    return Interval(*wilson(value.value, value.n), "wilson")
 
 
 def of_label(name: str, label: str) -> Formula:
@@ -136,10 +132,23 @@ def of_label(name: str, label: str) -> Formula:
         n = totals.labelled if rows is None else int(rows[0, place])
         return MetricValue(value=_number(one(totals.layout)(margins)), n=n)
 
-    def closed(totals: Totals, value: MetricValue) -> Interval | None:
-        return _together(one(totals.layout)).closed(totals, value)  # type: ignore[misc]  # it has one
+    def scarce(totals: Totals) -> float:
+        margins, place = _margins_of(totals), totals.layout.bins.labels.index(label)
+        hits, actual, predicted = (float(part[0, place]) for part in margins)
+        rows = {"precision": predicted, "recall": actual}.get(name, actual + predicted - hits)
+        return min(hits, rows - hits)
 
-    return Formula(point, lambda draws: one(draws.layout)(_margins_in(draws)), closed if name == "f1" else _wilson)
+    def of_table(totals: Totals, _: MetricValue, spread: float) -> Interval:
+        margins, place = _margins_of(totals), totals.layout.bins.labels.index(label)
+        hits, actual, predicted = (float(part[0, place]) for part in margins)
+        rest = totals.labelled - actual - predicted + hits
+        table = np.array([[[rest, predicted - hits], [actual - hits, hits]]])
+        return score_of_table(
+            lambda m: 2 * m[:, 1, 1] / (m[:, 1].sum(axis=1) + m[:, :, 1].sum(axis=1)), table, (0.0, 1.0), spread
+        )
+
+    closed = of_table if name == "f1" else by_score
+    return Formula(point, lambda draws: one(draws.layout)(_margins_in(draws)), closed, scarce)
 
 
 def _of_row(layout: Layout, counts: Counts, place: int) -> Counts:
@@ -162,18 +171,22 @@ def _label_aucs(draws: Draws, place: int) -> FloatArray:
 
 
 def _auc_of_label(label: str) -> Formula:
-    def closed(totals: Totals, value: MetricValue) -> Interval:
-        assert value.value is not None, "asked only where there is a value"
+    def classes(totals: Totals) -> tuple[int, int]:
         place = totals.layout.bins.labels.index(label)
         negative, positive = (
             int(_of_row(totals.layout, totals.histogram(name), place).sum()) for name in ("scores|neg", "scores|pos")
         )
-        return Interval(*hanley_mcneil(value.value, positive, negative), "hanley-mcneil")
+        return positive, negative
+
+    def closed(totals: Totals, value: MetricValue, spread: float) -> Interval:
+        assert value.value is not None, "asked only where there is a value"
+        return Interval(*hanley_mcneil(value.value, *classes(totals), spread), "hanley-mcneil")
 
     return Formula(
         lambda totals: _label_auc(totals, totals.layout.bins.labels.index(label)),
         lambda draws: _label_aucs(draws, draws.layout.bins.labels.index(label)),
         closed,
+        lambda totals: rarer_class(_label_auc(totals, totals.layout.bins.labels.index(label)), *classes(totals)),
     )
 
 
@@ -196,7 +209,7 @@ def _many_auc_ovr(draws: Draws) -> FloatArray:
 
 MANY_LABELS: dict[str, Formula] = {
     **{f"{each.__name__}_macro": _together(macro(each)) for each in (precision, recall, f1)},
-    **{f"{each.__name__}_micro": _together(_micro)._replace(closed=_wilson) for each in (precision, recall, f1)},
+    **{f"{each.__name__}_micro": _together(_micro)._replace(closed=by_score) for each in (precision, recall, f1)},
     **{f"{each.__name__}_weighted": _together(_weighted(each)) for each in (precision, recall, f1)},
     "auc_ovr": Formula(_auc_ovr, _many_auc_ovr),
 }

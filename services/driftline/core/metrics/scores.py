@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 from scipy.special import digamma
 
 from driftline.core.counting import log_losses
-from driftline.core.metrics.closed_forms import around_mean, hanley_mcneil, logit_interval
+from driftline.core.metrics.closed_forms import around_mean, hanley_mcneil, wilson, worth
 from driftline.core.metrics.formula import Draws, FloatArray, Formula, Interval, mean_of, ratio
 from driftline.core.pane import Layout, Totals
 from driftline.events.reports import CalibrationBin, MetricValue
 from driftline.spec.metrics import CALIBRATION_BINS
 
 I64 = NDArray[np.int64]
+
+_AT_ONCE = 25
+"""Draws."""
 
 
 def by_class(totals: Totals) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -74,10 +77,24 @@ def many_aucs(weights: FloatArray, negative: FloatArray, positive: FloatArray) -
     return ratio(in_order, (weights @ negative.sum(axis=1)) * (weights @ positive.sum(axis=1)))
 
 
-def _auc_interval(totals: Totals, value: MetricValue) -> Interval:
+def _auc_interval(totals: Totals, value: MetricValue, spread: float) -> Interval:
     assert value.value is not None, "asked only where there is a value"
     negative, positive = (int(counts.sum()) for counts in by_class(totals))
-    return Interval(*hanley_mcneil(value.value, positive, negative), "hanley-mcneil")
+    return Interval(*hanley_mcneil(value.value, positive, negative, spread), "hanley-mcneil")
+
+
+def rarer_class(value: MetricValue, negative: int, positive: int) -> float:
+    """On how many rows a figure of a ranking hangs: those of the rarer class, and few of them where it is near 1."""
+    return min(negative, positive) * min(1.0, 20 * (1 - (value.value or 0.0)))
+
+
+def _auc_scarce(totals: Totals) -> float:
+    return rarer_class(_auc(totals), *(int(counts.sum()) for counts in by_class(totals)))
+
+
+def _average_precision_scarce(totals: Totals) -> float:
+    """The positives at the top weigh more than the others: half of all."""
+    return rarer_class(_average_precision(totals), *(int(counts.sum()) for counts in by_class(totals))) / 2
 
 
 def _precisions(layout: Layout, negative: FloatArray, positive: FloatArray) -> FloatArray:
@@ -88,18 +105,25 @@ def _precisions(layout: Layout, negative: FloatArray, positive: FloatArray) -> F
     sum over i = 1 .. p has a closed form in the digamma function. Where a bin is one value, all of it is a tie.
     """
     p, q = positive[..., ::-1], negative[..., ::-1]
-    above, all_above = np.cumsum(p, axis=-1) - p, np.cumsum(p + q, axis=-1) - p - q
+    return _sums_of_precisions(_orderless(layout)[::-1], p, q, np.cumsum(p, axis=-1) - p, np.cumsum(q, axis=-1) - q)
+
+
+def _sums_of_precisions(
+    several: NDArray[np.bool_], p: FloatArray, q: FloatArray, above: FloatArray, negatives: FloatArray
+) -> FloatArray:
+    """See `_precisions`. `above`, `negatives`: rows of either class in the bins above."""
+    all_above = above + negatives
     each = 1 + q / (p + 1)
     start = all_above / each
     by_chance = (p + (above - start) * _harmonic(start, p)) / each
     tied = p * (above + p) / np.maximum(all_above + p + q, 1)
-    return np.where(_orderless(layout)[::-1], by_chance, tied)
+    return np.where(several, by_chance, tied)
 
 
 def _harmonic(start: FloatArray, count: FloatArray) -> FloatArray:
     """1 / (start + 1) + ... + 1 / (start + count): a difference of digammas, of which far out few terms are enough."""
     middle = start + 0.5
-    found = np.log1p(count / middle) + ((middle + count) ** -2 - middle**-2) / 24
+    found = np.log1p(count / middle) + (1 / (middle + count) / (middle + count) - 1 / middle / middle) / 24
     near = (start < 50) & (count > 0)  # beyond, the next term is less than 1e-9
     found[near] = digamma(start[near] + count[near] + 1) - digamma(start[near] + 1)
     return found
@@ -122,13 +146,23 @@ def _average_precision(totals: Totals) -> MetricValue:
 
 
 def _many_average_precision(draws: Draws) -> FloatArray:
-    negative, positive = draws.counts("score|neg")[:, :-1], draws.counts("score|pos")[:, :-1]
-    return np.minimum(ratio(_precisions(draws.layout, negative, positive).sum(axis=1), positive.sum(axis=1)), 1.0)
+    """Only bins with a positive count. Few draws at a time, so that what is worked on stays near the processor."""
+    negative, positive = (draws.blocks(name)[:, -2::-1] for name in ("score|neg", "score|pos"))
+    some = positive.any(axis=0)
+    several = _orderless(draws.layout)[::-1][some]
+    parts = [each[:, some] for each in (positive, negative, *(np.cumsum(e, axis=1) - e for e in (positive, negative)))]
+    sums = np.empty(len(draws.weights))
+    for start in range(0, sums.size, _AT_ONCE):
+        weights = draws.weights[start : start + _AT_ONCE]
+        found = _sums_of_precisions(several, *(weights @ part for part in parts))
+        sums[start : start + _AT_ONCE] = found.sum(axis=1)
+    return np.minimum(ratio(sums, draws.weights @ positive.sum(axis=1)), 1.0)
 
 
-def _average_precision_interval(totals: Totals, value: MetricValue) -> Interval:
+def _average_precision_interval(totals: Totals, value: MetricValue, spread: float) -> Interval:
+    """As if it were a share of the positives, which varies more."""
     assert value.value is not None, "asked only where there is a value"
-    return Interval(*logit_interval(value.value, int(by_class(totals)[1].sum())), "logit")
+    return Interval(*wilson(value.value, worth(value.value, float(by_class(totals)[1].sum()), spread)), "wilson")
 
 
 def _scored(totals: Totals) -> int:
@@ -150,7 +184,7 @@ def _middles(layout: Layout) -> FloatArray:
     return (edges[1:] + edges[:-1]) / 2
 
 
-def _loss_interval(name: str, totals: Totals, value: MetricValue) -> Interval | None:
+def _loss_interval(name: str, totals: Totals, value: MetricValue, _: float) -> Interval | None:
     """The spread of losses is that of the middles of the score's bins."""
     assert value.value is not None, "asked only where there is a value"
     losses, n = list(_losses(name, totals)), value.n
@@ -231,8 +265,10 @@ def calibration_of(totals: Totals) -> tuple[CalibrationBin, ...]:
 
 
 SCORES: dict[str, Formula] = {
-    "auc": Formula(_auc, _many_auc, _auc_interval),
-    "average_precision": Formula(_average_precision, _many_average_precision, _average_precision_interval),
+    "auc": Formula(_auc, _many_auc, _auc_interval, _auc_scarce),
+    "average_precision": Formula(
+        _average_precision, _many_average_precision, _average_precision_interval, _average_precision_scarce
+    ),
     "log_loss": _mean_loss("log_loss"),
     "brier": _mean_loss("brier"),
     "ece": Formula(_ece, _many_ece),
