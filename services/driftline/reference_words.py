@@ -124,7 +124,7 @@ _RULE: dict[str, Said] = {
         "in place of the two",
         "How often the rule may fire for nothing, over all its features and segments together. The threshold is "
         "calibrated on each version's first days, so the baseline must be `{first: ...}`; until they are over, the "
-        "rule is not judged. Not for ranges and detectors.",
+        "rule is not judged. Of detectors it is for `adwin`, `page_hinkley` and `kswin`; not for ranges.",
     ),
     "above_baseline": ("text like `5%`", "in place of the two", "Of a metric: so much above the baseline's figure."),
     "below_baseline": ("text like `5%`", "in place of the two", "Of a metric: so much below the baseline's figure."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import msgspec
 import numpy as np
 import pytest
@@ -15,9 +17,9 @@ from driftline.core.pane import Layout
 from driftline.core.probes import mean, weights
 from driftline.errors import SpecError
 from driftline.events.alerts import AlertKind
-from driftline.events.baselines import Bins, NumberBins
+from driftline.events.baselines import Bins, Calibration, NumberBins
 from driftline.events.topics import Topic
-from driftline.spec.model import RuleSpec
+from driftline.spec.model import BaselineSpec, FalseAlarms, RuleSpec
 from driftline.spec.reader import parse_spec
 
 WATCHED = RuleSpec(name="errors-shifted", kind="detector", target="error", detector="page_hinkley", min_samples=30)
@@ -80,6 +82,54 @@ def test_what_came_before_a_change_is_forgotten():
     (alert,) = told(shard)
     (data,) = shard.stored["detectors:m"].values()
     assert np.frombuffer(data).size == len(SHIFTED) - alert.n
+
+
+BUDGETED = msgspec.structs.replace(WATCHED, false_alarms=FalseAlarms(alarms=1, per=timedelta(days=30)))
+FIRST = BaselineSpec(kind="first", span=timedelta(days=6))
+LONG = np.concatenate([np.full(620, 0.1), np.full(60, 0.5)])
+"""From the 576th slice on the first six days are over."""
+
+
+@pytest.fixture(scope="module")
+def budgeted():
+    log, declared = log_of(LONG), catalog(spec(rules=(BUDGETED,), metrics=(), baseline=FIRST))
+    return log, declared, play(log, declared)
+
+
+def test_a_detector_with_a_budget_is_calibrated_on_what_it_was_fed_in_its_first_days(budgeted):
+    _, _, shard = budgeted
+    (found,) = shard.events(Topic.BASELINES, Calibration)
+    assert (found.rule, found.argument, found.windows, found.clear) == ("errors-shifted", "threshold", 576, None)
+    assert found.threshold >= 5
+    assert f"finds changes with the threshold {found.threshold:.4g}: about 1 a month at your traffic." in found.summary
+    (alert,) = told(shard)
+    assert alert.at > found.at
+    assert alert.evidence.false_alarms.calibration == found.id
+    assert alert.terms.params == {"threshold": found.threshold}
+    assert alert.summary.endswith("; by chance this happens about 1 a month at your traffic.")
+
+
+@pytest.mark.parametrize("at", [300, 577, 579, 660])
+def test_a_restart_changes_nothing_of_a_calibrated_detector(budgeted, at):
+    log, declared, whole = budgeted
+    restarted = Shard(log, declared)
+    for source, records in log.records.items():
+        restarted.fetch(source, sum(1 for r in records if r.arrival < at * 900_000))
+    restarted.go_on()
+    restarted.restart()
+    restarted.run()
+    assert [o.value for o in restarted.outbox if o.value] == [o.value for o in whole.outbox if o.value]
+    assert restarted.stored == whole.stored
+
+
+def test_a_detector_whose_first_days_hold_too_few_values_is_not_judged():
+    short = spec(rules=(BUDGETED,), metrics=(), baseline=BaselineSpec(kind="first", span=timedelta(days=1)))
+    shard = play(log_of(SHIFTED), catalog(short))
+    (found,) = shard.events(Topic.BASELINES, Calibration)
+    assert (
+        "is not judged, as no threshold follows from its baseline: it has 97 values, 500 are needed." in found.summary
+    )
+    assert told(shard) == []
 
 
 def test_a_rule_may_ask_for_a_retrain_once_a_change():

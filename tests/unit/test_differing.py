@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
+from driftline.cli import baselines
+from driftline.cli.main import cli
 from driftline.core.baseline import make_baseline
 from driftline.core.differing import differences
 from driftline.spec.reader import parse_spec
@@ -71,6 +74,15 @@ def test_others_and_buckets_are_one_where_either_baseline_has_the_other_kind():
 def test_what_is_missing_is_told_apart():
     found = of("x", baseline([1.0, None, None, 2.0]), baseline([1.0, 2.0]))
     assert found.missing == (0.5, 0.0)
+
+
+def test_a_sum_of_panes_is_said_to_be_nowhere_written(monkeypatch):
+    monkeypatch.setattr(baselines.settings_module, "load", lambda: None)
+    monkeypatch.setattr(baselines, "read_all", lambda *_: [])
+    name = "previous m/1 2024-01-01T00:00:00Z/2024-01-08T00:00:00Z"
+    told = CliRunner().invoke(cli, ["baselines", "diff", "m", name, "1"])
+    assert told.exit_code != 0
+    assert "is a sum of m's own panes, which is nowhere written" in str(told.exception) + told.output
 
 
 def test_without_values_there_is_nothing_to_compare():

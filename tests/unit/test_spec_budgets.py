@@ -61,10 +61,16 @@ def test_a_wrong_budget_is_told_at_its_line(rest, said):
     assert said in found[0]
 
 
-def test_a_budget_needs_the_first_days_of_a_version_as_baseline():
-    for baseline in ("", "baseline: {previous: day}\n"):
-        (found,) = mistakes(HEAD + baseline + RULES + LOW.format(rest="false_alarms: 1 per 30d"))
-        assert "write `baseline: {first: 28d}` at the top" in found
+@pytest.mark.parametrize(
+    ("baseline", "why"),
+    [("", "the reference rows have no time"), ("baseline: {previous: day}\n", "this baseline moves on with time")],
+)
+@pytest.mark.parametrize("rule", [LOW.format(rest="{}"), "  - {{name: r, detector: adwin, on: error, {}}}\n"])
+def test_a_budget_needs_the_first_days_of_a_version_as_baseline(baseline, why, rule):
+    (found,) = mistakes(
+        HEAD + baseline + RULES + rule.replace("{}", "false_alarms: 1 per 30d").replace("{{", "{").replace("}}", "}")
+    )
+    assert f"and {why}: write `baseline: {{first: 28d}}` at the top" in found
 
 
 def test_a_budget_needs_a_bad_side_and_windows_at_fixed_times():
@@ -81,10 +87,36 @@ def test_a_budget_that_nobody_shares_is_a_mistake():
     assert found.startswith("m.yaml:11: no rule is without a threshold of its own")
 
 
-@pytest.mark.parametrize("kind", ["range: distance", "detector: adwin, on: error"])
-def test_ranges_and_detectors_have_no_budget(kind):
-    (found,) = mistakes(FIRST + RULES + f"  - {{name: r, {kind}, false_alarms: 1 per 30d}}\n")
-    assert "false_alarms" in found
+def test_a_range_has_no_budget():
+    (found,) = mistakes(FIRST + RULES + "  - {name: r, range: distance, false_alarms: 1 per 30d}\n")
+    assert "a range rule has no `false_alarms`" in found
+
+
+def test_a_preset_has_a_budget_of_its_own_or_shares_the_models():
+    rules = "  - {name: own, detector: adwin, on: error, false_alarms: 1 per 30d}\n"
+    rules += "  - {name: shares, detector: kswin, on: error}\n" + MOVED
+    rules += "  - {name: set, detector: page_hinkley, on: error, params: {threshold: 30}}\n"
+    rules += "  - {name: rivers, detector: DDM, on: error}\n"
+    found = parse_spec(FIRST + "false_alarms: 1 per 30d\n" + RULES + rules, "m.yaml").rules
+    assert {rule.name: rule.false_alarms and rule.false_alarms.alarms for rule in found} == {
+        "own": 1,
+        "shares": 0.5,
+        "moved": 0.5,
+        "set": None,
+        "rivers": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("detector", "said"),
+    [
+        ("ADWIN", "`false_alarms` is for adwin, page_hinkley, kswin"),
+        ("adwin, params: {delta: 0.1}", "`delta` follows from `false_alarms`"),
+    ],
+)
+def test_a_budget_that_does_not_fit_a_detector_is_told(detector, said):
+    (found,) = mistakes(FIRST + RULES + f"  - {{name: r, detector: {detector}, on: error, false_alarms: 1 per 30d}}\n")
+    assert said in found
 
 
 def test_a_model_is_shown_with_the_thresholds_that_its_budgets_came_to(monkeypatch):

@@ -236,6 +236,10 @@ def test_one_mistake_does_not_become_others_elsewhere():
         ("baseline: {first: 28d, first: 1d}", "`first` appears twice"),
         ("baseline: yesterday", "a baseline is `training`, `{first: 28d}`, `{previous: week}` or `{hour_of_week: 4}`"),
         ("baseline: {first: 28d, previous: day}", "a baseline is one of `training`, `{first: 28d}`"),
+        (
+            "baseline: {file: reference.parquet}",
+            "write `baseline: training` and give the file to `driftline models register",
+        ),
         ("baseline: {previous: dya}", "unknown word `dya`; did you mean `day`?"),
         ("baseline: {hour_of_week: 0}", "the same hour of the last 1 to 12 weeks"),
         ("baseline: {first: 0d}", "this duration must be longer than zero"),

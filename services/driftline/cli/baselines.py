@@ -14,6 +14,9 @@ from driftline.events.topics import Topic
 from driftline.platform import settings as settings_module
 from driftline.platform.kafka import read_all
 
+MOVING = ("first ", "previous ", "hour_of_week ")
+"""How the ids of sums of panes begin, see `core.references.reference_id`."""
+
 
 @click.group()
 def baselines() -> None:
@@ -53,7 +56,9 @@ def list_baselines(model: str, as_json: bool) -> None:
 def diff(model: str, first: str, second: str, as_json: bool) -> None:
     """How two baselines of MODEL differ, feature by feature. FIRST and SECOND are versions, or beginnings of ids.
 
-    Their bins may differ: the shares are compared, not the cells.
+    Their bins may differ: the shares are compared, not the cells. These are reference data, of a registered model or of
+    a training. What `first`, `previous` and `hour_of_week` name are sums of panes that are nowhere written: a report
+    says which, and how far its window lies from them.
 
     \b
     driftline baselines diff flight-delay 1 v20130531-f78217
@@ -85,6 +90,11 @@ def _of(model: str) -> list[Baseline]:
 def _named(known: list[Baseline], model: str, name: str) -> Baseline:
     """The newest baseline of a version, or the one whose id begins so."""
     found = [each for each in known if each.version == name] or [each for each in known if each.id.startswith(name)]
+    if not found and name.startswith(MOVING):
+        raise DriftlineError(
+            f"`{name}` is a sum of {model}'s own panes, which is nowhere written: reports tell how far "
+            "their windows lie from it"
+        )
     if not found:
         there = ", ".join(dict.fromkeys(each.version for each in known)) or "none"
         raise DriftlineError(f"{model} has no baseline of version {name}; versions with one: {there}")

@@ -183,7 +183,7 @@ def _with_calibrations(spec: MonitorSpec, found: Mapping[str, Calibration]) -> d
         if last is None or (last.alarms, last.per) != (rule.false_alarms.alarms, rule.false_alarms.per):
             shown["calibrated"] = {"threshold": None, "summary": NOT_YET}
         else:
-            names = ("version", "threshold", "clear", "held_back", "held_back_time", "baseline", "summary")
+            names = ("version", "argument", "threshold", "clear", "held_back", "held_back_time", "baseline", "summary")
             told = msgspec.to_builtins(last)
             shown["calibrated"] = {name: told[name] for name in names}
     return plain

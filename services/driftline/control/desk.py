@@ -41,7 +41,7 @@ class Desk:
         self._calendar = Calendar(book, panes, layout_of, attendance)
         self._schedule = Schedule()
         self._retraining = Retraining(book)
-        self._budgets = Budgets(book, panes, layout_of)
+        self._budgets = Budgets(book, panes, layout_of, self.detecting)
         self._judging = Judging(book, self.detecting, self._budgets, self._retraining, attendance)
         self._crowning = Crowning(book, panes, layout_of, self._judging, self.detecting)
         self._retraining.when_skipped = self._crowning.skipped

@@ -121,7 +121,7 @@ class Judging:
                 standing = self.standing("", rule.name)
                 alert = alerts.observe_silence(standing, rule, self._book.model, self._book.heard, at)
                 self.tell(standing, alert, at, out)
-        for fed in self._detecting.feed(spec, self._book.bins.__getitem__):
+        for fed in self._detecting.feed(spec, self._book.bins.__getitem__, at):
             self._take_fed(spec, fed, at, out)
 
     def settle(self, spec: MonitorSpec, at: Millis, out: Out) -> None:
@@ -151,7 +151,7 @@ class Judging:
             if rule.window != told.window.name:
                 continue
             if rule.kind == "detector":
-                fed = self._detecting.feed_report(rule, told)
+                fed = self._detecting.feed_report(spec, rule, told, at)
                 if fed is not None:
                     self._take_fed(spec, fed, at, out)
                 continue
@@ -182,7 +182,8 @@ class Judging:
         rule, watch, values = fed
         standing = self.standing(watch.version, rule.name)
         model, version = self._book.model, watch.version
-        alert = alerts.observe_change(standing, rule, model, version, values, watch.quiet, at)
+        budget = self._budgets.of(rule, version)
+        alert = alerts.observe_change(standing, rule, model, version, values, watch.quiet, at, budget)
         self.tell(standing, alert, at, out)
         if alert is not None and alert.state is AlertState.FIRING and rule.retrain:
             self._retraining.trigger(spec, Trigger.RULE, rule, (alert.id,), alert.value, at, out)

@@ -69,14 +69,16 @@ def whom(alert: Alert) -> str:
     return f"{alert.model} version {alert.version}{whose}" if alert.version else alert.model
 
 
-def change_summary(rule: RuleSpec, model: str, version: str, values: Sequence[float]) -> tuple[str, float]:
+def change_summary(
+    rule: RuleSpec, model: str, version: str, values: Sequence[float], budget: AlarmBudget | None
+) -> tuple[str, float]:
     """What a detector has found, and the mean of the last values."""
     lately, before = values[-LATELY:], values[:-LATELY] or values
     now, then = (math.fsum(part) / len(part) for part in (lately, before))
     what = f"that of one `{rule.window}`" if rule.window else f"the mean of {rule.min_samples} or more"
     return (
         f"{rule.detector} finds a change in {rule.target} of {model} version {version}: {now:.4g} in the last "
-        f"{len(lately)} of {len(values)} values, {then:.4g} before; each is {what}."
+        f"{len(lately)} of {len(values)} values, {then:.4g} before; each is {what}{_rare(budget)}."
     ), now
 
 
@@ -223,8 +225,11 @@ def _sentence(
         return f"{who} is {value}{interval} {where}: no longer {side} {threshold(rule):g}."
     what = "critical threshold" if critical else "threshold"
     often = f", {rule.k} of {rule.of} windows needed" if rule.of > 1 else ""
-    rare = "" if budget is None else f"; by chance this happens {budget.words}"
-    return f"{who} is {value}{interval} {where}: {side} the {what} {limit:g}{often}{rare}."
+    return f"{who} is {value}{interval} {where}: {side} the {what} {limit:g}{often}{_rare(budget)}."
+
+
+def _rare(budget: AlarmBudget | None) -> str:
+    return "" if budget is None else f"; by chance this happens {budget.words}"
 
 
 def manual_alert(version: str, case: Case, why: str, tried: tuple[str, ...], at: Millis) -> Alert:

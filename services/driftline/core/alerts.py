@@ -25,7 +25,7 @@ from driftline.core.alert_events import (
     with_more,
 )
 from driftline.core.rules import BREACHES, Reading, Reason, severity_of
-from driftline.events.alerts import Acknowledged, AlarmBudget, Alert, AlertKind, AlertState, Severity
+from driftline.events.alerts import Acknowledged, AlarmBudget, Alert, AlertKind, AlertState, Evidence, Severity
 from driftline.events.base import Millis, digest_id
 from driftline.events.reports import Segment, WindowReport
 from driftline.events.retraining import Case
@@ -177,16 +177,26 @@ def acknowledge(standing: Standing, by: str, comment: str, at: Millis, cause: st
 
 
 def observe_change(
-    standing: Standing, rule: RuleSpec, model: str, version: str, values: Sequence[float], quiet: int, at: Millis
+    standing: Standing,
+    rule: RuleSpec,
+    model: str,
+    version: str,
+    values: Sequence[float],
+    quiet: int,
+    at: Millis,
+    budget: AlarmBudget | None = None,
 ) -> Alert | None:
     """What a detector says to its last value: a change that it finds (`quiet` 0) opens an episode, and further ones
-    belong to it; it is over after `SETTLED_AFTER` values without one.
+    belong to it; it is over after `SETTLED_AFTER` values without one. `budget`: what it was calibrated for.
     """
     if quiet:
         return resolve(standing, Change.SETTLED, at) if quiet >= SETTLED_AFTER else None
-    summary, now = change_summary(rule, model, version, values)
+    summary, now = change_summary(rule, model, version, values, budget)
     told = alert_about(AlertKind.DETECTOR, model, version, rule.name, rule.severity, Change.FOUND, at, summary)
-    return fire(standing, msgspec.structs.replace(told, figure=rule.target, value=now, n=len(values)))
+    evidence = Evidence(false_alarms=budget)
+    return fire(
+        standing, msgspec.structs.replace(told, figure=rule.target, value=now, n=len(values), evidence=evidence)
+    )
 
 
 def observe_silence(standing: Standing, rule: RuleSpec, model: str, heard: Millis, at: Millis) -> Alert | None:

@@ -57,7 +57,7 @@ class Course(NamedTuple):
     """How a rule looks at `panes` panes: at windows of `span` of them, of which one ends every `every`.
 
     `first`: where the first window begins. `day`: the panes of a day, 0 where days play no part. `k` of the last `of`
-    windows that can be judged must be past the bar.
+    windows that can be judged must be past the bar. `longest`: the windows of a drawn series, about.
     """
 
     panes: int
@@ -67,6 +67,7 @@ class Course(NamedTuple):
     day: int = 0
     k: int = 1
     of: int = 1
+    longest: int = LONGEST
 
     def windows(self, order: IntArray) -> csr_array:
         """The windows over a series that consists of these panes, as weights: (windows, panes)."""
@@ -113,10 +114,13 @@ class Calibrated(NamedTuple):
     held_back_panes: int = 0
 
 
-def calibrate(figures: Sequence[FiguresOf], course: Course, alarms: float, seed: int) -> Calibrated:
+def calibrate(
+    figures: Sequence[FiguresOf], course: Course, alarms: float, seed: int, *, flat: bool = False
+) -> Calibrated:
     """The bar that is passed `alarms` times a pane, over all `figures` together; everybody's are the first.
 
-    The same arguments give the same bar, and with more `alarms` it is not higher.
+    The same arguments give the same bar, and with more `alarms` it is not higher. `flat`: figures that are all the same
+    say something too.
     """
     order, all_of_it = np.arange(course.panes), np.ones(course.panes)
     windows = course.windows(order)
@@ -125,7 +129,7 @@ def calibrate(figures: Sequence[FiguresOf], course: Course, alarms: float, seed:
         return Calibrated(seen[0].size, reason=f"{seen[0].size} of its windows can be judged, {FEWEST} are needed")
     if course.blocks(course.panes) is None:
         return Calibrated(seen[0].size, reason=f"it is not {BLOCKS} times as long as what one judgement rests on")
-    if np.ptp(np.concatenate(seen)) == 0:
+    if not flat and np.ptp(np.concatenate(seen)) == 0:
         return Calibrated(seen[0].size, reason="its figure is the same in all windows")
     bar = find_bar(figures, course, course.panes, alarms, seed)
     earlier = course.until(2 * course.panes // 3)
@@ -217,7 +221,7 @@ def _drawn(
     blocks = course.blocks(panes)
     assert blocks is not None, "the caller has asked"
     a_day = max(1, course.day // course.every)
-    windows = max(1, min(panes // course.every, max(1, LONGEST // a_day) * a_day))
+    windows = max(1, min(panes // course.every, max(1, course.longest // a_day) * a_day))
     series = min(MOST_SERIES, -(-max(LEAST_DRAWN, DRAWN // len(figures)) // windows))
     length = course.first + course.span + (windows - 1) * course.every
     known = (np.arange(course.panes) < panes).astype(np.float64)

@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
+import numpy as np
 
 from driftline.core.budget import Bar, Calibrated, Course, calibrate
 from driftline.core.pane import Layout, Pane
-from driftline.core.references import reference_id
+from driftline.core.references import Span, reference_id
 from driftline.core.replayed import figures_of, greater_is_worse
 from driftline.core.reports import MOST, PanesOf, put_together
 from driftline.core.segments import largest
+from driftline.core.vigilance import calibrate_preset
 from driftline.events.alerts import AlarmBudget
 from driftline.events.base import Millis, digest_id
 from driftline.events.baselines import Calibration
 from driftline.events.reports import ALL
+from driftline.spec.detectors import MAIN
 from driftline.spec.measures import MEASURE_TABLE
 from driftline.spec.metrics import metric_of
 from driftline.spec.model import MonitorSpec, RuleSpec, millis
@@ -47,13 +50,48 @@ def calibrate_rule(
         for found in _judged_in(rule, panes)
     ]
     alarms = rule.false_alarms.alarms * unit / millis(rule.false_alarms.per)
-    seed = int(digest_id("false-alarms", spec.model, version, rule.name), 16)
+    seed = _seed(spec, rule, version)
     found = calibrate(figures, course, alarms, seed) if figures else Calibrated(0, reason="it has no predictions")
-    bar, reason = found.bar, found.reason
-    if bar is not None and (reason := _unreachable(rule, bar)):
-        bar = None
+    if found.bar is not None and (reason := _unreachable(rule, found.bar)):
+        found = found._replace(bar=None, reason=reason)
     sign = 1.0 if greater_is_worse(rule) else -1.0
+    bar = None if found.bar is None else (sign * found.bar.threshold, sign * found.bar.clear)
     span = (start, start + course.panes * unit)
+    return _told(spec, rule, version, found, bar, span, unit, at, above=sign > 0)
+
+
+def calibrate_detector(
+    spec: MonitorSpec, rule: RuleSpec, version: str, values: Sequence[float], began: Millis, at: Millis
+) -> Calibration:
+    """Calibrate the main argument of a preset on the `values` that the detector was fed from `began` until `at`."""
+    assert rule.false_alarms is not None, "asked only of rules with a budget"
+    each = (at - began) / max(1, len(values))
+    alarms = rule.false_alarms.alarms * each / millis(rule.false_alarms.per)
+    seed = _seed(spec, rule, version)
+    found, main = calibrate_preset(rule.detector, np.array(values), (at - began) / DAY_MS, alarms, seed)
+    bar = None if found.bar is None else (main, None)
+    return _told(spec, rule, version, found, bar, (began, at), each, at, above=rule.detector == "page_hinkley")
+
+
+def _seed(spec: MonitorSpec, rule: RuleSpec, version: str) -> int:
+    return int(digest_id("false-alarms", spec.model, version, rule.name), 16)
+
+
+def _told(
+    spec: MonitorSpec,
+    rule: RuleSpec,
+    version: str,
+    found: Calibrated,
+    bar: tuple[float, float | None] | None,
+    span: Span,
+    each: float,
+    at: Millis,
+    *,
+    above: bool,
+) -> Calibration:
+    """`bar`: the threshold with the one to clear; `each`: how long a pane is, or the time for a value."""
+    assert rule.false_alarms is not None, "asked only of rules with a budget"
+    threshold, clear = bar or (None, None)
     told = Calibration(
         id=digest_id("calibration", spec.model, version, msgspec.json.encode(rule).decode(), *span),
         model=spec.model,
@@ -61,17 +99,18 @@ def calibrate_rule(
         rule=rule.name,
         alarms=rule.false_alarms.alarms,
         per=rule.false_alarms.per,
-        above=sign > 0,
-        threshold=None if bar is None else sign * bar.threshold,
-        clear=None if bar is None else sign * bar.clear,
+        above=above,
+        threshold=threshold,
+        clear=clear,
         windows=found.windows,
         baseline=reference_id(spec.model, version, spec.baseline, [span]),
         at=at,
         summary="",
-        reason=reason,
-        beyond=bar is not None and bar.beyond,
+        reason=found.reason,
+        beyond=found.bar is not None and found.bar.beyond,
         held_back=None if bar is None else found.held_back,
-        held_back_time=timedelta(milliseconds=found.held_back_panes * unit),
+        held_back_time=timedelta(milliseconds=round(found.held_back_panes * each)),
+        argument=MAIN[rule.detector] if rule.kind == "detector" else "",
     )
     return msgspec.structs.replace(told, summary=_sentence(told))
 
@@ -93,9 +132,17 @@ def course_of(spec: MonitorSpec, rule: RuleSpec, start: Millis, unit: Millis) ->
 
 def resolved(rule: RuleSpec, found: Calibration) -> RuleSpec:
     """The rule with its threshold, as it is judged."""
+    if found.argument and found.threshold is not None:
+        return msgspec.structs.replace(rule, params=rule.params | {found.argument: found.threshold})
     if found.above:
         return msgspec.structs.replace(rule, above=found.threshold, clear_below=found.clear)
     return msgspec.structs.replace(rule, below=found.threshold, clear_above=found.clear)
+
+
+def about(spec: MonitorSpec, rule: RuleSpec) -> str:
+    """All that a calibration depends on beside what was seen: what differs in it is calibrated anew."""
+    of = (rule, spec.windows.get(rule.window or ""), spec.baseline, spec.costs)
+    return msgspec.json.encode(of, order="sorted").decode()
 
 
 def budget_of(found: Calibration) -> AlarmBudget:
@@ -147,11 +194,12 @@ def _unreachable(rule: RuleSpec, bar: Bar) -> str:
 
 def _sentence(found: Calibration) -> str:
     who = f"{found.rule} of {found.model} version {found.version}"
-    if found.threshold is None or found.clear is None:
+    if found.threshold is None:
         return f"{who} is not judged, as no threshold follows from its baseline: {found.reason}."
-    side = "above" if found.above else "below"
-    end = "down to" if found.above else "up to"
-    text = f"{who} fires {side} {found.threshold:.4g} and is over when back {end} {found.clear:.4g}: "
+    side, end = ("above", "down to") if found.above else ("below", "up to")
+    text = f"{who} fires {side} {found.threshold:.4g} and is over when back {end} {found.clear or 0.0:.4g}: "
+    if found.argument:
+        text = f"{who} finds changes with the {found.argument} {found.threshold:.4g}: "
     text += f"{often(found.alarms, found.per)}."
     if found.beyond:
         text += " That is rarer than what the baseline shows, and follows from how its extremes thin out."

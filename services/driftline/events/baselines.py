@@ -87,7 +87,8 @@ class Calibration(Decision, frozen=True, kw_only=True, tag="calibration", tag_fi
     too little (`reason`): then the rule is not judged. `windows`: those of the baseline that could be judged. `beyond`:
     the threshold is rarer than anything in the baseline, and follows from how its extremes thin out. `held_back`: how
     often a threshold from the first two thirds of the baseline would have fired in the rest of it, which is
-    `held_back_time` long; null where that is too short to tell. `summary` says it in plain words.
+    `held_back_time` long; null where that is too short to tell. `argument`: of a detector, what of it `threshold` is;
+    `windows` are then the values that it was fed, and `clear` is null. `summary` says it in plain words.
     """
 
     version: str
@@ -105,6 +106,7 @@ class Calibration(Decision, frozen=True, kw_only=True, tag="calibration", tag_fi
     beyond: bool = False
     held_back: int | None = None
     held_back_time: timedelta = timedelta(0)
+    argument: str = ""
 
 
 class _Tagged(msgspec.Struct):

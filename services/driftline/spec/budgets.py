@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 import msgspec
 
+from driftline.spec.detectors import MAIN
 from driftline.spec.durations import parse_budget
 from driftline.spec.metrics import higher_is_better
 from driftline.spec.model import BaselineSpec, FalseAlarms, RuleSpec, WindowSpec
@@ -43,12 +44,32 @@ def share(whole: FalseAlarms | None, rules: Iterable[RuleSpec]) -> tuple[RuleSpe
     )
 
 
+def detector_budget(
+    fields: Mapping[str, Node], detector: str, params: Mapping[str, float], whole: FalseAlarms | None
+) -> FalseAlarms | None:
+    """The budget of a detector: its own, or a share in that of the whole model for a preset that is left as it is."""
+    main = MAIN.get(detector)
+    if BUDGET not in fields:
+        return whole if main is not None and main not in params else None
+    if main is None:
+        fields[BUDGET].mistake(f"`{BUDGET}` is for {', '.join(MAIN)}: others take the `params` that you give them")
+    elif main in params:
+        fields["params"].mistake(f"`{main}` follows from `{BUDGET}`: write one of the two")
+    return read_budget(fields[BUDGET])
+
+
 def unfit(kind: str, target: str, window: WindowSpec | None, baseline: BaselineSpec) -> str | None:
     """Why a rule's threshold cannot be calibrated."""
     if kind == "data":
         return f"a share of values has no `{BUDGET}`: write `above`"
     if baseline.kind != "first":
-        return f"`{BUDGET}` is calibrated on the model's first days: write `baseline: {{first: 28d}}` at the top"
+        why = "the reference rows have no time" if baseline.kind == "training" else "this baseline moves on with time"
+        return (
+            f"`{BUDGET}` is calibrated by replaying time that is known to be without a fault, and {why}: write "
+            "`baseline: {first: 28d}` at the top, for the model's own first days"
+        )
+    if kind == "detector":
+        return None
     if window is not None and window.events is not None:
         return f"`{BUDGET}` needs a window that ends at fixed times, without `events`"
     if kind != "drift" and target and higher_is_better(target) is None:

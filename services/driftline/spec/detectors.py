@@ -18,6 +18,8 @@ PRESETS: dict[str, tuple[str, dict[str, float]]] = {
 }
 """Calibrated settings; docs/performance.md has what they were measured to do."""
 
+MAIN = {"adwin": "delta", "page_hinkley": "threshold", "kswin": "alpha"}
+"""The argument that says how strict a preset is."""
 SEED = 42
 """Of detectors that draw by chance: River's own differs from one run to the next, and a replay must find the same."""
 

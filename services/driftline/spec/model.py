@@ -111,7 +111,8 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True):
     on the same side, the alert becomes critical. `relative`: all thresholds are shares of the baseline's figure, by
     which they lie away from it on the bad side. `segments`: the ways to cut in whose segments it is judged too;
     `retrain` is about everybody alone.
-    `false_alarms`, in place of `above`/`below`: what the threshold is calibrated for, once for each version.
+    `false_alarms`, in place of `above`/`below`, or of a detector's main argument: what that is calibrated for, once for
+    each version.
     """
 
     name: str

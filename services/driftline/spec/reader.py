@@ -266,8 +266,13 @@ class _Reader:
         if not node.is_mapping():
             node.mistake(f"a baseline is {said}")
             return BaselineSpec()
-        fields = node.fields(optional=("first", "previous", "hour_of_week"))
-        if len(fields) != 1:
+        fields = node.fields(optional=("first", "previous", "hour_of_week", "file"))
+        if "file" in fields:
+            fields["file"].mistake(
+                "reference rows come with the version that answered them: write `baseline: training` and give the file "
+                "to `driftline models register --reference` or `driftline backtest --reference`"
+            )
+        elif len(fields) != 1:
             node.mistake(f"a baseline is one of {said}")
         elif "first" in fields:
             span = read_duration(fields["first"], 28 * DAY)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Literal, NamedTuple
 
 from driftline.events.alerts import Severity
-from driftline.spec.budgets import BUDGET, read_budget, share, unfit
+from driftline.spec.budgets import BUDGET, detector_budget, read_budget, share, unfit
 from driftline.spec.detectors import make_detector
 from driftline.spec.durations import parse_duration
 from driftline.spec.measures import DRIFT_MEASURES
@@ -79,7 +79,7 @@ def read_rules(node: Node | None, budget: Node | None, known: Known) -> tuple[Ru
         if kinds[0] == "range":
             rules += _range(fields, name, level, (*known.features, *known.outputs))
         elif kinds[0] == "detector":
-            rules += _detector(each, fields, name, level, known)
+            rules += _detector(each, fields, name, level, known, whole)
         elif kinds[0] == "coverage":
             rules += _labels_missing(each, fields, name, level, known)
         elif kinds[0] == "no_predictions_for":
@@ -100,8 +100,10 @@ def _refuse(fields: dict[str, Node], words: Sequence[str], why: str) -> None:
             fields[word].mistake(f"`{word}` {why}")
 
 
-def _detector(each: Node, fields: dict[str, Node], name: str, level: Severity, known: Known) -> list[RuleSpec]:
-    allowed = ("retrain", "min_samples", "window", "min_coverage")
+def _detector(
+    each: Node, fields: dict[str, Node], name: str, level: Severity, known: Known, whole: FalseAlarms | None
+) -> list[RuleSpec]:
+    allowed = ("retrain", "min_samples", "window", "min_coverage", BUDGET)
     _refuse(fields, [word for word in (*JUDGED, *OF_WINDOWS) if word not in allowed], "is not for detectors")
     detector = fields["detector"].text()
     params = {key: node.number() for key, node in fields["params"].mapping().items()} if "params" in fields else {}
@@ -121,6 +123,9 @@ def _detector(each: Node, fields: dict[str, Node], name: str, level: Severity, k
         fields["on"].mistake(f"`{target}` is no figure to watch{nearest(target, figures)}")
     if "min_coverage" in fields and "window" not in fields:
         fields["min_coverage"].mistake("`min_coverage` is for a detector on a metric of a `window`")
+    budget = detector_budget(fields, detector or "", settings, whole)
+    if budget is not None and (why := unfit("detector", target or "", None, known.baseline)):
+        fields.get(BUDGET, each).mistake(why)
     samples = fields["min_samples"].count() if "min_samples" in fields else DETECTOR_SAMPLES
     return [
         RuleSpec(
@@ -134,6 +139,7 @@ def _detector(each: Node, fields: dict[str, Node], name: str, level: Severity, k
             min_coverage=_coverage(fields),
             severity=level,
             retrain=bool(fields["retrain"].flag()) if "retrain" in fields else False,
+            false_alarms=budget,
         )
     ]
 
