@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -32,13 +32,16 @@ def published(
     baselines: Sequence[Baseline] = (),
     commands: Sequence[Command] = (),
     stretch_ms: int = 86_400_000,
+    partitions: int = 1,
+    place: Callable[[str], int] = lambda _: 0,
 ) -> list[tuple[Topic, bytes]]:
     """What control publishes of `arrivals` (in order), read in stretches up to the instant `until`.
 
-    Marks and commands stand in the slice before the first arrival; slices are as long as panes.
+    Marks and commands stand in the slice before the first arrival; slices are as long as panes. `place`: the partition
+    in which everything about an id is.
     """
     deployment = Deployment(
-        id="d", clock="events", slice=spec.pane, max_stall=timedelta(minutes=1), partitions=1, shards=1
+        id="d", clock="events", slice=spec.pane, max_stall=timedelta(minutes=1), partitions=partitions, shards=1
     )
     catalog = FakeCatalog(
         deployment=deployment,
@@ -51,18 +54,21 @@ def published(
     slice_ms = millis(spec.pane)
     before = (arrivals[0][0] // slice_ms - 1) * slice_ms
     marks = [f"baseline {each.id}" for each in baselines] + [f"spec {spec.model}@1"]
-    predictions, outcomes = Source(Topic.PREDICTIONS, 0), Source(Topic.OUTCOMES, 0)
-    logs: dict[Source, list[Record]] = {predictions: [], outcomes: []}
-    for text in marks:
-        _add(logs[predictions], predictions, before, None, b"", ((MARK_HEADER, text.encode()),))
+    sources = [Source(topic, i) for i in range(partitions) for topic in (Topic.PREDICTIONS, Topic.OUTCOMES)]
+    logs: dict[Source, list[Record]] = {source: [] for source in sources}
+    for source in sources[::2]:
+        for text in marks:
+            _add(logs[source], source, before, None, b"", ((MARK_HEADER, text.encode()),))
     for arrival, event in arrivals:
-        source = predictions if isinstance(event, Prediction) else outcomes
+        topic = Topic.PREDICTIONS if isinstance(event, Prediction) else Topic.OUTCOMES
+        source = Source(topic, place(event.id))
         _add(logs[source], source, arrival, event.id.encode(), msgspec.json.encode(event), ())
-    monitor, control = _Monitor(catalog), _Control(catalog, before, commands)
+    monitors = [_Monitor(catalog, i) for i in range(partitions)]
+    control = _Control(catalog, before, commands)
     end = before
     while end < until:
         end = min(until, end + stretch_ms)
-        control.read(monitor.read(logs, end), end)
+        control.read([record for monitor in monitors for record in monitor.read(logs, end)], end)
     return [(r.topic, r.value or b"") for r in control.out if r.topic in OUTPUTS]
 
 
@@ -72,20 +78,21 @@ def _add(log, source, time, key, value, headers) -> None:
 
 
 class _Monitor:
-    def __init__(self, catalog: FakeCatalog) -> None:
-        self._work = MonitorWork(catalog, 0, lambda *_: None)
+    def __init__(self, catalog: FakeCatalog, number: int) -> None:
+        self._work = MonitorWork(catalog, number, lambda *_: None)
         self._taken = dict.fromkeys(self._work.sources, 0)
 
     def read(self, logs: dict[Source, list[Record]], end: int) -> list[Outgoing]:
         """One step over everything that arrived before `end`."""
         taken = {}
-        for source, log in logs.items():
+        for source in self._work.sources:
+            log = logs[source]
             rest = log[self._taken[source] :]
             taken[source] = [record for record in rest if record.arrival < end]
             self._taken[source] += len(taken[source])
-        self._work.cut(taken, dict.fromkeys(logs, end))
+        self._work.cut(taken, dict.fromkeys(taken, end))
         asyncio.run(self._work.prepare(taken))
-        return self._work.step(taken, dict.fromkeys(logs, end)).outbox
+        return self._work.step(taken, dict.fromkeys(taken, end)).outbox
 
 
 class _Control:
@@ -102,9 +109,9 @@ class _Control:
 
     def read(self, records: Sequence[Outgoing], end: int) -> None:
         """Everything up to `end`, in as many turns as control takes."""
-        source = Source(Topic.SLICES, 0)
         for record in records:
             if record.topic is Topic.SLICES:
+                source = Source(Topic.SLICES, record.partition or 0)
                 _add(self._logs[source], source, end, b"", record.value, record.headers)
         for topic in INPUTS:
             _add(self._logs[Source(topic, 0)], Source(topic, 0), end, b"", b"", ((MARK_HEADER, b"tick"),))
