@@ -137,7 +137,7 @@ _RULE: dict[str, Said] = {
         "`true` or `false`",
         "`false`",
         "Only what is past the threshold with the near bound of its interval is a breach, and critical only what is so "
-        "past `critical`. Not for drift, which has no interval.",
+        "past `critical`. Not for drift and `ece`, which have no interval.",
     ),
     "clear_above": (
         "number, or beside `below_baseline` text like `2%`",
