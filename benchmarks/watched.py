@@ -109,8 +109,11 @@ def reference_baseline(spec: MonitorSpec, workload: Workload, *, outcomes: bool 
     """The baseline of version 1 out of the workload's undrifted rows, with their outcomes or without."""
     columns = {name: workload.reference[name] for name in FEATURES}
     scores = np.array(workload.reference["score"], dtype=np.float64)
-    known = [str(each) for each in workload.reference["outcome"]] if outcomes else ()
-    return make_baseline(spec, columns, scores, None, "1", "the benchmark's reference rows", known)
+    source = "the benchmark's reference rows"
+    if not outcomes:
+        return make_baseline(spec, columns, scores, None, "1", source)
+    said, came = ([str(each) for each in workload.reference[name]] for name in ("prediction", "outcome"))
+    return make_baseline(spec, columns, scores, said, "1", source, came)
 
 
 class MemoryCatalog(Catalog):

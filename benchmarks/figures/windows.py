@@ -105,6 +105,7 @@ def _spec(span: timedelta, every: timedelta, segments: int, more: str = "") -> M
 def _catalog(workload: Workload, spec: MonitorSpec, *, outcomes: bool = False) -> tuple[MemoryCatalog, list[str]]:
     catalog = MemoryCatalog(deployment(Timing(slice=SLICE, horizon=HORIZON)))
     baseline = reference_baseline(spec, workload, outcomes=outcomes)
+    assert ("labelled" in baseline.counts) == outcomes, "estimates need a baseline with outcomes"
     return catalog, catalog.take(*declarations(spec, baseline, "m0"))
 
 
