@@ -45,9 +45,8 @@ reference: setup  ## write docs/reference from the code
 bench: setup  ## every figure of docs/performance.md measured on this machine (about half an hour)
 	$(BIN)/python -m benchmarks all
 
-chaos: setup  ## every fault of docs/reliability.md at full size (about 50 minutes); only=NAME for one of the table's
+chaos: setup  ## every fault of docs/reliability.md at full size (about 50 minutes); only=NAME for one of them
 	$(BIN)/python -m tests.chaos $(only)
-	$(if $(only),,$(BIN)/python -m pytest --long tests/integration/test_control_killed.py)
 
 demo: setup  ## eight months of real flights through the whole loop
 	$(BIN)/python -m examples.flights.demo

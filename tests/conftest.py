@@ -19,11 +19,6 @@ for _name, _value in SHARING.items():  # before anything imports scikit-learn; s
 _numbers = itertools.count(1)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--long`: the forms that `make chaos` runs, of tests that have one."""
-    parser.addoption("--long", action="store_true", help="run tests that have a long form in it (make chaos)")
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What shares a recording of the loop stays in one process and goes first, because it takes longest.
