@@ -28,6 +28,7 @@ from driftline.events.retraining import (
     Case,
     Champion,
     ModelState,
+    Serving,
     Verdict,
 )
 from driftline.spec.model import MonitorSpec, millis
@@ -177,7 +178,7 @@ class Crowning:
         """What follows from the state that an attempt has come to."""
         if case.attempts[-1].state is AttemptState.PROMOTED:
             on_trial = bool(spec.promotion.probation) and self._book.champion is not None
-            state = "probation" if on_trial else "stable"
+            state: Serving = "probation" if on_trial else "stable"
             self._crown(spec, self._candidate(at), reason, state, caused_by, at, out)
         else:
             self._look_beside(spec, caused_by, at, out)
@@ -242,7 +243,7 @@ class Crowning:
         spec: MonitorSpec | None,
         champion: Champion,
         reason: str,
-        state: str,
+        state: Serving,
         caused_by: tuple[str, ...],
         at: Millis,
         out: Out,
@@ -260,7 +261,7 @@ class Crowning:
             champion=champion,
             previous=previous,
             shadow=previous if state == "probation" else None,
-            state=state,  # type: ignore[arg-type]  # one of its words
+            state=state,
             reason=reason,
             at=at,
         )
@@ -274,7 +275,7 @@ class Crowning:
     def _say(
         self,
         known: ModelState,
-        state: str,
+        state: Serving,
         reason: str,
         caused_by: tuple[str, ...],
         at: Millis,

@@ -21,6 +21,8 @@ from driftline.events.retraining import Verdict
 from driftline.spec.metrics import higher_is_better
 
 ALPHA = 0.05
+NORMAL = -float(ndtri(ALPHA / 2))
+"""So many standard errors lie between an estimate and either end of its interval, where it is normal."""
 TIGHTEST = 50
 """The number of panes at which `certain_at_any_look` asks for the least."""
 FEWEST_PANES, FEWEST_ROWS = 10, 100
@@ -46,7 +48,7 @@ class LiveGain(NamedTuple):
     @property
     def certain(self) -> bool:
         """Whether it is above 0 with 95 % certainty, two-sided, for somebody who looks once."""
-        return self.gain > -float(ndtri(ALPHA / 2)) * self.error
+        return self.gain > NORMAL * self.error
 
     @property
     def certain_at_any_look(self) -> bool:
@@ -93,7 +95,7 @@ def compare_live(
     interval = stretched(sign * (b - a), values[~np.isnan(values)], weights.shape[1])
     if interval is None:
         return None
-    of_panes = (interval.high - interval.low) / 2 / -float(ndtri(0.025))
+    of_panes = (interval.high - interval.low) / 2 / NORMAL
     error = math.hypot(of_panes, spread / math.sqrt(max(1.0, blocks)))
     return LiveGain(a, b, sign * (b - a), error, len(common))
 

@@ -261,6 +261,10 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
     since: Millis
 
 
+Serving = Literal["stable", "shadow", "probation", "rolled-back"]
+"""How a champion serves."""
+
+
 class ModelState(Decision, frozen=True, kw_only=True):
     """Which version of a model serves. Topic `models`; control is its only writer.
 
@@ -271,6 +275,6 @@ class ModelState(Decision, frozen=True, kw_only=True):
     champion: Champion
     previous: Champion | None
     shadow: Champion | None = None
-    state: Literal["stable", "shadow", "probation", "rolled-back"] = "stable"
+    state: Serving = "stable"
     reason: str
     at: Millis
